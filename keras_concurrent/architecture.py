@@ -1,0 +1,307 @@
+"""The recipe of a concurrent network: a graph, staged into blocks of known shapes.
+
+`stage` turns a graph from `keras_concurrent.generators` into an `Architecture`: which block reads
+which, with how many filters, and where the resolution halves (paper, section III-B). Everything a
+scheduler or the concurrency score needs (shapes, FLOPs, bytes) follows from it by arithmetic,
+without TensorFlow.
+
+Staging without a bottleneck: resolution and channels change block by block, not in merge points.
+
+================= ================================================================================
+``uniform``       the same channels everywhere, no downsampling
+``greedy``        every block below the channel cap halves the resolution, doubles the channels
+``probabilistic`` the same with probability 0.5 (the paper's choice)
+``merges``        only where a stage of an FB graph ends: the prior work's bottleneck
+================= ================================================================================
+
+A size is halved only while it is even, so that every two resolutions in a network stay whole
+multiples of each other and a pooling window always fits.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property
+from typing import Any
+
+import networkx as nx
+
+from keras_concurrent import flops
+from keras_concurrent.generators import SINK, SOURCE
+
+SCHEMA_VERSION = 1
+STAGINGS = ("uniform", "greedy", "probabilistic", "merges")
+HEADS = ("concat", "merge")
+FLOAT_BYTES = 4
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One vertex: a transformation block.
+
+    Args:
+        name: ``"vertex_07"``.
+        inputs: the names of the blocks it reads, ``"source"`` among them or alone.
+        filters: output channels.
+        strides: 2 where it halves the resolution, otherwise 1.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    filters: int
+    strides: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A concurrent network before any Keras model exists.
+
+    Args:
+        input_shape: height, width, channels of the image.
+        classes: number of outputs of the softmax.
+        blocks: in topological order.
+        stem_filters: filters of a 3x3 convolution between the image and the blocks; ``None`` hands
+            the image itself to every first block, so that no board waits for another's stem.
+        separable: separable convolutions, as in the paper, or dense ones.
+        head: how the sink joins the last blocks. ``"concat"`` averages each over its positions
+            and joins the vectors: a board then sends a few hundred bytes. ``"merge"`` is a
+            transformation block without a convolution, whose result is averaged.
+        recipe: where the blocks came from (generator, seed, staging), for the record.
+
+    Raises:
+        ValueError: a block that reads an unknown or later block, a value out of range, or sizes
+            that cannot be pooled to each other.
+    """
+
+    input_shape: Shape
+    classes: int
+    blocks: tuple[Block, ...]
+    stem_filters: int | None = None
+    separable: bool = True
+    head: str = "concat"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
+            raise ValueError(
+                f"input_shape must be (height, width, channels), got {self.input_shape!r}"
+            )
+        if self.classes < 2:
+            raise ValueError(f"classes must be at least 2, got {self.classes!r}")
+        if self.head not in HEADS:
+            raise ValueError(f"head must be one of {', '.join(HEADS)}, got {self.head!r}")
+        if not self.blocks:
+            raise ValueError("blocks must hold at least one block, got none")
+        known = {SOURCE}
+        for block in self.blocks:
+            if not block.inputs or not known.issuperset(block.inputs):
+                raise ValueError(
+                    f"block {block.name!r} must read source or earlier blocks, got {block.inputs!r}"
+                )
+            if block.name in known:
+                raise ValueError(f"block names must differ, got {block.name!r} twice")
+            known.add(block.name)
+        _ = self.shapes  # raises where sizes do not fit
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Output shape (height, width, channels) of every block and of ``"source"``."""
+        height, width, channels = self.input_shape
+        shapes = {SOURCE: (height, width, self.stem_filters or channels)}
+        for block in self.blocks:
+            height, width, _ = self.scaled_shape(block, shapes)
+            if block.strides > 1 and (height % block.strides or width % block.strides):
+                raise ValueError(
+                    f"block {block.name!r} cannot stride {block.strides} over {height}x{width}"
+                )
+            shapes[block.name] = (height // block.strides, width // block.strides, block.filters)
+        return shapes
+
+    def scaled_shape(self, block: Block, shapes: Mapping[str, Shape] | None = None) -> Shape:
+        """The common shape of a block's inputs after its scaling block."""
+        shapes = self.shapes if shapes is None else shapes
+        return _common_shape(block.name, [shapes[name] for name in block.inputs])
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The blocks that no block reads: what the sink takes."""
+        read = {name for block in self.blocks for name in block.inputs}
+        return tuple(block.name for block in self.blocks if block.name not in read)
+
+    @cached_property
+    def block_flops(self) -> dict[str, int]:
+        """FLOPs of every block, without the stem and the head.
+
+        A pooled or squashed tensor that several blocks read is computed once, as the converter
+        arranges it, and counted at its first reader.
+        """
+        counted: set[tuple[Any, ...]] = set()
+
+        def once(*key: Any) -> bool:
+            new = key not in counted
+            counted.add(key)
+            return new
+
+        result = {}
+        for block in self.blocks:
+            scaled = self.scaled_shape(block)
+            total = 0
+            for name in block.inputs:
+                height, width, channels = self.shapes[name]
+                window = (height // scaled[0], width // scaled[1])
+                if window != (1, 1) and once("pool", name, window):
+                    total += flops.pooling((*scaled[:2], channels), window)
+                widened = channels < scaled[2]
+                if widened:
+                    total += flops.convolution(scaled, (1, 1), channels)
+                if widened or once("sigmoid", name, window):
+                    total += flops.elementwise(scaled)
+                total += flops.elementwise(scaled)
+            total += flops.elementwise(scaled) * (len(block.inputs) - 1)
+            out = self.shapes[block.name]
+            if self.separable:
+                total += flops.depthwise((*out[:2], scaled[2]), (3, 3))
+                total += flops.convolution(out, (1, 1), scaled[2])
+            else:
+                total += flops.convolution(out, (3, 3), scaled[2])
+            result[block.name] = total
+        return result
+
+    def block_bytes(self, name: str) -> int:
+        """Bytes of a block's output in float32."""
+        height, width, channels = self.shapes[name]
+        return height * width * channels * FLOAT_BYTES
+
+    def to_json(self) -> str:
+        """The architecture as a JSON text, read back by `from_json`."""
+        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Architecture:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: no JSON, another schema version, or a missing or unknown key.
+        """
+        try:
+            data = json.loads(text)
+            version = data.pop("schema_version", None)
+            if version != SCHEMA_VERSION:
+                raise ValueError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")
+            blocks = tuple(
+                Block(**{**block, "inputs": tuple(block["inputs"])}) for block in data.pop("blocks")
+            )
+            return cls(
+                **{**data, "blocks": blocks, "input_shape": tuple(data["input_shape"])}
+            )
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not an architecture file: {error}") from error
+
+
+def _common_shape(reader: str, shapes: Sequence[Shape]) -> Shape:
+    height = min(shape[0] for shape in shapes)
+    width = min(shape[1] for shape in shapes)
+    for shape in shapes:
+        if shape[0] % height or shape[1] % width:
+            raise ValueError(
+                f"{reader} expects every input size to be a whole multiple of the smallest, "
+                f"got {shape[0]}x{shape[1]} beside {height}x{width}"
+            )
+    return height, width, max(shape[2] for shape in shapes)
+
+
+def stage(
+    graph: nx.DiGraph,
+    input_shape: Shape,
+    classes: int,
+    *,
+    staging: str = "probabilistic",
+    filters: int = 16,
+    channel_cap: int = 128,
+    probability: float = 0.5,
+    seed: int = 0,
+    stem_filters: int | None = None,
+    separable: bool = True,
+    head: str = "concat",
+) -> Architecture:
+    """Give every vertex of a graph its filters and its stride (paper, section III-B).
+
+    Args:
+        graph: from `keras_concurrent.generate`.
+        input_shape: height, width, channels of the image.
+        classes: number of classes.
+        staging: one of ``STAGINGS``.
+        filters: channels of a first block that does not halve the resolution.
+        channel_cap: channels stop growing here; a block at the cap downsamples no more.
+        probability: with ``probabilistic`` staging, the chance that a block below the cap halves
+            the resolution and doubles the channels.
+        seed: of that chance.
+        stem_filters: see `Architecture`.
+        separable: see `Architecture`.
+        head: see `Architecture`.
+
+    Returns:
+        The architecture; its ``recipe`` holds the graph's recipe and these arguments.
+
+    Raises:
+        ValueError: an argument out of range.
+    """
+    if staging not in STAGINGS:
+        raise ValueError(f"staging must be one of {', '.join(STAGINGS)}, got {staging!r}")
+    if staging == "merges" and "merges" not in graph.graph:
+        raise ValueError("staging 'merges' needs a graph of kind FB, which has stages")
+    if filters < 1 or channel_cap < filters:
+        raise ValueError(
+            f"filters must be at least 1 and at most channel_cap, got filters={filters}, "
+            f"channel_cap={channel_cap}"
+        )
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError(f"probability must lie between 0 and 1, got {probability!r}")
+    vertices = [v for v in graph if v not in (SOURCE, SINK)]
+    digits = len(str(max(vertices)))
+    names = {SOURCE: SOURCE, **{v: f"vertex_{v:0{digits}d}" for v in vertices}}
+    merges = set(graph.graph.get("merges", ()))
+    rng = random.Random(seed)
+    shapes: dict[Any, Shape] = {
+        SOURCE: (*input_shape[:2], stem_filters or input_shape[2])
+    }
+    blocks = []
+    for vertex in vertices:  # ids ascend along every edge
+        inputs = sorted(graph.predecessors(vertex), key=lambda v: names[v])
+        height, width, channels = _common_shape(names[vertex], [shapes[v] for v in inputs])
+        if inputs == [SOURCE] and stem_filters is None:
+            channels = filters
+        wanted = (
+            staging == "greedy"
+            or (staging == "probabilistic" and rng.random() < probability)
+            or (staging == "merges" and vertex in merges)
+        )
+        halves = wanted and channels < channel_cap and height % 2 == 0 and width % 2 == 0
+        if halves:
+            height, width, channels = height // 2, width // 2, min(2 * channels, channel_cap)
+        shapes[vertex] = (height, width, channels)
+        blocks.append(
+            Block(names[vertex], tuple(names[v] for v in inputs), channels, 2 if halves else 1)
+        )
+    recipe = {
+        **graph.graph,
+        "staging": staging,
+        "filters": filters,
+        "channel_cap": channel_cap,
+        "probability": probability,
+        "staging_seed": seed,
+    }
+    return Architecture(
+        input_shape=tuple(input_shape),
+        classes=classes,
+        blocks=tuple(blocks),
+        stem_filters=stem_filters,
+        separable=separable,
+        head=head,
+        recipe=recipe,
+    )

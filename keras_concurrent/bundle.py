@@ -1,0 +1,366 @@
+"""The bundle: a folder that holds all a cluster needs to answer.
+
+::
+
+    bundle/
+      manifest.json        schema version, tensors, segments with SHA-256, placements
+      model.tflite         the uncut model: the reference, and what a single board runs
+      segment_00.tflite    ...
+
+A placement says which board runs which segments, in which order, and which tensors it sends where,
+in which order. Every bundle has two: ``"boards"``, the plan, and ``"one_board"``, what it has to
+beat. Where one board is best the two are alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_concurrent.errors import BundleError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+MODEL = "model.tflite"
+PLACEMENTS = ("boards", "one_board")
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tflite")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor that enters, leaves or crosses boards: its ``shape`` and NumPy ``dtype``."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def bytes(self) -> int:
+        """Size of its value."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class SegmentSpec:
+    """A segment's file, and the tensors it reads and writes, in the file's order."""
+
+    file: str
+    sha256: str
+    bytes: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    vertices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Send:
+    """One tensor to one receiver."""
+
+    tensor: str
+    receiver: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """What one board does for an image: its segments and its sends, each in planned order."""
+
+    segments: tuple[str, ...]
+    sends: tuple[Send, ...]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something with a beginning and an end, in seconds after the image was sent.
+
+    Args:
+        kind: ``"run"`` or ``"send"``.
+        name: of the segment or tensor.
+        board: who runs or sends.
+        receiver: of a send.
+        start_s: beginning.
+        end_s: end; of a send, its arrival.
+        bytes: of a send.
+    """
+
+    kind: str
+    name: str
+    board: str
+    start_s: float
+    end_s: float
+    receiver: str = ""
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Who does what, and how long that was predicted to take.
+
+    Args:
+        programs: of every board that has work, by name.
+        client_sends: what the client sends, in order.
+        predicted_latency_s: from sending the image to having the answer.
+        predicted: the predicted timeline.
+    """
+
+    programs: Mapping[str, Program]
+    client_sends: tuple[Send, ...]
+    predicted_latency_s: float
+    predicted: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``manifest.json`` says.
+
+    Args:
+        inputs: names of the model's inputs.
+        outputs: names of the model's outputs.
+        tensors: shape and dtype of every tensor that a segment reads or writes.
+        segments: by name; ``"model"`` is the uncut model.
+        placements: ``"boards"`` and ``"one_board"``.
+        architecture: the network's recipe as JSON, where it has one.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tensors: Mapping[str, TensorSpec]
+    segments: Mapping[str, SegmentSpec]
+    placements: Mapping[str, Placement]
+    architecture: str | None = None
+
+    def check(self) -> None:
+        """Everything referred to exists, and every segment gets what it reads.
+
+        Raises:
+            BundleError: something does not.
+        """
+        for name, segment in self.segments.items():
+            if not _FILE_NAME.fullmatch(segment.file):
+                raise BundleError(f"segment {name!r} has the unsafe file name {segment.file!r}")
+            for tensor in (*segment.inputs, *segment.outputs):
+                if tensor not in self.tensors:
+                    raise BundleError(f"segment {name!r} names the unknown tensor {tensor!r}")
+        for tensor in (*self.inputs, *self.outputs):
+            if tensor not in self.tensors:
+                raise BundleError(f"the model names the unknown tensor {tensor!r}")
+        if set(self.placements) != set(PLACEMENTS):
+            raise BundleError(
+                f"placements must be {' and '.join(PLACEMENTS)}, got {', '.join(self.placements)}"
+            )
+        for name, placement in self.placements.items():
+            self._check_placement(name, placement)
+
+    def _check_placement(self, name: str, placement: Placement) -> None:
+        delivered: dict[str, set[str]] = {board: set() for board in placement.programs}
+        everyone = {"client": Program((), placement.client_sends), **placement.programs}
+        for sender, program in everyone.items():
+            written = set(self.inputs) if sender == "client" else set()
+            for segment in program.segments:
+                if segment not in self.segments:
+                    raise BundleError(f"placement {name!r} runs the unknown segment {segment!r}")
+                written.update(self.segments[segment].outputs)
+            delivered.setdefault(sender, set()).update(written)
+            for send in program.sends:
+                if send.tensor not in written:
+                    raise BundleError(
+                        f"placement {name!r}: {sender} sends {send.tensor!r}, which it never has"
+                    )
+                if send.receiver not in everyone:
+                    raise BundleError(
+                        f"placement {name!r}: {sender} sends to the unknown {send.receiver!r}"
+                    )
+                delivered.setdefault(send.receiver, set()).add(send.tensor)
+        for board, program in placement.programs.items():
+            for segment in program.segments:
+                for tensor in self.segments[segment].inputs:
+                    if tensor not in delivered[board]:
+                        raise BundleError(
+                            f"placement {name!r}: segment {segment!r} on {board} never gets "
+                            f"{tensor!r}"
+                        )
+        for tensor in self.outputs:
+            if tensor not in delivered["client"]:
+                raise BundleError(f"placement {name!r}: the client never gets {tensor!r}")
+
+    def to_json(self) -> str:
+        """The text of ``manifest.json``."""
+        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read what `to_json` wrote.
+
+        Raises:
+            BundleError: no JSON, another schema version, missing or unknown keys.
+        """
+        try:
+            data = json.loads(text)
+        except ValueError as error:
+            raise BundleError(f"{MANIFEST} is damaged: {error}") from error
+        version = data.pop("schema_version", None) if isinstance(data, dict) else None
+        if version != SCHEMA_VERSION:
+            raise BundleError(f"{MANIFEST} must have schema_version {SCHEMA_VERSION}, got {version!r}")
+        try:
+            manifest = cls(
+                inputs=tuple(data.pop("inputs")),
+                outputs=tuple(data.pop("outputs")),
+                tensors={
+                    name: TensorSpec(tuple(t["shape"]), t["dtype"])
+                    for name, t in data.pop("tensors").items()
+                },
+                segments={
+                    name: SegmentSpec(**_tuples(segment, "inputs", "outputs", "vertices"))
+                    for name, segment in data.pop("segments").items()
+                },
+                placements={
+                    name: _placement(placement)
+                    for name, placement in data.pop("placements").items()
+                },
+                **data,
+            )
+            for tensor in manifest.tensors.values():
+                _ = tensor.bytes  # raises for sizes and types that are none
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{MANIFEST} is not as expected: {error!r}") from error
+        manifest.check()
+        return manifest
+
+
+def _tuples(data: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: tuple(value) if key in keys else value for key, value in data.items()}
+
+
+def _sends(data: list[dict[str, str]]) -> tuple[Send, ...]:
+    return tuple(Send(**send) for send in data)
+
+
+def _placement(data: dict[str, Any]) -> Placement:
+    programs = {
+        board: Program(tuple(program["segments"]), _sends(program["sends"]))
+        for board, program in data["programs"].items()
+    }
+    return Placement(
+        programs,
+        _sends(data["client_sends"]),
+        float(data["predicted_latency_s"]),
+        tuple(Event(**event) for event in data["predicted"]),
+    )
+
+
+def digest(content: bytes) -> str:
+    """SHA-256 in hexadecimal."""
+    return hashlib.sha256(content).hexdigest()
+
+
+class Bundle:
+    """A bundle on disk, its manifest read and checked.
+
+    Args:
+        path: the folder.
+
+    Raises:
+        BundleError: the folder, its manifest or a file named in it is missing.
+    """
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        try:
+            text = (self.path / MANIFEST).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise BundleError(f"{path} is not a bundle: cannot read {MANIFEST}: {error}") from error
+        self.manifest = Manifest.from_json(text)
+        self.sha256 = digest(text.encode())
+        for name, segment in self.manifest.segments.items():
+            if not (self.path / segment.file).is_file():
+                raise BundleError(f"{path} lacks {segment.file}, the file of segment {name!r}")
+
+    def content(self, segment: str) -> bytes:
+        """A segment's file, checked against the manifest.
+
+        Raises:
+            BundleError: it cannot be read, was truncated or altered.
+        """
+        spec = self.manifest.segments[segment]
+        try:
+            content = (self.path / spec.file).read_bytes()
+        except OSError as error:
+            raise BundleError(f"cannot read {self.path / spec.file}: {error.strerror}") from error
+        if len(content) != spec.bytes:
+            raise BundleError(
+                f"{self.path / spec.file} was truncated or altered: expected {spec.bytes} bytes, "
+                f"got {len(content)}"
+            )
+        if digest(content) != spec.sha256:
+            raise BundleError(
+                f"{self.path / spec.file} was altered: expected SHA-256 {spec.sha256}, "
+                f"got {digest(content)}"
+            )
+        return content
+
+    def verify(self) -> None:
+        """Check every file.
+
+        Raises:
+            BundleError: a file is missing, truncated or altered.
+        """
+        for segment in self.manifest.segments:
+            self.content(segment)
+
+    def placement(self, name: str) -> Placement:
+        """A placement by name.
+
+        Raises:
+            ValueError: an unknown name.
+        """
+        if name not in PLACEMENTS:
+            raise ValueError(f"placement must be one of {', '.join(PLACEMENTS)}, got {name!r}")
+        return self.manifest.placements[name]
+
+    @classmethod
+    def write(cls, path: str | Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
+        """Write a bundle: into a folder beside, then rename, so that a half-written one never shows.
+
+        Args:
+            path: the folder; a bundle that is there is replaced.
+            manifest: what it holds.
+            files: content by file name.
+
+        Raises:
+            BundleError: the path is taken by something that is no bundle, or cannot be written.
+        """
+        manifest.check()
+        path = Path(path)
+        if path.exists() and not (path / MANIFEST).is_file():
+            raise BundleError(f"{path} is there and is not a bundle; give another path")
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            beside = Path(tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent))
+        except OSError as error:
+            raise BundleError(f"cannot write {path}: {error.strerror}") from error
+        try:
+            beside.chmod(0o755)
+            for name, content in files.items():
+                (beside / name).write_bytes(content)
+            (beside / MANIFEST).write_text(manifest.to_json(), encoding="utf-8")
+            if path.exists():
+                old = beside.with_name(beside.name + "-old")
+                path.rename(old)
+                beside.rename(path)
+                shutil.rmtree(old)
+            else:
+                beside.rename(path)
+        except OSError as error:
+            raise BundleError(f"cannot write {path}: {error.strerror}") from error
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+        return cls(path)

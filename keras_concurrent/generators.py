@@ -1,0 +1,181 @@
+"""Seeded random multi-chain graphs (paper, section III-A).
+
+Every generator draws an undirected graph on the vertices ``0..N-1``; each edge is then directed
+from the lower to the higher id, which makes a directed acyclic graph. One ``"source"`` feeds every
+vertex without predecessors and one ``"sink"`` takes every vertex without successors; neither counts
+among the N.
+
+========== ======================================================================= =================
+kind       rule                                                                    parameters
+========== ======================================================================= =================
+``ER``     each pair with probability ``p`` (Erdos-Renyi)                          ``p=0.2``
+``BA``     each new vertex adds ``m`` edges, by degree (Barabasi-Albert)           ``m=5``
+``WS``     ring of ``k`` nearest neighbours, rewired with probability ``p``        ``k=4, p=0.75``
+           (Watts-Strogatz)
+``DP``     the paper's own: an edge between vertices at ring distance ``d`` has    ``p=0.5, alpha=1,
+           probability ``alpha * p ** (beta * d)`` (Eq. 1)                         beta=1.25``
+``FB``     staged random wiring (Xie et al., ICCV 2019), the paper's baseline: WS  ``k=4, p=0.75,
+           in each stage, everything merges between stages                         stages=4``
+``chain``  one chain, the usual network                                            none
+========== ======================================================================= =================
+
+Example:
+    >>> graph = generate("DP", 40, seed=1)
+    >>> graph.graph["kind"], graph.number_of_nodes()
+    ('DP', 42)
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import networkx as nx
+import numpy as np
+
+SOURCE = "source"
+SINK = "sink"
+
+Edges = Iterable[tuple[int, int]]
+
+
+def _probability(name: str, value: float) -> float:
+    if not 0.0 <= value <= 1.0:
+        raise ValueError(f"{name} must be a probability between 0 and 1, got {value!r}")
+    return float(value)
+
+
+def _count(name: str, value: int, low: int, high: int) -> int:
+    if isinstance(value, bool) or int(value) != value or not low <= value <= high:
+        raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
+    return int(value)
+
+
+def _erdos_renyi(vertices: int, rng: random.Random, *, p: float = 0.2) -> Edges:
+    return nx.gnp_random_graph(vertices, _probability("p", p), seed=rng).edges
+
+
+def _barabasi_albert(vertices: int, rng: random.Random, *, m: int = 5) -> Edges:
+    m = _count("m", m, 1, vertices - 1)
+    return nx.barabasi_albert_graph(vertices, m, seed=rng).edges
+
+
+def _watts_strogatz(
+    vertices: int, rng: random.Random, *, k: int = 4, p: float = 0.75
+) -> Edges:
+    k = _count("k", k, 2, vertices - 1)
+    return nx.watts_strogatz_graph(vertices, k, _probability("p", p), seed=rng).edges
+
+
+def _distance_probability(
+    vertices: int,
+    rng: random.Random,
+    *,
+    p: float = 0.5,
+    alpha: float = 1.0,
+    beta: float = 1.25,
+) -> Edges:
+    _probability("p", p)
+    if alpha < 0 or beta < 0:
+        raise ValueError(f"alpha and beta must not be negative, got alpha={alpha}, beta={beta}")
+    low, high = np.triu_indices(vertices, k=1)
+    distance = np.minimum(high - low, vertices - (high - low))
+    drawn = np.random.default_rng(rng.getrandbits(64)).random(low.size)
+    chosen = drawn < alpha * p ** (beta * distance)
+    return zip(low[chosen].tolist(), high[chosen].tolist(), strict=True)
+
+
+def _chain(vertices: int, rng: random.Random) -> Edges:
+    return zip(range(vertices - 1), range(1, vertices), strict=True)
+
+
+def _staged(
+    vertices: int, rng: random.Random, *, k: int = 4, p: float = 0.75, stages: int = 4
+) -> Edges:
+    """One WS graph a stage; the last vertex of a stage but the last merges everything in it."""
+    stages = _count("stages", stages, 1, max(1, vertices // 4))
+    bounds = [round(vertices * stage / stages) for stage in range(stages + 1)]
+    edges: list[tuple[int, int]] = []
+    for stage, (first, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+        merges = stage < stages - 1
+        inner = end - first - merges
+        wired = list(_watts_strogatz(inner, rng, k=min(k, inner - 1), p=p))
+        wired = [(min(a, b), max(a, b)) for a, b in wired]
+        if stage:
+            fed = {b for _, b in wired}
+            edges += [(first - 1, first + v) for v in range(inner) if v not in fed]
+        edges += [(first + a, first + b) for a, b in wired]
+        if merges:
+            feeding = {a for a, _ in wired}
+            edges += [(first + v, end - 1) for v in range(inner) if v not in feeding]
+    return edges
+
+
+_KINDS: dict[str, Callable[..., Edges]] = {
+    "ER": _erdos_renyi,
+    "BA": _barabasi_albert,
+    "WS": _watts_strogatz,
+    "DP": _distance_probability,
+    "FB": _staged,
+    "chain": _chain,
+}
+
+KINDS = tuple(_KINDS)
+
+
+def defaults(kind: str) -> dict[str, Any]:
+    """The parameters of a generator with their default values.
+
+    Raises:
+        ValueError: ``kind`` is not one of ``KINDS``.
+    """
+    return dict(_draw_of(kind).__kwdefaults__ or {})
+
+
+def _draw_of(kind: str) -> Callable[..., Edges]:
+    if kind not in _KINDS:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, got {kind!r}")
+    return _KINDS[kind]
+
+
+def generate(kind: str, vertices: int, *, seed: int, **parameters: Any) -> nx.DiGraph:
+    """Draw one random concurrent graph.
+
+    Args:
+        kind: one of ``KINDS``.
+        vertices: N, the number of vertices without source and sink; at least 2.
+        seed: the same seed gives the same graph on every machine.
+        **parameters: the generator's own, see the module's table.
+
+    Returns:
+        A directed acyclic graph on ``0..N-1``, ``"source"`` and ``"sink"``. Its ``graph``
+        attribute holds the recipe: ``kind``, ``vertices``, ``seed``, ``parameters``, and for FB
+        ``merges``, the vertices at which a stage ends. Connected components are *not* joined: DP's
+        many separate chains are what makes it concurrent.
+
+    Raises:
+        ValueError: an unknown kind or parameter, or a value out of range.
+    """
+    draw = _draw_of(kind)
+    vertices = _count("vertices", vertices, 2, 1_000_000)
+    known = defaults(kind)
+    for name in parameters:
+        if name not in known:
+            accepted = ", ".join(known) or "no parameters"
+            raise ValueError(f"{name!r} is no parameter of {kind}; it takes {accepted}")
+    parameters = known | parameters
+    graph = nx.DiGraph(kind=kind, vertices=vertices, seed=seed, parameters=parameters)
+    graph.add_node(SOURCE)
+    graph.add_nodes_from(range(vertices))
+    graph.add_node(SINK)
+    edges = draw(vertices, random.Random(seed), **parameters)
+    graph.add_edges_from(sorted((min(a, b), max(a, b)) for a, b in edges))
+    roots = [v for v in range(vertices) if graph.in_degree(v) == 0]
+    leaves = [v for v in range(vertices) if graph.out_degree(v) == 0]
+    graph.add_edges_from((SOURCE, v) for v in roots)
+    graph.add_edges_from((v, SINK) for v in leaves)
+    if kind == "FB":
+        stages = parameters["stages"]
+        graph.graph["merges"] = [round(vertices * s / stages) - 1 for s in range(1, stages)]
+    return graph

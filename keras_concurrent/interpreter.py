@@ -1,0 +1,117 @@
+"""ai-edge-litert or tflite-runtime behind one small face. Never TensorFlow."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_concurrent.errors import BundleError, MissingExtraError
+
+Array = NDArray[Any]
+_PACKAGES = ("ai_edge_litert", "tflite_runtime")
+
+
+def interpreter_package() -> str:
+    """The name of the interpreter's package on this machine.
+
+    Raises:
+        MissingExtraError: neither is installed, or tflite-runtime stands beside NumPy 2, under
+            which its constructor crashes.
+    """
+    for package in _PACKAGES:
+        if importlib.util.find_spec(package) is None:
+            continue
+        if package == "tflite_runtime" and int(np.__version__.split(".")[0]) >= 2:
+            raise MissingExtraError(
+                f"tflite-runtime crashes under NumPy {np.__version__}; 'numpy<2' (or "
+                "ai-edge-litert)",
+                "edge",
+            )
+        return package
+    raise MissingExtraError("ai-edge-litert or tflite-runtime", "edge")
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep log lines of compiled code (file descriptors 1 and 2) off the terminal.
+
+    When the work fails, the end of what was written is shown, since it may hold the cause.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    saved = os.dup(1), os.dup(2)
+    with tempfile.TemporaryFile() as log:
+        try:
+            os.dup2(log.fileno(), 1)
+            os.dup2(log.fileno(), 2)
+            yield
+        except Exception:
+            log.seek(0)
+            os.write(saved[1], log.read()[-4000:])
+            raise
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+            os.dup2(saved[0], 1)
+            os.dup2(saved[1], 2)
+            os.close(saved[0])
+            os.close(saved[1])
+
+
+class Segment:
+    """A loaded .tflite: arrays in, arrays out, in the file's own order.
+
+    Args:
+        content: the file's bytes.
+        threads: of the compute kernels.
+        name: what to call it in errors.
+
+    Raises:
+        BundleError: the interpreter refuses the file.
+    """
+
+    def __init__(self, content: bytes, threads: int = 1, name: str = "segment") -> None:
+        package = interpreter_package()
+        module = importlib.import_module(f"{package}.interpreter")
+        try:
+            with quiet():
+                self._interpreter = module.Interpreter(model_content=content, num_threads=threads)
+                self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            raise BundleError(f"{package} cannot load {name}: {error}") from error
+        self.name = name
+        self._inputs = self._interpreter.get_input_details()
+        self._outputs = self._interpreter.get_output_details()
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        """Tensor names, in the order in which `run` takes them."""
+        return tuple(detail["name"] for detail in self._inputs)
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """Tensor names, in the order in which `run` gives them."""
+        return tuple(detail["name"] for detail in self._outputs)
+
+    def run(self, inputs: Sequence[Array]) -> list[Array]:
+        """Compute once.
+
+        Args:
+            inputs: one array a tensor of `input_names`, of its shape and dtype.
+
+        Returns:
+            New arrays, one a tensor of `output_names`.
+        """
+        for detail, value in zip(self._inputs, inputs, strict=True):
+            self._interpreter.set_tensor(detail["index"], value)
+        self._interpreter.invoke()
+        return [self._interpreter.get_tensor(detail["index"]) for detail in self._outputs]

@@ -1,0 +1,135 @@
+"""Board processes on this machine, started and stopped together."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import IO
+
+from keras_concurrent.bundle import Bundle
+from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.client import Client
+from keras_concurrent.emulation import Pacer
+from keras_concurrent.errors import BoardError
+from keras_concurrent.transport import ZenohChannel
+
+
+class LocalBoards:
+    """A context in which a placement's boards run as processes of this machine.
+
+    Args:
+        bundle: what they run.
+        cluster: where they listen; written to a file that they read.
+        placement: ``"boards"`` or ``"one_board"``.
+        slowdown: of each board by name, to emulate it; ``None`` runs at full speed.
+
+    Raises:
+        BoardError: a board ended while starting; its last words are in the message.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        cluster: Cluster,
+        placement: str = "boards",
+        slowdown: Mapping[str, float] | None = None,
+    ) -> None:
+        self._bundle = bundle
+        self._cluster = cluster
+        self._placement = placement
+        self._slowdown = slowdown
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs: dict[str, IO[bytes]] = {}
+
+    def __enter__(self) -> LocalBoards:
+        try:
+            with tempfile.TemporaryDirectory() as folder:
+                cluster_file = Path(folder) / "cluster.toml"
+                cluster_file.write_text(self._cluster.to_toml(), encoding="utf-8")
+                for board in sorted(self._bundle.placement(self._placement).programs):
+                    self._start(board, cluster_file)
+                self.client = self._connect()
+        except BaseException:
+            self._stop()
+            raise
+        return self
+
+    def _start(self, board: str, cluster_file: Path) -> None:
+        command = [
+            sys.executable, "-m", "keras_concurrent", "board",
+            "--name", board,
+            "--bundle", str(self._bundle.path),
+            "--cluster", str(cluster_file),
+            "--placement", self._placement,
+            "--until-stdin-closes",
+        ]  # fmt: skip
+        if self._slowdown is not None:
+            command += ["--slowdown", repr(self._slowdown[board])]
+        log = tempfile.TemporaryFile()
+        self._logs[board] = log
+        # A session of its own keeps Ctrl-C from reaching it before this process has put things in
+        # order; its standard input closes when this process ends, however it ends.
+        self._processes[board] = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def _connect(self, timeout_s: float = 30.0) -> Client:
+        boards = tuple(self._processes)
+        channel = ZenohChannel(CLIENT, self._cluster, boards)
+        pacer = Pacer(self._cluster.network) if self._slowdown is not None else None
+        client = Client(self._bundle, self._placement, channel, pacer=pacer)
+        deadline = time.monotonic() + timeout_s
+        try:
+            while True:
+                self._check_alive()
+                try:
+                    client.wait_ready(min(1.0, timeout_s))
+                    return client
+                except BoardError:
+                    if time.monotonic() > deadline:
+                        raise
+        except BaseException:
+            channel.close()
+            raise
+
+    def _check_alive(self) -> None:
+        for board, process in self._processes.items():
+            if process.poll() is not None:
+                self._logs[board].seek(0)
+                words = self._logs[board].read().decode("utf-8", "replace").strip()
+                last = words.splitlines()[-1] if words else "it said nothing"
+                raise BoardError(
+                    f"{board} ended with status {process.returncode} while starting: {last}"
+                )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.client.__exit__(kind, error, trace)
+        finally:
+            self._stop()
+
+    def _stop(self) -> None:
+        for process in self._processes.values():
+            if process.stdin:
+                process.stdin.close()
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(timeout=3)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for log in self._logs.values():
+            log.close()
+
+

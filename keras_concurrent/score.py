@@ -1,0 +1,137 @@
+"""The concurrency score (paper, section III-C): how well a network splits over n units.
+
+Lower is better. It has three terms:
+
+- ``eta``: longest path over vertices a unit (Eq. 2); what n units cannot shorten.
+- ``Lambda``: bytes that must travel (Eq. 3).
+- ``delta_w``: heaviest unit over mean unit; 1 is perfect.
+
+``CS = (delta_w^a * Lambda'^b * eta^c) ^ (1/3)`` with a = c = 1, b = 1.5 (Eq. 4), where
+``Lambda' = Lambda / (U_c * n)`` and ``U_c`` is the smallest tensor of any edge.
+
+The partitioner runs for several imbalance bounds epsilon. Each gives one candidate, and the
+smallest CS is the network's. Where nothing needs to travel CS is 0 whatever the balance, so look
+at ``delta_w`` and ``used_units`` beside it. What the score misses is time: a plan's predicted
+latency (`keras_concurrent.segments`) is the second figure to look at.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from keras_concurrent.partition import Partition, partition
+from keras_concurrent.taskgraph import TaskGraph
+
+EPSILONS = (0.03, 0.1, 0.25, 0.5, 1.0)
+_A, _B, _C = 1.0, 1.5, 1.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """The score's terms for one partition.
+
+    Args:
+        epsilon: imbalance bound given to the partitioner.
+        concurrency_score: CS (Eq. 4).
+        eta: longest path / (vertices / n) (Eq. 2).
+        lambda_bytes: Lambda (Eq. 3).
+        lambda_normalised: Lambda'.
+        delta_w: heaviest unit / mean unit.
+        used_units: units that got any work.
+    """
+
+    epsilon: float
+    concurrency_score: float
+    eta: float
+    lambda_bytes: int
+    lambda_normalised: float
+    delta_w: float
+    used_units: int
+
+
+@dataclass(frozen=True)
+class Score:
+    """The concurrency score on n units.
+
+    Args:
+        units: n.
+        best: the candidate of the smallest CS; of equals, of the smallest ``delta_w``.
+        sweep: all candidates, one an epsilon.
+    """
+
+    units: int
+    best: Candidate
+    sweep: tuple[Candidate, ...]
+
+
+def longest_path(graph: TaskGraph) -> int:
+    """Number of tasks on the longest path."""
+    depth: dict[str, int] = {}
+    for task in graph.tasks:
+        depth[task.name] = 1 + max((depth[name] for name in graph.predecessors[task.name]), default=0)
+    return max(depth.values(), default=0)
+
+
+def eta(graph: TaskGraph, units: int) -> float:
+    """Longest path / (vertices / n) (Eq. 2)."""
+    return longest_path(graph) * units / len(graph.tasks)
+
+
+def rate(
+    graph: TaskGraph, split: Partition, *, epsilon: float = 0.0, unit_bytes: int | None = None
+) -> Candidate:
+    """The score's terms for a given partition.
+
+    Args:
+        graph: vertices without source and sink.
+        split: which unit computes which vertex.
+        epsilon: kept for the record.
+        unit_bytes: U_c; by default the smallest tensor of any edge of this graph. To compare
+            graphs of one generator, give the smallest of all of them.
+    """
+    if unit_bytes is None:
+        unit_bytes = min(
+            (graph.tensor_bytes[t] for t in graph.producer if graph.consumers[t]), default=1
+        )
+    loads = split.loads(graph)
+    total = sum(loads)
+    delta_w = max(loads) * split.units / total if total else 1.0
+    travelling = split.connectivity_bytes(graph)
+    normalised = travelling / (unit_bytes * split.units)
+    steps = eta(graph, split.units)
+    value = (delta_w**_A * normalised**_B * steps**_C) ** (1 / 3)
+    used = len(set(split.unit_of.values()))
+    return Candidate(epsilon, value, steps, travelling, normalised, delta_w, used)
+
+
+def score(
+    graph: TaskGraph,
+    units: int,
+    *,
+    epsilons: Sequence[float] = EPSILONS,
+    unit_bytes: int | None = None,
+    seed: int = 0,
+) -> Score:
+    """Score a graph on n units.
+
+    Args:
+        graph: ``TaskGraph.from_architecture(...)``, or any with FLOPs and bytes.
+        units: n.
+        epsilons: imbalance bounds to try.
+        unit_bytes: see `rate`.
+        seed: of the partitioner.
+
+    Raises:
+        ValueError: an empty graph, ``units`` below 1, or no epsilon.
+    """
+    if not graph.tasks:
+        raise ValueError("graph must have at least one task, got none")
+    if not epsilons:
+        raise ValueError("epsilons must hold at least one imbalance bound, got none")
+    sweep = tuple(
+        rate(graph, partition(graph, units, e, seed), epsilon=e, unit_bytes=unit_bytes)
+        for e in epsilons
+    )
+    best = min(sweep, key=lambda c: (c.concurrency_score, c.delta_w))
+    return Score(units, best, sweep)

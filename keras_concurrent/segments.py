@@ -1,0 +1,100 @@
+"""Plan -> few convex segments, cut out of the .tflite.
+
+A segment is a set of tasks that one board runs in one call. The quotient graph of all segments has
+no cycle, so any assignment of segments to boards can run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.schedule import Plan, decode, schedule
+from keras_concurrent.taskgraph import TaskGraph
+from keras_concurrent.tflite_file import TfliteFile
+
+
+@dataclass(frozen=True)
+class CutSegment:
+    """A segment's file.
+
+    Args:
+        task: name of the plan's task that it computes.
+        content: the .tflite's bytes.
+        inputs: tensor names, in the file's order.
+        outputs: tensor names, in the file's order.
+    """
+
+    task: str
+    content: bytes
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+
+
+def merge_segments(plan: Plan, cluster: Cluster) -> Plan:
+    """Group a plan's tasks into segments, so that calls cost little.
+
+    Neighbours in a board's planned order are merged as long as the predicted latency, calls
+    included, does not grow. Merging saves a call and may delay a tensor that someone waits for.
+
+    Returns:
+        A plan whose tasks are the segments.
+    """
+    graph = plan.graph
+    groups = {board: [[task] for task in plan.tasks_on(board)] for board in plan.boards}
+
+    def decoded() -> Plan | None:
+        try:
+            merged = graph.merged(group for board in groups for group in groups[board])
+        except ValueError:
+            return None  # the groups would wait for each other
+        boards = {
+            group_name: plan.assignment[group_name]
+            for group_name in (task.name for task in merged.tasks)
+        }
+        return decode(merged, cluster, boards)
+
+    best = decoded()
+    assert best is not None  # single tasks cannot wait for each other
+    improved = True
+    while improved:
+        improved = False
+        for own in groups.values():
+            index = 0
+            while index + 1 < len(own):
+                first, second = own[index], own[index + 1]
+                own[index : index + 2] = [first + second]
+                candidate = decoded()
+                if candidate is not None and candidate.latency_s <= best.latency_s:
+                    best = candidate
+                    improved = True
+                else:
+                    own[index : index + 1] = [first, second]
+                    index += 1
+    return best
+
+
+def one_board(graph: TaskGraph, cluster: Cluster) -> Plan:
+    """Everything as one segment on the fastest board: what distribution has to beat."""
+    whole = graph.merged([[task.name for task in graph.tasks]])
+    return decode(whole, cluster, {whole.tasks[0].name: cluster.fastest.name})
+
+
+def plan_segments(graph: TaskGraph, cluster: Cluster) -> Plan:
+    """Plan a graph as segments on the boards of a cluster; on one board where that is best."""
+    alone = one_board(graph, cluster)
+    shared = merge_segments(schedule(graph.chains_merged(), cluster), cluster)
+    return shared if shared.latency_s < alone.latency_s else alone
+
+
+def cut(file: TfliteFile, plan: Plan) -> tuple[CutSegment, ...]:
+    """Cut a plan's segments out of the .tflite that its graph was read from."""
+    return tuple(
+        CutSegment(
+            task.name,
+            file.cut(task.operators, task.inputs, task.outputs),
+            task.inputs,
+            task.outputs,
+        )
+        for task in plan.graph.tasks
+    )

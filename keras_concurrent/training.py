@@ -1,0 +1,148 @@
+"""Ordinary Keras training, arranged for a very short run.
+
+`train` compiles and fits a model the usual way; nothing here is needed to train a concurrent
+network, whose layers are ordinary Keras layers and whose model takes any optimiser, loss and
+callback.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from keras_concurrent.datasets import Dataset
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What a training took and gave.
+
+    Args:
+        seconds: wall time of all epochs, tracing and compiling included, testing not.
+        first_step_seconds: the part of ``seconds`` until the first batch was done, which is
+            nearly all tracing and compiling.
+        test_accuracy: share of the test images that are recognised, 0..1.
+        history: one value an epoch for each of ``"loss"`` and ``"accuracy"``, on training images.
+    """
+
+    seconds: float
+    first_step_seconds: float
+    test_accuracy: float
+    history: dict[str, list[float]]
+
+
+class ProgressBar(keras.callbacks.Callback):
+    """One rich progress bar over all batches of a training, on standard error.
+
+    Args:
+        show: ``True`` draws the bar anywhere, ``False`` nowhere, ``None`` only on a terminal.
+    """
+
+    def __init__(self, show: bool | None = None):
+        super().__init__()
+        self.show = sys.stderr.isatty() if show is None else show
+        self._progress = None
+
+    def on_train_begin(self, logs=None):
+        """Open the bar."""
+        if not self.show:
+            return
+        self._progress = Progress(
+            TextColumn("epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+            BarColumn(),
+            TextColumn("{task.percentage:>3.0f} %  accuracy {task.fields[accuracy]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+        )
+        epochs, steps = self.params["epochs"], self.params["steps"]
+        self._task = self._progress.add_task(
+            "train", total=steps and epochs * steps, epoch=1, epochs=epochs, accuracy="-"
+        )
+        self._progress.start()
+
+    def on_epoch_begin(self, epoch, logs=None):
+        """Show which epoch runs."""
+        if self._progress:
+            self._progress.update(self._task, epoch=epoch + 1)
+
+    def on_train_batch_end(self, batch, logs=None):
+        """Move on by one batch."""
+        if self._progress:
+            accuracy = (logs or {}).get("accuracy")
+            shown = "-" if accuracy is None else f"{accuracy:.3f}"
+            self._progress.update(self._task, advance=1, accuracy=shown)
+
+    def on_train_end(self, logs=None):
+        """Close the bar."""
+        self.close()
+
+    def close(self):
+        """Close the bar, also after an error, for which Keras calls no callback."""
+        if self._progress:
+            self._progress.stop()
+            self._progress = None
+
+
+class _FirstStep(keras.callbacks.Callback):
+    def __init__(self):
+        super().__init__()
+        self.done_at = None
+
+    def on_train_batch_end(self, batch, logs=None):
+        if self.done_at is None:
+            self.done_at = time.perf_counter()
+
+
+def train(
+    model: keras.Model,
+    dataset: Dataset,
+    *,
+    epochs: int,
+    batch_size: int = 32,
+    learning_rate: float = 3e-3,
+    seed: int = 0,
+    progress: bool | None = None,
+    jit_compile: bool = False,
+) -> TrainingResult:
+    """x"""
+    keras.utils.set_random_seed(seed)
+    steps = epochs * math.ceil(len(dataset.train_labels) / batch_size)
+    warmup = max(1, steps // 10)
+    schedule = keras.optimizers.schedules.CosineDecay(
+        learning_rate / 10,
+        decay_steps=max(1, steps - warmup),
+        warmup_target=learning_rate,
+        warmup_steps=warmup,
+    )
+    model.compile(
+        optimizer=keras.optimizers.Adam(schedule),
+        loss="sparse_categorical_crossentropy",
+        metrics=["accuracy"],
+        jit_compile=jit_compile,
+    )
+    bar, first = ProgressBar(progress), _FirstStep()
+    begun = time.perf_counter()
+    try:
+        fitted = model.fit(
+            dataset.train_images,
+            dataset.train_labels,
+            batch_size=batch_size,
+            epochs=epochs,
+            callbacks=[bar, first],
+            verbose=0,
+        )
+    finally:
+        bar.close()
+    seconds = time.perf_counter() - begun
+    _, accuracy = model.evaluate(
+        dataset.test_images, dataset.test_labels, batch_size=batch_size, verbose=0
+    )
+    return TrainingResult(seconds, first.done_at - begun, float(accuracy), fitted.history)
