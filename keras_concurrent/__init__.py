@@ -1,0 +1,62 @@
+"""Concurrent architectures for Keras: one image, several boards, sooner.
+
+The names here are loaded on first use, so that ``import keras_concurrent`` imports neither
+TensorFlow nor networkx. Loading a saved model needs its layers: ``import
+keras_concurrent.layers``.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from keras_concurrent._version import __version__
+
+if TYPE_CHECKING:
+    from keras_concurrent.architecture import Architecture as Architecture
+    from keras_concurrent.architecture import stage as stage
+    from keras_concurrent.bundle import Bundle as Bundle
+    from keras_concurrent.client import Client as Client
+    from keras_concurrent.cluster import Cluster as Cluster
+    from keras_concurrent.convert import to_tflite as to_tflite
+    from keras_concurrent.errors import ConcurrentError as ConcurrentError
+    from keras_concurrent.export import export_bundle as export_bundle
+    from keras_concurrent.generators import generate as generate
+    from keras_concurrent.local_boards import LocalBoards as LocalBoards
+    from keras_concurrent.models import build_model as build_model
+    from keras_concurrent.report import write_report as write_report
+    from keras_concurrent.score import concurrency_score as concurrency_score
+    from keras_concurrent.segments import plan_segments as plan_segments
+    from keras_concurrent.taskgraph import TaskGraph as TaskGraph
+    from keras_concurrent.tflite_file import TfliteFile as TfliteFile
+
+_MODULE_OF = {
+    "Architecture": "architecture",
+    "Bundle": "bundle",
+    "Client": "client",
+    "Cluster": "cluster",
+    "ConcurrentError": "errors",
+    "LocalBoards": "local_boards",
+    "TaskGraph": "taskgraph",
+    "TfliteFile": "tflite_file",
+    "build_model": "models",
+    "concurrency_score": "score",
+    "export_bundle": "export",
+    "generate": "generators",
+    "plan_segments": "segments",
+    "stage": "architecture",
+    "to_tflite": "convert",
+    "write_report": "report",
+}
+
+__all__ = [*sorted(_MODULE_OF), "__version__"]  # noqa: PLE0604 - all are strings
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _MODULE_OF:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

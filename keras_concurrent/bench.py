@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
-import time
 
 import numpy as np
 
-from keras_concurrent.bundle import Bundle, Event
+from keras_concurrent.bundle import PLACEMENTS, Bundle, Event
 from keras_concurrent.client import Client, check_image
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.interpreter import Array, Segment
+from keras_concurrent.local_boards import answering
 
 SCHEMA_VERSION = 1
 _WARM_UP_IMAGES = 3
 _TRACED_IMAGES = 9
+_ONE_BOARD_IMAGES = 60  # enough for a median; one slow board takes its time
+
+Answers = list[dict[str, Array]]
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,19 @@ class Measurement:
     emulated: Mapping[str, float] | None = None
     accuracy: Mapping[str, float] | None = None
 
+    def figures(self, bundle: Bundle) -> dict[str, Any]:
+        """The figures alone, for a program to read."""
+        latencies = {
+            name: {
+                "predicted_s": bundle.placement(name).predicted_latency_s,
+                "median_s": run.median_s,
+                "p95_s": run.p95_s,
+            }
+            for name, run in self.runs.items()
+        }
+        rest = {key: value for key, value in asdict(self).items() if key != "runs"}
+        return {"latency": latencies, **rest}
+
     def to_json(self) -> str:
         """A text that `from_json` understands."""
         return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
@@ -90,14 +108,14 @@ class Measurement:
 def measure(
     client: Client,
     images: Sequence[Array],
-    progress: Callable[[Iterable[Array]], Iterable[Array]] = lambda images: images,
-) -> tuple[Run, list[dict[str, Array]]]:
+    progress: Callable[[int, int], None] | None = None,
+) -> tuple[Run, Answers]:
     """Send images one after another.
 
     Args:
         client: of boards that are ready.
         images: at least one.
-        progress: wraps the images, for a progress bar.
+        progress: told how many images are answered, and of how many.
 
     Returns:
         The measurement, and the answers.
@@ -105,10 +123,12 @@ def measure(
     for image in images[:_WARM_UP_IMAGES]:
         client.infer(image)
     latencies, answers = [], []
-    for image in progress(images):
+    for done, image in enumerate(images, start=1):
         start = time.monotonic()
         answers.append(client.infer(image))
         latencies.append(time.monotonic() - start)
+        if progress:
+            progress(done, len(images))
     traced = []
     for image in images[:_TRACED_IMAGES]:
         start = time.monotonic()
@@ -117,7 +137,42 @@ def measure(
     return Run(tuple(latencies), sorted(traced)[len(traced) // 2][2]), answers
 
 
-def reference(bundle: Bundle, images: Sequence[Array]) -> list[dict[str, Array]]:
+def measure_bundle(
+    bundle: Bundle,
+    cluster: Cluster,
+    images: Sequence[Array],
+    *,
+    local: bool = False,
+    slowdown: Mapping[str, float] | None = None,
+    progress: Callable[[str], Callable[[int, int], None]] = lambda title: lambda done, total: None,
+) -> tuple[Measurement, Answers]:
+    """Measure a bundle on n boards, and on one board where the boards are started here.
+
+    Args:
+        bundle: what the boards run.
+        cluster: where they listen.
+        images: at least one.
+        local: see `keras_concurrent.local_boards.answering`.
+        slowdown: the same.
+        progress: given a title, gives what is told how many images are answered.
+
+    Returns:
+        The measurement, and the answers of the n boards.
+    """
+    runs: dict[str, Run] = {}
+    answers: Answers = []
+    started_here = local or slowdown is not None
+    for placement in PLACEMENTS if started_here else ("boards",):
+        sent = images if placement == "boards" else images[:_ONE_BOARD_IMAGES]
+        with answering(bundle, cluster, placement, local=local, slowdown=slowdown) as client:
+            runs[placement], given = measure(client, sent, progress(placement))
+        if placement == "boards":
+            answers = given
+    largest, differ = compare(answers, reference(bundle, images))
+    return Measurement(runs, len(images), largest, differ, slowdown), answers
+
+
+def reference(bundle: Bundle, images: Sequence[Array]) -> Answers:
     """The uncut model's answers, computed in this process."""
     manifest = bundle.manifest
     segment = Segment(bundle.content("model"), name="the uncut model")
@@ -135,11 +190,33 @@ def reference(bundle: Bundle, images: Sequence[Array]) -> list[dict[str, Array]]
 def compare(
     ours: Sequence[Mapping[str, Array]], theirs: Sequence[Mapping[str, Array]]
 ) -> tuple[float, int]:
-    """Largest absolute difference over all outputs, and images whose class differs."""
+    """Largest absolute difference over all outputs, and images any of whose classes differs."""
     largest, differ = 0.0, 0
     for mine, other in zip(ours, theirs, strict=True):
+        same = True
         for name, value in mine.items():
             gap = np.abs(value.astype(np.float64) - other[name].astype(np.float64))
             largest = max(largest, float(gap.max()))
-            differ += int(np.argmax(value) != np.argmax(other[name]))
+            same = same and bool(np.argmax(value) == np.argmax(other[name]))
+        differ += not same
     return largest, differ
+
+
+def random_images(bundle: Bundle, count: int, seed: int = 0) -> list[Array]:
+    """Random images for a model of one input.
+
+    Raises:
+        ValueError: the model has several inputs.
+    """
+    manifest = bundle.manifest
+    if len(manifest.inputs) != 1:
+        raise ValueError(f"the model must have one input, got {', '.join(manifest.inputs)}")
+    spec = manifest.tensors[manifest.inputs[0]]
+    rng = np.random.default_rng(seed)
+    if np.issubdtype(np.dtype(spec.dtype), np.floating):
+        return [rng.random(spec.shape).astype(spec.dtype) for _ in range(count)]
+    limits = np.iinfo(spec.dtype)
+    return [
+        rng.integers(limits.min, limits.max, spec.shape, np.dtype(spec.dtype), endpoint=True)
+        for _ in range(count)
+    ]

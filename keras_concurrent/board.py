@@ -13,17 +13,18 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_concurrent.bundle import Bundle
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Pacer, Stretch
 from keras_concurrent.engine import Engine, Finish, Instruction, Run, Transmit
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import Array, Segment
-from keras_concurrent.transport import Channel, Packet
+from keras_concurrent.transport import Channel, Packet, ZenohChannel
 
 _log = logging.getLogger(__name__)
 _TIMELINES = 64  # images whose timeline a board remembers
@@ -189,7 +190,7 @@ class Board:
             )
         array = np.frombuffer(packet.payload, spec.dtype).reshape(spec.shape)
         self._tensors.setdefault(packet.image, {})[packet.name] = array
-        self._note(packet.image, kind="arrival", name=packet.name, end_s=time.monotonic())
+        self._note(packet.image, kind="arrival", name=packet.name, end_s=packet.received_s)
         self._pending.extend(self._engine.arrived(packet.image, packet.name))
         return None
 
@@ -259,3 +260,50 @@ class Board:
             )
 
         self._outbox.put(transmit.receiver, packet, sent)
+
+
+def serve_board(
+    name: str,
+    bundle_path: Path,
+    cluster_path: Path,
+    placement: str,
+    stopped: threading.Event,
+    *,
+    threads: int = 1,
+    slowdown: float | None = None,
+) -> None:
+    """Run a board over Zenoh until told to stop.
+
+    Args:
+        name: of the board in the cluster file.
+        bundle_path: the bundle's folder.
+        cluster_path: the cluster file.
+        placement: ``"boards"`` or ``"one_board"``.
+        stopped: ends it.
+        threads: of the interpreter.
+        slowdown: emulate a board so many times slower, and the cluster's links; ``None`` runs the
+            board as it is.
+
+    Raises:
+        ConcurrentError: a file is wrong, the board has no work, or its port is in use.
+    """
+    cluster = Cluster.read(cluster_path)
+    cluster.board(name)
+    bundle = Bundle(bundle_path)
+    program = bundle.placement(placement).programs.get(name)
+    receivers = {send.receiver for send in program.sends} if program else set()
+    channel = ZenohChannel(name, cluster, tuple(sorted(receivers | {CLIENT})))
+    try:
+        board = Board(
+            name,
+            bundle,
+            placement,
+            channel,
+            stretch=Stretch(slowdown) if slowdown is not None else None,
+            pacer=Pacer(cluster.network) if slowdown is not None else None,
+            threads=threads,
+        )
+        _log.info("%s is ready: %d segments", name, len(program.segments) if program else 0)
+        board.serve(stopped)
+    finally:
+        channel.close()

@@ -11,13 +11,14 @@ from typing import Any
 import numpy as np
 
 from keras_concurrent.bundle import Bundle, Event, TensorSpec
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Pacer
 from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.interpreter import Array
-from keras_concurrent.transport import Channel, Packet
+from keras_concurrent.transport import Channel, Packet, ZenohChannel
 
 _PING_INTERVAL_S = 0.1
+_CLOCK_PINGS = 9
 
 
 class Client:
@@ -71,11 +72,10 @@ class Client:
             for board in list(state):
                 if board in absent:
                     continue
-                answer, offset = self._ping(board, min(1.0, deadline - time.monotonic()))
+                answer, _, _ = self._ping(board, min(1.0, deadline - time.monotonic()))
                 if answer is None:
                     continue
                 self._check_identity(board, answer)
-                self._offsets[board] = offset
                 if answer["unreached"]:
                     state[board] = f"does not reach {', '.join(answer['unreached'])}"
                 else:
@@ -85,9 +85,13 @@ class Client:
                 raise BoardError(f"not ready after {timeout_s:g} s: {faults}")
             if state:
                 time.sleep(_PING_INTERVAL_S)
+        for board in self.boards:
+            # The quickest of a few answers tells best how far a board's clock is ahead of ours.
+            answers = [self._ping(board, 1.0) for _ in range(_CLOCK_PINGS)]
+            self._offsets[board] = min(answers, key=lambda answer: answer[1])[2]
 
-    def _ping(self, board: str, timeout_s: float) -> tuple[dict[str, Any] | None, float]:
-        """A board's answer, and how far its clock is ahead of ours, in seconds."""
+    def _ping(self, board: str, timeout_s: float) -> tuple[dict[str, Any] | None, float, float]:
+        """A board's answer, the round trip, and how far its clock is ahead of ours, in seconds."""
         asked = time.monotonic()
         self._image += 1
         self._channel.send(board, Packet("ping", CLIENT, self._session, self._image))
@@ -96,8 +100,8 @@ class Client:
             if packet is not None and (packet.kind, packet.image) == ("pong", self._image):
                 now = time.monotonic()
                 answer = json.loads(bytes(packet.payload))
-                return answer, answer["clock_s"] - (asked + now) / 2
-        return None, 0.0
+                return answer, now - asked, answer["clock_s"] - (asked + now) / 2
+        return None, float("inf"), 0.0
 
     def _check_identity(self, board: str, answer: Mapping[str, Any]) -> None:
         if answer["bundle_sha256"] != self._bundle.sha256:
@@ -190,7 +194,7 @@ class Client:
                     f"{packet.sender} sent {packet.name!r} in {len(packet.payload)} bytes, "
                     f"expected {spec.bytes}"
                 )
-            self._arrived[packet.name] = time.monotonic()
+            self._arrived[packet.name] = packet.received_s
             result[packet.name] = np.frombuffer(packet.payload, spec.dtype).reshape(spec.shape)
             missing.remove(packet.name)
         return {name: result[name] for name in manifest.outputs}
@@ -255,6 +259,23 @@ class Client:
             for event in events
         ]  # fmt: skip
         return tuple(sorted(finished, key=lambda e: (e.start_s, e.board, e.name)))
+
+
+def connect(bundle: Bundle, cluster: Cluster, placement: str = "boards") -> Client:
+    """A client of boards that run already, once they are ready.
+
+    Raises:
+        BoardError: a board is not ready in time.
+        BundleError: a board has another bundle.
+    """
+    channel = ZenohChannel(CLIENT, cluster, tuple(bundle.placement(placement).programs))
+    client = Client(bundle, placement, channel)
+    try:
+        client.wait_ready()
+    except BaseException:
+        channel.close()
+        raise
+    return client
 
 
 def check_image(name: str, image: Array, spec: TensorSpec) -> Array:

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import re
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -43,7 +44,7 @@ BOARD_GFLOPS_PER_S = {"pi3": 2.5, "pi4": 3.7}
 """Float32 rate of one thread. MobileNet v1 (1.138 GFLOP) takes 114 ms on a Raspberry Pi 3+ and 77 ms
 on a 64-bit Raspberry Pi 4 with four threads, says the table in XNNPACK's README; divided by four."""
 
-_DEFAULT_PORT = 7447
+_FIRST_PORT = 7447
 
 
 @dataclass(frozen=True)
@@ -177,7 +178,7 @@ class Cluster:
 
     @classmethod
     def of(
-        cls, kind: str, boards: int, link: str = "1gbit", first_port: int = _DEFAULT_PORT
+        cls, kind: str, boards: int, link: str = "1gbit", ports: Sequence[int] | None = None
     ) -> Cluster:
         """A described cluster of equal boards on this machine's loopback.
 
@@ -185,7 +186,7 @@ class Cluster:
             kind: one of ``BOARD_GFLOPS_PER_S``.
             boards: how many.
             link: ``"1gbit"``, ``"100mbit"`` and the like, see `parse_link`.
-            first_port: of the first board; the others follow.
+            ports: one a board; by default from 7447 on.
 
         Raises:
             ValueError: an unknown kind, or a number below 1.
@@ -194,13 +195,11 @@ class Cluster:
             raise ValueError(f"kind must be one of {', '.join(BOARD_GFLOPS_PER_S)}, got {kind!r}")
         if boards < 1:
             raise ValueError(f"boards must be at least 1, got {boards!r}")
+        rate = BOARD_GFLOPS_PER_S[kind]
+        ports = range(_FIRST_PORT, _FIRST_PORT + boards) if ports is None else ports
         described = tuple(
-            Board(
-                f"{kind}-{i + 1}",
-                BOARD_GFLOPS_PER_S[kind],
-                f"tcp/127.0.0.1:{first_port + i}",
-            )
-            for i in range(boards)
+            Board(f"{kind}-{i}", rate, f"tcp/127.0.0.1:{port}")
+            for i, port in zip(range(1, boards + 1), ports, strict=True)
         )
         return cls(described, parse_link(link))
 

@@ -11,7 +11,7 @@ from keras_concurrent.interpreter import Segment, quiet
 from keras_concurrent.tflite_file import TfliteFile
 
 
-def convert(model: keras.Model, *, tolerance: float = 1e-4, seed: int = 0) -> bytes:
+def to_tflite(model: keras.Model, *, tolerance: float = 1e-4, seed: int = 0) -> bytes:
     """Convert a Keras model to a float32 .tflite and check that both answer alike.
 
     The batch is fixed at one: a board recognises one image at a time, and an open batch is several

@@ -25,7 +25,7 @@ from keras_concurrent.tflite_file import TfliteFile
 _WHOLE = "model"
 
 
-def export(
+def export_bundle(
     file: TfliteFile,
     cluster: Cluster,
     path: str | Path,

@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
 from keras_concurrent.bundle import Bundle
 from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.client import Client
+from keras_concurrent.client import Client, connect
 from keras_concurrent.emulation import Pacer
 from keras_concurrent.errors import BoardError
 from keras_concurrent.transport import ZenohChannel
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on at the moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [opened.getsockname()[1] for opened in sockets]
 
 
 class LocalBoards:
@@ -133,3 +144,30 @@ class LocalBoards:
             log.close()
 
 
+
+
+@contextlib.contextmanager
+def answering(
+    bundle: Bundle,
+    cluster: Cluster,
+    placement: str = "boards",
+    *,
+    local: bool = False,
+    slowdown: Mapping[str, float] | None = None,
+) -> Iterator[Client]:
+    """A client whose boards are ready.
+
+    Args:
+        bundle: what the boards run.
+        cluster: where they listen.
+        placement: ``"boards"`` or ``"one_board"``.
+        local: start them as processes of this machine and stop them afterwards; otherwise they
+            must run already.
+        slowdown: the same, emulating slower boards.
+    """
+    if local or slowdown is not None:
+        with LocalBoards(bundle, cluster, placement, slowdown) as boards:
+            yield boards.client
+    else:
+        with connect(bundle, cluster, placement) as client:
+            yield client

@@ -105,7 +105,7 @@ def rate(
     return Candidate(epsilon, value, steps, travelling, normalised, delta_w, used)
 
 
-def score(
+def concurrency_score(
     graph: TaskGraph,
     units: int,
     *,

@@ -107,18 +107,58 @@ def train(
     *,
     epochs: int,
     batch_size: int = 32,
-    learning_rate: float = 3e-3,
+    learning_rate: float = 5e-3,
     seed: int = 0,
     progress: bool | None = None,
     jit_compile: bool = False,
 ) -> TrainingResult:
-    """x"""
+    """Train a model on a data set, and test it.
+
+    The optimiser is Adam: a run of a few hundred steps has no time to tune a rate for each of many
+    blocks, of which some see the image and others a tenth chain, and Adam scales every weight's
+    step by itself. The rate climbs over the first tenth of the steps, while the batch
+    normalisations settle, and then falls along a cosine to a hundredth of its peak: the last, small
+    steps turn a high rate's fast progress into accuracy, which a constant rate would not.
+
+    XLA is off by default: on a processor it costs more to compile than a short run wins back
+    (three epochs of 3,000 images on 32 vertices: 107 s of processor time with, 67 s without).
+
+    Args:
+        model: takes images, gives class probabilities; compiled here.
+        dataset: from `keras_concurrent.datasets.load`, or of your own.
+        epochs: rounds over the training images.
+        batch_size: images a step.
+        learning_rate: the peak of the schedule.
+        seed: of the order of the images, and of any random layer. The model's first weights were
+            drawn when it was built: call ``keras.utils.set_random_seed`` before that.
+        progress: ``True`` draws a progress bar on standard error, ``False`` none, ``None`` only on
+            a terminal.
+        jit_compile: whether XLA compiles the step.
+
+    Returns:
+        Times, test accuracy and history. The model is trained in place.
+
+    Raises:
+        ValueError: a number out of range, or a model and data set that do not fit together.
+    """
+    for name, value in (("epochs", epochs), ("batch_size", batch_size)):
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise ValueError(f"{name} must be a whole number of at least 1, got {value!r}")
+    if not 0 < learning_rate < math.inf:
+        raise ValueError(f"learning_rate must be positive, got {learning_rate!r}")
+    for name, has, needs in (
+        ("images of shape", dataset.image_shape, tuple(model.input_shape[1:])),
+        ("a number of classes of", dataset.classes, model.output_shape[-1]),
+    ):
+        if has != needs:
+            raise ValueError(f"{name} {needs} expected by the model, got {has} in {dataset.name}")
     keras.utils.set_random_seed(seed)
     steps = epochs * math.ceil(len(dataset.train_labels) / batch_size)
     warmup = max(1, steps // 10)
     schedule = keras.optimizers.schedules.CosineDecay(
         learning_rate / 10,
         decay_steps=max(1, steps - warmup),
+        alpha=0.01,
         warmup_target=learning_rate,
         warmup_steps=warmup,
     )
@@ -146,3 +186,32 @@ def train(
         dataset.test_images, dataset.test_labels, batch_size=batch_size, verbose=0
     )
     return TrainingResult(seconds, first.done_at - begun, float(accuracy), fitted.history)
+
+
+def save_model(model: keras.Model, path: str | os.PathLike[str]) -> Path:
+    """Save a model as a ``.keras`` file, whole or not at all.
+
+    It is written beside ``path`` and renamed, so that an interrupted save leaves an older file as
+    it was.
+
+    Args:
+        model: to be saved.
+        path: ends in ``.keras``; its folder exists.
+
+    Returns:
+        ``path``.
+
+    Raises:
+        ValueError: ``path`` does not end in ``.keras``.
+    """
+    path = Path(path)
+    if path.suffix != ".keras":
+        raise ValueError(f"path must end in .keras, got {str(path)!r}")
+    # Keras looks at the suffix, so the temporary file keeps it.
+    beside = path.with_name(f".{path.stem}-{os.getpid()}.keras")
+    try:
+        model.save(beside)
+        beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+    return path

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import queue
+import time
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -30,6 +31,7 @@ class Packet:
         image: number of the image in its session.
         name: of the tensor.
         payload: the tensor's bytes, or JSON for the other kinds.
+        received_s: when it came, by `time.monotonic`; set by the receiving channel.
     """
 
     kind: str
@@ -37,7 +39,8 @@ class Packet:
     session: int
     image: int = 0
     name: str = ""
-    payload: bytes | memoryview = b""
+    payload: bytes = b""
+    received_s: float = 0.0
 
     def header(self) -> bytes:
         """All but the payload, as JSON."""
@@ -61,7 +64,7 @@ class Packet:
             raise TransportError(f"expected a packet's header, got {header[:80]!r}")
         if not numbers:
             raise TransportError(f"expected a packet's header, got {header[:80]!r}")
-        return cls(kind, sender, session, image, name, payload)
+        return cls(kind, sender, session, image, name, payload, time.monotonic())
 
 
 class Channel(Protocol):
@@ -98,7 +101,7 @@ class _LocalChannel:
         self._own = queues[name]
 
     def send(self, receiver: str, packet: Packet) -> None:
-        self._queues[receiver].put(packet)
+        self._queues[receiver].put(Packet.parse(packet.header(), packet.payload))
 
     def receive(self, timeout_s: float) -> Packet | None:
         try:
@@ -176,10 +179,7 @@ class ZenohChannel:
 
     def send(self, receiver: str, packet: Packet) -> None:
         """Publish a packet; see `Channel`."""
-        payload = packet.payload
-        if isinstance(payload, memoryview):
-            payload = bytearray(payload)
-        self._publishers[receiver].put(payload, attachment=packet.header())
+        self._publishers[receiver].put(packet.payload, attachment=packet.header())
 
     def receive(self, timeout_s: float) -> Packet | None:
         """The next packet; see `Channel`."""
