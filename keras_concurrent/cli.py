@@ -351,7 +351,8 @@ def board(
     if until_stdin_closes:
 
         def wait_for_end() -> None:
-            sys.stdin.buffer.read()
+            while os.read(0, 4096):  # not sys.stdin, whose lock would abort the interpreter's end
+                pass
             stopped.set()
 
         threading.Thread(target=wait_for_end, daemon=True).start()

@@ -174,7 +174,7 @@ class Client:
         while missing:
             packet = self._channel.receive(max(0.0, deadline - time.monotonic()))
             if packet is None:
-                self._session = max(self._session + 1, time.time_ns())  # the boards drop the rest
+                self._give_up()
                 raise BoardError(
                     f"no answer after {timeout_s:g} s: {', '.join(missing)} did not come from "
                     f"{', '.join(self._writers(missing))}"
@@ -183,6 +183,7 @@ class Client:
                 continue
             if packet.kind == "error":
                 cause = json.loads(bytes(packet.payload))
+                self._give_up()
                 raise BoardError(
                     f"{packet.sender} failed in {cause['segment']}: {cause['cause']}"
                 )
@@ -198,6 +199,10 @@ class Client:
             result[packet.name] = np.frombuffer(packet.payload, spec.dtype).reshape(spec.shape)
             missing.remove(packet.name)
         return {name: result[name] for name in manifest.outputs}
+
+    def _give_up(self) -> None:
+        """Begin a new session: the boards drop what is left of the old one's images."""
+        self._session = max(self._session + 1, time.time_ns())
 
     def _writers(self, tensors: list[str]) -> list[str]:
         return sorted(

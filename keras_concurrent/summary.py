@@ -13,6 +13,7 @@ from keras_concurrent.cluster import CLIENT
 if TYPE_CHECKING:
     from keras_concurrent.bench import Measurement
 
+_GROWN = 1.25  # from here on it is the computing that makes a plan slow
 _ALIKE = 1.02  # latencies closer than this are called alike
 
 
@@ -51,6 +52,11 @@ class Timeline:
     def busy(self, board: str) -> float:
         """Share of the latency in which a board runs segments."""
         return self.compute_s(board) / self.latency_s if self.latency_s else 0.0
+
+    @property
+    def work_s(self) -> float:
+        """Seconds of computing on all boards together."""
+        return sum(self.compute_s(board) for board in self.boards)
 
     @property
     def boards_at_once(self) -> float:
@@ -150,11 +156,12 @@ class Summary:
         if self.one.median_s is not None and self.many.median_s is not None:
             one, many, verb = self.one.median_s, self.many.median_s, "answer"
         if len(self.boards) == 1:
-            alone = "should answer" if verb == "should answer" else "answers"
-            return f"One board does it all: it {alone} in {milliseconds(many)}"
+            verb = "answers" if self.measured else verb
+            return f"One board {verb} in {milliseconds(many)}; no split is predicted to be faster"
         if not one or not many:
             return f"{self.many.title} {verb} in {milliseconds(many)}"
-        times = f"{self.many.title} {verb} in {milliseconds(many)}, one board in {milliseconds(one)}"
+        times = f"{self.many.title} {verb} in {milliseconds(many)}"
+        times += f", one board in {milliseconds(one)}"
         if one / many >= _ALIKE:
             return f"{times}: {one / many:.1f}x faster"
         if many / one < _ALIKE:
@@ -163,13 +170,18 @@ class Summary:
 
     @property
     def _reason(self) -> str:
+        """Why the plan is not faster, from its last timeline."""
         shared = self.timelines_of("boards")
         if not shared:
             return ""
         line = shared[-1]
+        for alone in self.timelines_of("one_board"):
+            if alone.source == line.source and line.work_s > _GROWN * alone.work_s > 0:
+                grown = line.work_s / alone.work_s
+                return f", because computing in pieces takes {grown:.1f}x as long in all"
         return (
-            f", because only {line.boards_at_once:.1f} of {len(self.boards)} boards compute at a "
-            f"time, and none in {line.quiet:.0%} of it, waiting on the wire"
+            f", because {line.boards_at_once:.1f} of {len(self.boards)} boards compute at a time, "
+            f"none in {line.quiet:.0%} of the time: tensors are on the wire"
         )
 
 
@@ -179,6 +191,9 @@ def summarise(manifest: Manifest, measurement: Measurement | None) -> Summary:
     Args:
         manifest: of the bundle.
         measurement: of the same bundle; without it everything is predicted.
+
+    Raises:
+        ValueError: the measurement is of another bundle.
     """
     columns = {}
     timelines = []
@@ -198,6 +213,7 @@ def summarise(manifest: Manifest, measurement: Measurement | None) -> Summary:
             latency_s = placement.predicted_latency_s
             timelines.append(Timeline("predicted", name, boards, latency_s, placement.predicted))
         if run and run.events:
+            _check_events(manifest, name, run.events)
             timelines.append(
                 Timeline("measured", name, boards, _answered_s(run.events), run.events)
             )
@@ -215,6 +231,21 @@ def summarise(manifest: Manifest, measurement: Measurement | None) -> Summary:
     )
     emulated = _emulated(measurement) if measurement else None
     return Summary(columns["one_board"], columns["boards"], works, tuple(timelines), emulated)
+
+
+def _check_events(manifest: Manifest, placement: str, events: Sequence[Event]) -> None:
+    programs = manifest.placements[placement].programs
+    for event in events:
+        if event.kind == "run":
+            known = event.board in programs and event.name in programs[event.board].segments
+        else:
+            ends = {CLIENT, *programs}
+            known = event.name in manifest.tensors and {event.board, event.receiver} <= ends
+        if not known:
+            raise ValueError(
+                f"measurement must be of this bundle, got a {event.kind} of {event.name!r} by "
+                f"{event.board!r}, which is not in placement {placement!r}"
+            )
 
 
 def _answered_s(events: Sequence[Event]) -> float:

@@ -38,13 +38,13 @@ def dense(shape=(8, 8, 1), classes=10):
 
 def test_a_tiny_concurrent_network_learns_the_digits(digits):
     model = tiny()
-    result = training.train(model, digits, epochs=4, batch_size=32, learning_rate=1e-2)
+    result = training.train(model, digits, epochs=12, batch_size=32, learning_rate=1e-2)
     assert result.test_accuracy > 0.8  # guessing gives 0.1
     predicted = model.predict(digits.test_images, verbose=0).argmax(axis=1)
     assert np.mean(predicted == digits.test_labels) == pytest.approx(result.test_accuracy)
     assert 0 < result.first_step_seconds < result.seconds
     assert set(result.history) == {"loss", "accuracy"}
-    assert len(result.history["loss"]) == 4
+    assert len(result.history["loss"]) == 12
     assert result.history["loss"][-1] < result.history["loss"][0]
 
 
@@ -60,7 +60,7 @@ def test_the_seed_decides_the_training(digits):
 def test_the_rate_climbs_and_falls(digits):
     model = dense()
     training.train(model, digits, epochs=2, batch_size=64, learning_rate=0.01)
-    steps = 2 * math.ceil(1437 / 64)  # 46, the first 4 of them warm up
+    steps = 2 * math.ceil(1438 / 64)  # 46, the first 4 of them warm up
     assert int(model.optimizer.iterations) == steps
     rates = [float(model.optimizer._learning_rate(step)) for step in range(steps)]
     assert rates[0] == pytest.approx(0.001)

@@ -1,0 +1,33 @@
+"""Small real networks that several test modules cut and run."""
+
+import os
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def small_architecture():
+    from keras_concurrent.architecture import stage
+    from keras_concurrent.generators import generate
+
+    graph = generate("WS", 10, seed=5, k=4, p=0.5)
+    return stage(graph, (16, 16, 3), 4, filters=4, channel_cap=16, seed=5)
+
+
+@pytest.fixture(scope="session")
+def small_file(small_architecture):
+    """A generated network as a .tflite, with weights that the converter cannot fold away."""
+    import numpy as np
+
+    from keras_concurrent.convert import to_tflite
+    from keras_concurrent.models import build_model
+    from keras_concurrent.tflite_file import TfliteFile
+
+    model = build_model(small_architecture)
+    rng = np.random.default_rng(0)
+    for weight in model.weights:
+        if "weight_" in weight.path:
+            weight.assign(rng.uniform(0.5, 1.5))
+    return TfliteFile(to_tflite(model))

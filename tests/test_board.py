@@ -1,0 +1,259 @@
+"""Boards and client in one process: answers, order, failures. No socket is opened."""
+
+import json
+import threading
+import time
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from keras_concurrent import cluster
+from keras_concurrent.bench import Measurement, compare, measure, random_images, reference
+from keras_concurrent.board import Board
+from keras_concurrent.bundle import Bundle
+from keras_concurrent.client import Client, check_image
+from keras_concurrent.cluster import Cluster, Network, parse_link
+from keras_concurrent.emulation import Pacer, Stretch, slowdown_for
+from keras_concurrent.errors import BoardError, BundleError
+from keras_concurrent.export import export_bundle
+from keras_concurrent.transport import Exchange, Packet
+
+
+def slow_boards(count):
+    """Boards so slow, on a network so fast, that even a tiny network is planned on all of them."""
+    boards = tuple(
+        cluster.Board(f"pi3-{i}", 0.01, f"tcp/127.0.0.1:{7447 + i}", call_ms=0.0)
+        for i in range(1, count + 1)
+    )
+    return Cluster(boards, Network(1e6, 0.0, 0.0))
+
+
+@pytest.fixture(scope="module")
+def bundle(small_file, tmp_path_factory):
+    path = tmp_path_factory.mktemp("bundle") / "bundle"
+    made = export_bundle(small_file, slow_boards(3), path)
+    assert len(made.placement("boards").programs) == 3
+    return made
+
+
+@contextmanager
+def running(bundle, placement="boards", **options):
+    """The client of boards that run in threads of this process."""
+    exchange, stopped = Exchange(), threading.Event()
+    names = sorted(bundle.placement(placement).programs)
+    boards = [
+        Board(name, bundle, placement, exchange.join(name), **options) for name in names
+    ]
+    client = Client(bundle, placement, exchange.join("client"))
+    threads = [threading.Thread(target=board.serve, args=(stopped,)) for board in boards]
+    for thread in threads:
+        thread.start()
+    try:
+        client.wait_ready(5)
+        yield client, exchange, boards
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+
+
+def test_the_boards_answer_bit_for_bit_as_the_uncut_model(bundle):
+    images = random_images(bundle, 10)
+    for placement in ("boards", "one_board"):
+        with running(bundle, placement) as (client, _, _):
+            answers = [client.infer(image) for image in images]
+        assert compare(answers, reference(bundle, images)) == (0.0, 0)
+
+
+def test_an_image_is_taken_with_or_without_its_batch_axis(bundle):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, _, _):
+        with_axis, without = client.infer(image), client.infer(image[0])
+    assert np.array_equal(with_axis["classes"], without["classes"])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [np.zeros((16, 16, 1), np.float32), np.zeros((1, 16, 16, 3), np.float64), np.float32(0)],
+)
+def test_a_wrong_image_is_refused_with_what_was_expected(bundle, image):
+    with running(bundle) as (client, _, _):
+        with pytest.raises(ValueError, match=r"'image' must be float32 of shape \(16, 16, 3\), got"):
+            client.infer(image)
+
+
+def test_the_timeline_holds_every_planned_run_and_send_in_planned_order(bundle):
+    placement = bundle.placement("boards")
+    with running(bundle) as (client, _, _):
+        client.infer(random_images(bundle, 1)[0])
+        time.sleep(0.05)  # the last sends are noted just after they are received
+        events = client.timeline()
+    for board, program in placement.programs.items():
+        own = [event for event in events if event.board == board]
+        assert [e.name for e in own if e.kind == "run"] == list(program.segments)
+        assert [(e.name, e.receiver) for e in own if e.kind == "send"] == [
+            (send.tensor, send.receiver) for send in program.sends
+        ]
+    sizes = {e.name: e.bytes for e in events if e.kind == "send"}
+    for name, size in sizes.items():
+        assert size == bundle.manifest.tensors[name].bytes
+    arrivals = {(e.name, e.receiver): e.end_s for e in events if e.kind == "send"}
+    for event in events:
+        if event.kind == "run":
+            for tensor in bundle.manifest.segments[event.name].inputs:
+                assert arrivals.get((tensor, event.board), 0.0) <= event.start_s + 1e-6
+
+
+def test_a_board_that_fails_is_named_with_segment_and_cause_and_lives_on(bundle):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, _, boards):
+        expected = client.infer(image)
+        victim = boards[0]
+        name, segment = next(iter(victim._segments.items()))
+        healthy = segment.run
+
+        def fail(inputs):
+            raise RuntimeError("out of memory")
+
+        segment.run = fail
+        with pytest.raises(BoardError, match=f"{victim.name} failed in {name}: out of memory"):
+            client.infer(image, timeout_s=2)
+        segment.run = healthy
+        assert np.array_equal(client.infer(image)["classes"], expected["classes"])
+
+
+def test_no_answer_in_time_names_who_owes_it(small_file, bundle):
+    exchange = Exchange()
+    client = Client(bundle, "boards", exchange.join("client"))
+    for name in bundle.placement("boards").programs:
+        exchange.join(name)  # they take packets and never answer
+    with pytest.raises(BoardError, match=r"not ready after 0.3 s: .*does not answer"):
+        client.wait_ready(0.3)
+    with pytest.raises(BoardError, match=r"no answer after 0.2 s: classes did not come from pi3-"):
+        client.infer(random_images(bundle, 1)[0], timeout_s=0.2)
+
+
+def test_strange_and_wrong_tensors_are_ignored_and_said_once(bundle, caplog):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, exchange, boards):
+        board = boards[0]
+        stranger = exchange.join("stranger")
+        wanted = next(iter(board._engine.expected))
+        for _ in range(3):
+            for name, payload in ((wanted, b"short"), ("nonsense", b"")):
+                packet = Packet("tensor", "stranger", client._session, 10**9, name, payload)
+                stranger.send(board.name, packet)
+        answer = client.infer(image)
+    assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
+    warnings = [record.message for record in caplog.records]
+    assert len([w for w in warnings if "in 5 bytes, expected" in w]) == 1
+    assert len([w for w in warnings if "'nonsense', which is not mine" in w]) == 1
+
+
+def test_images_of_a_client_that_gave_up_do_not_hold_up_the_next(bundle):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, exchange, _):
+        # Half an image of an older session: one board got its tensor, the rest never come.
+        for send in bundle.placement("boards").client_sends[:1]:
+            payload = image.tobytes()
+            packet = Packet("tensor", "client", client._session, 5, send.tensor, payload)
+            exchange.join("other").send(send.receiver, packet)
+        newer = Client(bundle, "boards", exchange.join("client"))
+        newer.wait_ready(5)
+        answer = newer.infer(image)
+    assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
+
+
+def test_a_board_with_another_bundle_is_refused(small_file, bundle, tmp_path):
+    other = export_bundle(small_file, Cluster.of("pi3", 3, "1gbit"), tmp_path / "other")
+    exchange, stopped = Exchange(), threading.Event()
+    name = "pi3-1"
+    board = Board(name, other, "one_board", exchange.join(name))
+    thread = threading.Thread(target=board.serve, args=(stopped,))
+    thread.start()
+    try:
+        client = Client(bundle, "one_board", exchange.join("client"))
+        with pytest.raises(BundleError, match="pi3-1 has another bundle"):
+            client.wait_ready(3)
+    finally:
+        stopped.set()
+        thread.join()
+
+
+def test_a_board_without_work_says_so(bundle):
+    with pytest.raises(BundleError, match="has no work for 'pi3-2'"):
+        Board("pi3-2", bundle, "one_board", Exchange().join("pi3-2"))
+
+
+def test_an_altered_segment_is_refused_when_the_board_starts(small_file, tmp_path):
+    bundle = export_bundle(small_file, Cluster.of("pi3", 1, "1gbit"), tmp_path / "bundle")
+    path = bundle.path / "model.tflite"
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match=r"model.tflite was altered"):
+        Board("pi3-1", Bundle(bundle.path), "one_board", Exchange().join("pi3-1"))
+
+
+def test_stretched_compute_takes_slowdown_times_its_cpu_time():
+    stretch = Stretch(5.0)
+
+    def step():
+        start = time.thread_time()
+        while time.thread_time() - start < 0.01:
+            pass
+
+    start = time.monotonic()
+    stretch.run(step)
+    assert 0.05 <= time.monotonic() - start < 0.12
+    with pytest.raises(ValueError, match="slowdown must be at least 1, got 0.5"):
+        Stretch(0.5)
+
+
+def test_paced_messages_queue_for_the_bandwidth_and_share_the_latency():
+    network = parse_link("100mbit")  # 12.5 MB/s, 0.5 ms
+    pacer = Pacer(network)
+    begun = time.monotonic()
+    first = pacer.pass_on(125_000, begun)  # 10 ms on the interface
+    second = pacer.pass_on(125_000, begun)  # queues behind it
+    elapsed = time.monotonic() - begun
+    assert first == begun
+    assert second == pytest.approx(begun + 0.010)
+    assert 0.0205 <= elapsed < 0.035
+
+
+def test_boards_too_fast_to_emulate_are_refused(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    eight = Cluster.of("pi4", 8, "1gbit")
+    assert slowdown_for(eight, 4 * 3.7e9) == pytest.approx(dict.fromkeys(
+        (f"pi4-{i}" for i in range(1, 9)), 4.0
+    ))  # fmt: skip
+    with pytest.raises(ValueError, match=r"8 boards on 2 cores need boards at least 4.0 times"):
+        slowdown_for(eight, 3 * 3.7e9)
+
+
+def test_a_measurement_survives_its_json(bundle):
+    with running(bundle, stretch=Stretch(2.0)) as (client, _, _):
+        run, answers = measure(client, random_images(bundle, 4))
+    assert len(run.latencies_s) == len(answers) == 4
+    assert run.median_s == pytest.approx(np.median(run.latencies_s))
+    measurement = Measurement({"boards": run}, 4, 0.0, 0, {"pi3-1": 2.0}, {"boards": 0.5})
+    assert Measurement.from_json(measurement.to_json()) == measurement
+    for broken in ("", "[]", "{}", json.dumps({"schema_version": 99})):
+        with pytest.raises(ValueError, match="not a measurement file"):
+            Measurement.from_json(broken)
+
+
+def test_compare_finds_the_largest_difference_and_counts_images_whose_class_differs():
+    ours = [{"y": np.array([[0.1, 0.9]])}, {"y": np.array([[0.6, 0.4]])}]
+    theirs = [{"y": np.array([[0.1, 0.8]])}, {"y": np.array([[0.4, 0.6]])}]
+    largest, differ = compare(ours, theirs)
+    assert largest == pytest.approx(0.2)
+    assert differ == 1
+
+
+def test_check_image_keeps_a_right_image_as_it_is(bundle):
+    spec = bundle.manifest.tensors["image"]
+    image = random_images(bundle, 1)[0]
+    assert np.array_equal(check_image("image", image, spec), image)
