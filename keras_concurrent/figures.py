@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import io
-import re
+import textwrap
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -40,6 +40,7 @@ _MARGIN_IN = 0.2
 _ABOVE_IN = 0.35  # of the axes, for a title
 _TICKS_IN = 0.4
 _ROW_IN = 0.30
+_VERDICT_LETTERS = 76  # a line of 13 points bold
 _DPI = 160
 _SVG = "http://www.w3.org/2000/svg"
 
@@ -81,7 +82,7 @@ def report_png(summary: Summary, drawing: Drawing, colours: Colours) -> bytes:
         _network_panel(drawing, colours),
         *_timeline_panels(summary.timelines_of("boards"), colours),
     ]
-    verdict = _wrapped(summary.verdict)
+    verdict = textwrap.wrap(summary.verdict, _VERDICT_LETTERS)
     head_in = 0.35 + 0.25 * len(verdict) + (0.45 if summary.emulated else 0.0)
     height_in = head_in + sum(panel.height_in for panel in panels)
     with matplotlib.rc_context(_STYLE):
@@ -104,16 +105,6 @@ def report_png(summary: Summary, drawing: Drawing, colours: Colours) -> bytes:
         written = io.BytesIO()
         figure.savefig(written, format="png", metadata={"Software": None})
     return written.getvalue()
-
-
-def _wrapped(text: str) -> list[str]:
-    """Lines short enough for the figure, broken after commas and colons where possible."""
-    lines = [""]
-    for part in re.split(r"(?<=[,:]) ", text):
-        if lines[-1] and len(lines[-1]) + len(part) > 90:
-            lines.append("")
-        lines[-1] += f" {part}" if lines[-1] else part
-    return lines
 
 
 def _axes(figure: Figure, panel: _Panel, bottom_in: float) -> Axes:

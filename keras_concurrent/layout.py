@@ -158,7 +158,7 @@ def _laid_out(
             start,
             end,
             tuple(places[place] for place in path[1:-1]),
-            start != SOURCE and home.get(start) != home.get(end),
+            start != SOURCE and {start, end} <= home.keys() and home[start] != home[end],
         )
         for (start, end), path in paths.items()
     )

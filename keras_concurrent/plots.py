@@ -30,6 +30,7 @@ PALETTE = (
 NEUTRAL = "#8a8f98"
 INK = "#22262b"
 _DASHES = (0, (3.2, 1.8))
+_LETTERS_INSIDE = 3  # of a vertex; longer labels stand below it
 _POINTS_AN_INCH = 72
 
 Colours = Mapping[str, str]
@@ -51,10 +52,8 @@ def draw_latency(axes: Axes, summary: Summary) -> Tips:
             rows.append(("", "measured median", column.median_s, column.p95_s))
     longest = max(max(value, p95 or 0.0) for _, _, value, p95 in rows)
     for y, (_, source, value, p95) in enumerate(rows):
-        measured = source != "predicted"
-        axes.barh(
-            y, value, 0.72, color=INK if measured or not summary.measured else "#b9bec6"
-        )  # fmt: skip
+        paler = summary.measured and source == "predicted"
+        axes.barh(y, value, 0.72, color="#b9bec6" if paler else INK)
         text = f"{milliseconds(value)} {source}"
         if p95 is not None:
             axes.plot([value, p95], [y, y], color=NEUTRAL, linewidth=1.2)
@@ -116,12 +115,12 @@ def draw_network(axes: Axes, drawing: Drawing, colours: Colours) -> Tips:
         )  # fmt: skip
         where = f"on {node.board}" if node.board else "in no segment"
         tips[f"node {node.name}"] = " · ".join(filter(None, (node.name, where, node.detail)))
-        if ends:
+        if ends or len(node.label) > _LETTERS_INSIDE:
             axes.annotate(
-                node.name, (node.x, node.y), (0, -widest * 0.5 - 1), textcoords="offset points",
-                ha="center", va="top", fontsize=8,
+                node.label or node.name, (node.x, node.y), (0, -widest * 0.5 - 1),
+                textcoords="offset points", ha="center", va="top", fontsize=8,
             )  # fmt: skip
-        elif len(node.label) <= 3:
+        else:
             axes.text(
                 node.x, node.y, node.label, ha="center", va="center_baseline",
                 fontsize=min(7.5, width(node) * 0.5), color=_contrast(colour), zorder=4,

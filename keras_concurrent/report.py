@@ -170,12 +170,10 @@ def _page(
     )
     source = resources.files("keras_concurrent").joinpath(_TEMPLATE).read_text(encoding="utf-8")
     shared = summary.timelines_of("boards")
-    count = len(summary.boards)
     # The pictures are our own SVG, whose texts ElementTree has escaped.
     return environment.from_string(source).render(
         summary=summary,
         measurement=measurement,
-        many_title=summary.many.title if count > 1 else "the plan (1 board)",
         latency_rows=latency_rows(summary),
         latency_svg=Markup(figures.latency_svg(summary)),
         shared=shared,

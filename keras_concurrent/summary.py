@@ -79,7 +79,7 @@ class Latency:
     """A placement's figures.
 
     Args:
-        title: ``"one board"``, ``"4 boards"``.
+        title: ``"one board"``; ``"4 boards"``, or ``"the plan"`` where that has one board too.
         predicted_s: predicted latency.
         median_s: measured, where it was measured.
         p95_s: 95th percentile, where it was measured.
@@ -180,8 +180,8 @@ class Summary:
                 grown = line.work_s / alone.work_s
                 return f", because computing in pieces takes {grown:.1f}x as long in all"
         return (
-            f", because {line.boards_at_once:.1f} of {len(self.boards)} boards compute at a time, "
-            f"none in {line.quiet:.0%} of the time: tensors are on the wire"
+            f", because on average only {line.boards_at_once:.1f} of {len(self.boards)} boards "
+            f"compute while the others wait for tensors; for {line.quiet:.0%} of the time all wait"
         )
 
 
@@ -202,7 +202,7 @@ def summarise(manifest: Manifest, measurement: Measurement | None) -> Summary:
         count = len(placement.programs)
         sends = [s for program in placement.programs.values() for s in program.sends]
         columns[name] = Latency(
-            "one board" if name == "one_board" else f"{count} board{'s' * (count != 1)}",
+            "one board" if name == "one_board" else "the plan" if count == 1 else f"{count} boards",
             placement.predicted_latency_s,
             run.median_s if run else None,
             run.p95_s if run else None,

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import keras
+import numpy as np
 import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
@@ -105,24 +106,31 @@ class _FirstStep(keras.callbacks.Callback):
 
 def _settle_normalization(model, images, batch_size):
     """Measure the moving averages of all batch normalisations anew, without touching a weight."""
-    layers = [
-        layer
-        for layer in model._flatten_layers()
-        if isinstance(layer, keras.layers.BatchNormalization)
-    ]
+    layers = []
+    for layer in model.layers:
+        layer = getattr(layer, "conv_block", layer)  # of a TransformationBlock
+        layer = getattr(layer, "normalization", layer)  # of a ConvBlock
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layers.append(layer)
     if not layers:
         return
+    averages = [v for layer in layers for v in (layer.moving_mean, layer.moving_variance)]
+    totals = [np.zeros(average.shape) for average in averages]
     momenta = [layer.momentum for layer in layers]
-    for layer in layers:
-        layer.momentum = 0.95
+    steps = len(images) // batch_size or 1  # a rest of a few images is left out
     try:
-        forward = tf.function(lambda x: model(x, training=True), reduce_retracing=True)
-        steps = len(images) // batch_size or 1  # a rest of few images would weigh as much as a batch
+        for layer in layers:
+            layer.momentum = 0.0  # the "moving" averages are those of the last batch
+        forward = tf.function(lambda x: model(x, training=True), autograph=False)
         for step in range(steps):
             forward(tf.constant(images[step * batch_size : (step + 1) * batch_size]))
+            for total, average in zip(totals, averages, strict=True):
+                total += keras.ops.convert_to_numpy(average)
     finally:
         for layer, momentum in zip(layers, momenta, strict=True):
             layer.momentum = momentum
+    for total, average in zip(totals, averages, strict=True):
+        average.assign(total / steps)
 
 
 def train(

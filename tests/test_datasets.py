@@ -144,7 +144,8 @@ def test_a_blank_photograph_is_an_error(monkeypatch):
         datasets.load("photos", size=8)
 
 
-def test_photos_of_another_size():
+def test_photos_of_another_size(monkeypatch):
+    monkeypatch.setattr(datasets, "_photographs", marked_photographs)
     assert datasets.load("photos", size=48).image_shape == (48, 48, 3)
 
 

@@ -1,0 +1,133 @@
+"""The command line as a user meets it: output, files, exit status, one clear message."""
+
+import json
+import re
+
+import pytest
+from click.testing import CliRunner
+
+from keras_concurrent import cli
+from keras_concurrent.architecture import Architecture
+
+
+def run(*words, status=0, text=None):
+    result = CliRunner().invoke(cli.main, [str(word) for word in words], input=text)
+    assert result.exit_code == status, result.output + result.stderr
+    assert "Traceback" not in result.output + result.stderr
+    return result
+
+
+@pytest.fixture
+def model(small_file, tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_bytes(small_file.data)
+    return path
+
+
+def test_every_command_has_help_with_a_runnable_example():
+    for name, command in cli.main.commands.items():
+        shown = run(name, "--help").output
+        assert command.help
+        assert re.search(rf"Example:\s+keras-concurrent.*\b{name}\b", shown), name
+
+
+def test_generate_writes_a_recipe_that_score_reads_from_a_pipe(tmp_path):
+    path = tmp_path / "network.json"
+    run("generate", "--kind", "WS", "--vertices", 12, "--seed", 3, "--param", "p=0.5", "--out", path)
+    architecture = Architecture.from_json(path.read_text())
+    assert len(architecture.blocks) == 12
+    assert architecture.recipe["parameters"] == {"k": 4, "p": 0.5}
+    piped = run("generate", "--kind", "WS", "--vertices", 12, "--seed", 3, "--param", "p=0.5").stdout
+    assert piped == path.read_text()
+    figures = json.loads(run("score", "-", "--units", 2, "--json", text=piped).stdout)
+    assert figures["units"] == 2
+    assert figures["best"] == min(
+        figures["sweep"], key=lambda c: (c["concurrency_score"], c["delta_w"])
+    )
+    assert "Concurrency score on 2 units" in run("score", path, "--units", 2).stdout
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--kind", "XX"), "kind must be one of ER, BA, WS, DP, FB, chain, got 'XX'"),
+        (("--param", "p=7"), "p must be a probability between 0 and 1, got 7"),
+        (("--param", "q=1"), "'q' is no parameter of DP; it takes p, alpha, beta"),
+        (("--param", "p"), "--param must look like p=0.4, got 'p'"),
+        (("--vertices", "1"), "vertices must be a whole number from 2"),
+        (("--input-shape", "48"), "--input-shape must look like 48x48x3, got '48'"),
+        (("--filters", "0"), "filters must be at least 1"),
+        (("--staging", "none"), "'none' is not one of"),
+    ],
+)
+def test_wrong_usage_is_status_2_with_one_clear_message(words, message):
+    assert message in run("generate", *words, status=2).stderr
+
+
+def test_export_writes_a_bundle_and_the_cluster_it_described(model, tmp_path):
+    out = tmp_path / "made" / "bundle"
+    figures = json.loads(run("export", model, "--boards", 2, "--out", out, "--json").stdout)
+    assert (out / "manifest.json").is_file()
+    assert (out.parent / "cluster.toml").read_text().count("[[board]]") == 2
+    assert 0 < figures["predicted_latency_s"] <= figures["predicted_one_board_latency_s"]
+
+
+def test_export_says_when_one_board_is_best(model, tmp_path):
+    out = tmp_path / "bundle"
+    shown = run("export", model, "--boards", 4, "--link", "1mbit", "--out", out).stdout
+    assert "one board is best" in shown
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("schema_version = 1\n", "must have a [network]"),
+        ("schema_version = 1\n[network]\nbandwidth_mbit_per_s = 0\nlatency_ms = 1\n",
+         "bandwidth_mbit_per_s must be a number above 0, got 0"),
+        ("schema_version = 1\nspeed = 3\n[network]\nbandwidth_mbit_per_s = 1\nlatency_ms = 1\n",
+         "got speed"),
+        ("schema_version = 1\n[network]\nbandwidth_mbit_per_s = 1\nlatency_ms = 1\n",
+         "at least one [[board]], got none"),
+    ],
+)  # fmt: skip
+def test_a_wrong_cluster_file_is_status_1_and_nothing_is_written(model, tmp_path, text, message):
+    cluster = tmp_path / "cluster.toml"
+    cluster.write_text(text)
+    out = tmp_path / "bundle"
+    shown = run("export", model, "--cluster", cluster, "--out", out, status=1).stderr
+    assert message in shown
+    assert str(cluster) in shown
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["cluster.toml", "model.tflite"]
+
+
+def test_a_file_that_is_no_model_is_status_1(tmp_path):
+    path = tmp_path / "model.tflite"
+    path.write_text("not a model at all")
+    shown = run("export", path, "--out", tmp_path / "bundle", status=1).stderr
+    assert f"{path} is not a .tflite file: expected the identifier 'TFL3'" in shown
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    result = CliRunner().invoke(cli.main, ["generate", "--kind", "XX", "--debug"])
+    assert isinstance(result.exception, ValueError)
+
+
+def test_infer_refuses_a_wrong_image_before_starting_anything(model, tmp_path):
+    import numpy as np
+
+    run("export", model, "--boards", 1, "--out", tmp_path / "bundle")
+    image = tmp_path / "image.npy"
+    np.save(image, np.zeros((8, 8, 3), np.float32))
+    shown = run(
+        "infer", tmp_path / "bundle", image, "--cluster", tmp_path / "cluster.toml", "--local",
+        status=2,
+    ).stderr  # fmt: skip
+    assert "must be float32 of shape (16, 16, 3), got float32 of shape (8, 8, 3)" in shown
+
+
+def test_report_of_predictions_is_written(model, tmp_path):
+    run("export", model, "--boards", 2, "--out", tmp_path / "bundle")
+    shown = run("report", tmp_path / "bundle", "--out", tmp_path / "drawn").stdout
+    for name in ("report.html", "report.png", "trace.json"):
+        assert name in shown
+        assert (tmp_path / "drawn" / name).stat().st_size > 1000
