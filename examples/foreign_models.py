@@ -63,8 +63,8 @@ def main() -> None:
             measured, _ = measure_bundle(bundle, where, random_images(bundle, 10), local=True)
         plan = bundle.placement("boards")
         print(
-            f"{name}: {len(file.operators)} operators, {len(bundle.manifest.segments) - 1} segments "
-            f"on {len(plan.programs)} boards; largest difference to the uncut model "
+            f"{name}: {len(file.operators)} operators, {len(bundle.manifest.segments) - 1} "
+            f"segments on {len(plan.programs)} boards; largest difference to the uncut model "
             f"{measured.max_abs_diff_tflite:g} over {measured.images} images"
         )
 

@@ -1,9 +1,9 @@
 """Build the Keras model of a recipe with random weights: enough to try boards and links.
 
-    keras-concurrent generate --vertices 20 --out network.json
-    python examples/untrained.py network.json model.keras
-    keras-concurrent export model.keras --boards 4 --out bundle
-    keras-concurrent bench bundle --cluster cluster.toml --emulate
+keras-concurrent generate --vertices 20 --out network.json
+python examples/untrained.py network.json model.keras
+keras-concurrent export model.keras --boards 4 --out bundle
+keras-concurrent bench bundle --cluster cluster.toml --emulate
 """
 
 import sys

@@ -49,7 +49,7 @@ _MODULE_OF = {
     "write_report": "report",
 }
 
-__all__ = [*sorted(_MODULE_OF), "__version__"]  # noqa: PLE0604 - all are strings
+__all__ = [*sorted(_MODULE_OF), "__version__"]
 
 
 def __getattr__(name: str) -> Any:

@@ -196,9 +196,7 @@ class Architecture:
             blocks = tuple(
                 Block(**{**block, "inputs": tuple(block["inputs"])}) for block in data.pop("blocks")
             )
-            return cls(
-                **{**data, "blocks": blocks, "input_shape": tuple(data["input_shape"])}
-            )
+            return cls(**{**data, "blocks": blocks, "input_shape": tuple(data["input_shape"])})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not an architecture file: {error}") from error
 
@@ -267,9 +265,7 @@ def stage(
     names = {SOURCE: SOURCE, **{v: f"vertex_{v:0{digits}d}" for v in vertices}}
     merges = set(graph.graph.get("merges", ()))
     rng = random.Random(seed)
-    shapes: dict[Any, Shape] = {
-        SOURCE: (*input_shape[:2], stem_filters or input_shape[2])
-    }
+    shapes: dict[Any, Shape] = {SOURCE: (*input_shape[:2], stem_filters or input_shape[2])}
     blocks = []
     for vertex in vertices:  # ids ascend along every edge
         inputs = sorted(graph.predecessors(vertex), key=lambda v: names[v])
@@ -297,7 +293,7 @@ def stage(
         "staging_seed": seed,
     }
     return Architecture(
-        input_shape=tuple(input_shape),
+        input_shape=input_shape,
         classes=classes,
         blocks=tuple(blocks),
         stem_filters=stem_filters,

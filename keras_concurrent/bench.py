@@ -129,7 +129,7 @@ def measure(
         latencies.append(time.monotonic() - start)
         if progress:
             progress(done, len(images))
-    traced = []
+    traced: list[tuple[float, int, tuple[Event, ...]]] = []
     for image in images[:_TRACED_IMAGES]:
         start = time.monotonic()
         client.infer(image)

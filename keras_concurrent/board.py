@@ -155,9 +155,7 @@ class Board:
             return  # of a client that has given up
         if packet.session > self._session:
             self._session = packet.session
-            self._engine = Engine(
-                self._engine.program, self._manifest.segments
-            )
+            self._engine = Engine(self._engine.program, self._manifest.segments)
             self._tensors.clear()
             self._pending.clear()
             self._timelines.clear()
@@ -171,7 +169,9 @@ class Board:
             }
             self._reply("pong", packet.image, answer)
         elif packet.kind == "trace":
-            events = [event for image, log in self._timelines if image == packet.image for event in log]
+            events = [
+                event for image, log in self._timelines if image == packet.image for event in log
+            ]
             self._reply("timeline", packet.image, events)
 
     def _reply(self, kind: str, image: int, content: object) -> None:
@@ -230,9 +230,7 @@ class Board:
             self._engine.drop()
             self._tensors.clear()
             results = []
-        self._note(
-            run.image, kind="run", name=run.segment, start_s=start, end_s=time.monotonic()
-        )
+        self._note(run.image, kind="run", name=run.segment, start_s=start, end_s=time.monotonic())
         if results:
             tensors.update(zip(segment.output_names, results, strict=True))
         self._pending.extend(self._engine.finished(run.image, run.segment))

@@ -209,7 +209,9 @@ class Manifest:
             raise BundleError(f"{MANIFEST} is damaged: {error}") from error
         version = data.pop("schema_version", None) if isinstance(data, dict) else None
         if version != SCHEMA_VERSION:
-            raise BundleError(f"{MANIFEST} must have schema_version {SCHEMA_VERSION}, got {version!r}")
+            raise BundleError(
+                f"{MANIFEST} must have schema_version {SCHEMA_VERSION}, got {version!r}"
+            )
         try:
             manifest = cls(
                 inputs=tuple(data.pop("inputs")),
@@ -328,7 +330,7 @@ class Bundle:
 
     @classmethod
     def write(cls, path: str | Path, manifest: Manifest, files: Mapping[str, bytes]) -> Bundle:
-        """Write a bundle: into a folder beside, then rename, so that a half-written one never shows.
+        """Write a bundle beside its place, then rename: a half-written one never shows.
 
         Args:
             path: the folder; a bundle that is there is replaced.

@@ -222,9 +222,7 @@ def score(network: Path, units: int, as_json: bool) -> None:
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=new_path, default=Path("model.keras"), show_default=True)
 @as_json
-def train(
-    network: Path, data: str, epochs: int, seed: int, out: Path, as_json: bool
-) -> None:
+def train(network: Path, data: str, epochs: int, seed: int, out: Path, as_json: bool) -> None:
     """Train a network from `generate` on images that come inside packages."""
     from keras_concurrent import datasets
     from keras_concurrent.architecture import Architecture
@@ -313,7 +311,8 @@ def export(
     else:
         click.echo(
             f"{out}: {figures['segments']} segments on {len(many.programs)} boards, predicted "
-            f"{many.predicted_latency_s * 1e3:.1f} ms; one board {one.predicted_latency_s * 1e3:.1f} ms"
+            f"{many.predicted_latency_s * 1e3:.1f} ms; "
+            f"one board {one.predicted_latency_s * 1e3:.1f} ms"
         )
 
 
@@ -323,7 +322,8 @@ def _converted(path: Path) -> bytes:
     import keras_concurrent.layers  # noqa: F401 - registers the layers with Keras
     from keras_concurrent.convert import to_tflite
 
-    return to_tflite(keras.models.load_model(path))
+    content: bytes = to_tflite(keras.models.load_model(path))
+    return content
 
 
 @command("keras-concurrent board --name pi4-1 --bundle bundle --cluster cluster.toml")
@@ -422,7 +422,7 @@ def bench(
     bundle: Path, cluster: Path, local: bool, emulate: bool, images: int, out: Path | None,
     as_json: bool,
 ) -> None:  # fmt: skip
-    """Measure the latency of one board and of n boards, and compare answers with the uncut model."""
+    """Measure one board and n boards, and compare their answers with the uncut model's."""
     from rich.console import Console
 
     from keras_concurrent.bench import measure_bundle, random_images
@@ -493,9 +493,7 @@ def report(bundle: Path, measurement: Path | None, out: Path) -> None:
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=new_path, default=Path("demo"), show_default=True, help="Folder.")
 @as_json
-def demo(
-    boards: int, kind: str, link: str, data: str, seed: int, out: Path, as_json: bool
-) -> None:
+def demo(boards: int, kind: str, link: str, data: str, seed: int, out: Path, as_json: bool) -> None:
     """The whole path: generate, score, train, cut, run on several boards, report."""
     from keras_concurrent.demo import print_figures, run_demo
 

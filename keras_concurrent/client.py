@@ -184,9 +184,7 @@ class Client:
             if packet.kind == "error":
                 cause = json.loads(bytes(packet.payload))
                 self._give_up()
-                raise BoardError(
-                    f"{packet.sender} failed in {cause['segment']}: {cause['cause']}"
-                )
+                raise BoardError(f"{packet.sender} failed in {cause['segment']}: {cause['cause']}")
             if packet.kind != "tensor" or packet.name not in missing:
                 continue
             spec = manifest.tensors[packet.name]

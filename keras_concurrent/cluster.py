@@ -41,8 +41,8 @@ CLIENT = "client"
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 BOARD_GFLOPS_PER_S = {"pi3": 2.5, "pi4": 3.7}
-"""Float32 rate of one thread. MobileNet v1 (1.138 GFLOP) takes 114 ms on a Raspberry Pi 3+ and 77 ms
-on a 64-bit Raspberry Pi 4 with four threads, says the table in XNNPACK's README; divided by four."""
+"""Float32 rate of one thread: the table in XNNPACK's README gives MobileNet v1 (1.138 GFLOP) 114 ms
+on a Raspberry Pi 3+ and 77 ms on a 64-bit Raspberry Pi 4 with four threads; divided by four."""
 
 _FIRST_PORT = 7447
 
@@ -111,9 +111,7 @@ class Network:
     message_ms: float = 0.3
 
     def __post_init__(self) -> None:
-        _check_number(
-            "network", "bandwidth_mbit_per_s", self.bandwidth_mbit_per_s, positive=True
-        )
+        _check_number("network", "bandwidth_mbit_per_s", self.bandwidth_mbit_per_s, positive=True)
         _check_number("network", "latency_ms", self.latency_ms, positive=False)
         _check_number("network", "message_ms", self.message_ms, positive=False)
 

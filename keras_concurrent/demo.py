@@ -24,6 +24,7 @@ from keras_concurrent.local_boards import free_ports
 from keras_concurrent.profile import profile_tasks
 from keras_concurrent.report import write_report
 from keras_concurrent.score import concurrency_score
+from keras_concurrent.summary import summarise
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile
 
@@ -197,6 +198,7 @@ def run_demo(
         "score": asdict(scored.best),
         **measurement.figures(bundle),
         "max_abs_diff": max_abs_diff,
+        "verdict": summarise(bundle.manifest, measurement).verdict,
         "speedup": measurement.runs["one_board"].median_s / measurement.runs["boards"].median_s,
         "training_s": training_s,
         "seconds": seconds,

@@ -27,6 +27,7 @@ Example:
 
 from __future__ import annotations
 
+import itertools
 import random
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -53,19 +54,17 @@ def _count(name: str, value: int, low: int, high: int) -> int:
 
 
 def _erdos_renyi(vertices: int, rng: random.Random, *, p: float = 0.2) -> Edges:
-    return nx.gnp_random_graph(vertices, _probability("p", p), seed=rng).edges
+    return list(nx.gnp_random_graph(vertices, _probability("p", p), seed=rng).edges)
 
 
 def _barabasi_albert(vertices: int, rng: random.Random, *, m: int = 5) -> Edges:
     m = _count("m", m, 1, vertices - 1)
-    return nx.barabasi_albert_graph(vertices, m, seed=rng).edges
+    return list(nx.barabasi_albert_graph(vertices, m, seed=rng).edges)
 
 
-def _watts_strogatz(
-    vertices: int, rng: random.Random, *, k: int = 4, p: float = 0.75
-) -> Edges:
+def _watts_strogatz(vertices: int, rng: random.Random, *, k: int = 4, p: float = 0.75) -> Edges:
     k = _count("k", k, 2, vertices - 1)
-    return nx.watts_strogatz_graph(vertices, k, _probability("p", p), seed=rng).edges
+    return list(nx.watts_strogatz_graph(vertices, k, _probability("p", p), seed=rng).edges)
 
 
 def _distance_probability(
@@ -97,7 +96,7 @@ def _staged(
     stages = _count("stages", stages, 1, max(1, vertices // 4))
     bounds = [round(vertices * stage / stages) for stage in range(stages + 1)]
     edges: list[tuple[int, int]] = []
-    for stage, (first, end) in enumerate(zip(bounds, bounds[1:], strict=False)):
+    for stage, (first, end) in enumerate(itertools.pairwise(bounds)):
         merges = stage < stages - 1
         inner = end - first - merges
         wired = list(_watts_strogatz(inner, rng, k=min(k, inner - 1), p=p))

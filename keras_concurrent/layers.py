@@ -127,13 +127,18 @@ class ScalingBlock(layers.Layer):
             pool = None
             if window != (1, 1):
                 pool = layers.MaxPooling2D(
-                    window, name=f"pool_{index}", dtype=self.dtype_policy,
+                    window,
+                    name=f"pool_{index}",
+                    dtype=self.dtype_policy,
                     data_format="channels_last",
                 )
             convolution = None
             if shape[-1] < channels:
                 convolution = layers.Conv2D(
-                    channels, 1, name=f"widen_{index}", dtype=self.dtype_policy,
+                    channels,
+                    1,
+                    name=f"widen_{index}",
+                    dtype=self.dtype_policy,
                     data_format="channels_last",
                 )
                 convolution.build((shape[0], *smallest, shape[-1]))
@@ -144,9 +149,7 @@ class ScalingBlock(layers.Layer):
         tensors = _tensors(inputs)
         _check_count(self, len(tensors))
         scaled = []
-        for x, pool, convolution in zip(
-            tensors, self._pools, self._convolutions, strict=True
-        ):
+        for x, pool, convolution in zip(tensors, self._pools, self._convolutions, strict=True):
             if pool is not None:
                 x = pool(x)
             if convolution is not None:
@@ -244,12 +247,12 @@ class ConvBlock(layers.Layer):
         ValueError: ``filters``, ``strides`` or ``kernel_size`` below 1, or a rank other than 4.
     """
 
-    def __init__(
-        self, filters, strides=1, kernel_size=3, separable=True, momentum=0.9, **kwargs
-    ):
+    def __init__(self, filters, strides=1, kernel_size=3, separable=True, momentum=0.9, **kwargs):
         super().__init__(**kwargs)
         for name, value in (
-            ("filters", filters), ("strides", strides), ("kernel_size", kernel_size)
+            ("filters", filters),
+            ("strides", strides),
+            ("kernel_size", kernel_size),
         ):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(
@@ -263,8 +266,14 @@ class ConvBlock(layers.Layer):
         self.momentum = momentum
         kind = layers.SeparableConv2D if separable else layers.Conv2D
         self.convolution = kind(
-            filters, kernel_size, strides=strides, padding="same", use_bias=False,
-            data_format="channels_last", dtype=self.dtype_policy, name="convolution",
+            filters,
+            kernel_size,
+            strides=strides,
+            padding="same",
+            use_bias=False,
+            data_format="channels_last",
+            dtype=self.dtype_policy,
+            name="convolution",
         )
         self.normalization = layers.BatchNormalization(
             momentum=momentum, dtype=self.dtype_policy, name="normalization"
@@ -340,8 +349,13 @@ class TransformationBlock(layers.Layer):
             self.weight_initializer, name="weighted_sum", dtype=self.dtype_policy
         )
         self.conv_block = ConvBlock(
-            filters, strides, kernel_size, separable, momentum,
-            name="conv_block", dtype=self.dtype_policy,
+            filters,
+            strides,
+            kernel_size,
+            separable,
+            momentum,
+            name="conv_block",
+            dtype=self.dtype_policy,
         )
 
     def build(self, input_shape):
@@ -357,9 +371,7 @@ class TransformationBlock(layers.Layer):
 
     def compute_output_shape(self, input_shape):
         shapes, _ = _shapes(input_shape)
-        return self.conv_block.compute_output_shape(
-            self.scaling.compute_output_shape(shapes)[0]
-        )
+        return self.conv_block.compute_output_shape(self.scaling.compute_output_shape(shapes)[0])
 
     def get_config(self):
         config = {

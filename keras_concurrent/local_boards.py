@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import IO
 
 from keras_concurrent.bundle import Bundle
-from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.client import Client, connect
+from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Pacer
 from keras_concurrent.errors import BoardError
 from keras_concurrent.transport import ZenohChannel
@@ -81,7 +81,7 @@ class LocalBoards:
         ]  # fmt: skip
         if self._slowdown is not None:
             command += ["--slowdown", repr(self._slowdown[board])]
-        log = tempfile.TemporaryFile()
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _stop
         self._logs[board] = log
         # A session of its own keeps Ctrl-C from reaching it before this process has put things in
         # order; its standard input closes when this process ends, however it ends.
@@ -142,8 +142,6 @@ class LocalBoards:
                 process.wait()
         for log in self._logs.values():
             log.close()
-
-
 
 
 @contextlib.contextmanager

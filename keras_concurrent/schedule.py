@@ -124,9 +124,7 @@ class _Calendar:
         """Put a task on a board at the earliest; returns its end. `undo` takes it back."""
         self._mark = len(self.messages)
         ready = 0.0
-        for tensor in sorted(
-            task.inputs, key=lambda t: (self._at[t, self._home[t]], t)
-        ):
+        for tensor in sorted(task.inputs, key=lambda t: (self._at[t, self._home[t]], t)):
             ready = max(ready, self.deliver(tensor, board.name))
         duration = self._graph.seconds_on(task, board.flops_per_s)
         duration += board.call_s if self._calls else 0.0
@@ -205,9 +203,7 @@ def decode(graph: TaskGraph, cluster: Cluster, assignment: Mapping[str, str]) ->
     return calendar.plan()
 
 
-def _upward_ranks(
-    graph: TaskGraph, cluster: Cluster, communication: float
-) -> dict[str, float]:
+def _upward_ranks(graph: TaskGraph, cluster: Cluster, communication: float) -> dict[str, float]:
     """HEFT's rank: mean seconds from a task's start to the end of the graph."""
     mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(cluster.boards)
     ranks: dict[str, float] = {}

@@ -69,7 +69,9 @@ def longest_path(graph: TaskGraph) -> int:
     """Number of tasks on the longest path."""
     depth: dict[str, int] = {}
     for task in graph.tasks:
-        depth[task.name] = 1 + max((depth[name] for name in graph.predecessors[task.name]), default=0)
+        depth[task.name] = 1 + max(
+            (depth[name] for name in graph.predecessors[task.name]), default=0
+        )
     return max(depth.values(), default=0)
 
 

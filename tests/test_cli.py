@@ -33,11 +33,15 @@ def test_every_command_has_help_with_a_runnable_example():
 
 def test_generate_writes_a_recipe_that_score_reads_from_a_pipe(tmp_path):
     path = tmp_path / "network.json"
-    run("generate", "--kind", "WS", "--vertices", 12, "--seed", 3, "--param", "p=0.5", "--out", path)
+    run(
+        "generate", "--kind", "WS", "--vertices", 12, "--seed", 3, "--param", "p=0.5", "--out", path
+    )
     architecture = Architecture.from_json(path.read_text())
     assert len(architecture.blocks) == 12
     assert architecture.recipe["parameters"] == {"k": 4, "p": 0.5}
-    piped = run("generate", "--kind", "WS", "--vertices", 12, "--seed", 3, "--param", "p=0.5").stdout
+    piped = run(
+        "generate", "--kind", "WS", "--vertices", 12, "--seed", 3, "--param", "p=0.5"
+    ).stdout
     assert piped == path.read_text()
     figures = json.loads(run("score", "-", "--units", 2, "--json", text=piped).stdout)
     assert figures["units"] == 2

@@ -1,7 +1,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.cluster import (
@@ -66,6 +66,7 @@ positive = st.floats(1e-9, 1e9)
 not_negative = st.just(0) | st.floats(0, 1e6) | st.integers(0, 10**6)
 
 
+@settings(max_examples=40, deadline=None)
 @given(
     boards=st.lists(
         st.tuples(names.filter(lambda n: n != CLIENT), positive, not_negative),

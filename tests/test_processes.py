@@ -159,6 +159,4 @@ def test_infer_through_started_boards_prints_the_class(made, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)["values"]
-    assert np.array_equal(
-        np.float32(values), reference(bundle, [image])[0]["classes"].ravel()
-    )
+    assert np.array_equal(np.float32(values), reference(bundle, [image])[0]["classes"].ravel())

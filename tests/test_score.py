@@ -1,4 +1,5 @@
 import math
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -46,9 +47,7 @@ def test_eta_of_figure_5():
 
     widths = [3, 1, 3, 1, 3, 1, 3]
     levels = [[f"{level}{i}" for i in range(width)] for level, width in enumerate(widths)]
-    pinched = graph_of(
-        [(a, b) for one, two in zip(levels, levels[1:], strict=False) for a in one for b in two]
-    )
+    pinched = graph_of([(a, b) for one, two in pairwise(levels) for a in one for b in two])
     assert eta(pinched, 3) == pytest.approx(7 / (15 / 3))
     assert eta(pinched, 3) == pytest.approx(1.4)
 

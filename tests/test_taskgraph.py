@@ -165,7 +165,7 @@ def test_a_tensor_with_two_readers_or_that_is_an_answer_is_kept():
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), count=st.integers(1, 12))
-def test_merging_chains_loses_no_work_and_never_the_narrowest_cut(data, count):
+def test_merging_chains_loses_no_work_and_hides_only_tensors_of_chains(data, count):
     graph = random_graph(data, count)
     merged = graph.chains_merged()
     assert merged.flops == graph.flops
@@ -175,6 +175,21 @@ def test_merging_chains_loses_no_work_and_never_the_narrowest_cut(data, count):
         assert set(graph.by_name[reader].inputs) == set(
             graph.by_name[graph.producer[tensor]].outputs
         )
+
+
+@settings(max_examples=80, deadline=None)
+@given(sizes=st.lists(st.integers(1, 9), min_size=2, max_size=10))
+def test_for_every_cut_that_vanished_a_kept_one_sends_no_more(sizes):
+    graph = chain(*sizes)
+    merged = graph.chains_merged()
+    kept = {task.inputs[0] for task in merged.tasks} | set(graph.outputs)
+    names = list(graph.tensor_bytes)
+    for i, name in enumerate(names):
+        if name in kept:
+            continue
+        before = max(k for k in range(i) if names[k] in kept)
+        behind = min(k for k in range(i, len(names)) if names[k] in kept)
+        assert graph.tensor_bytes[name] >= min(sizes[before], sizes[behind])
 
 
 def test_durations_follow_flops_until_measured():
