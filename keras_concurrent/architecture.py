@@ -127,6 +127,14 @@ class Architecture:
         shapes = self.shapes if shapes is None else shapes
         return _common_shape(block.name, [shapes[name] for name in block.inputs])
 
+    def squashes(self, block: Block) -> bool:
+        """Whether a block puts a sigmoid on its inputs.
+
+        One that reads the image itself does not: pixels are bounded already, and a sigmoid that
+        all first blocks share would be computed on one board and sent to all others.
+        """
+        return self.stem_filters is not None or block.inputs != (SOURCE,)
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """The blocks that no block reads: what the sink takes."""
@@ -159,7 +167,7 @@ class Architecture:
                 widened = channels < scaled[2]
                 if widened:
                     total += flops.convolution(scaled, (1, 1), channels)
-                if widened or once("sigmoid", name, window):
+                if self.squashes(block) and (widened or once("sigmoid", name, window)):
                     total += flops.elementwise(scaled)
                 total += flops.elementwise(scaled)
             total += flops.elementwise(scaled) * (len(block.inputs) - 1)

@@ -7,7 +7,7 @@
     [network]
     bandwidth_mbit_per_s = 1000.0   # of each board's interface, full duplex through a switch
     latency_ms = 0.2                # one way, on the wire
-    message_ms = 0.3                # what the software adds to each message
+    message_ms = 0.4                # what the software adds to each message
 
     [[board]]
     name = "pi1"
@@ -108,7 +108,7 @@ class Network:
 
     bandwidth_mbit_per_s: float
     latency_ms: float
-    message_ms: float = 0.3
+    message_ms: float = 0.4
 
     def __post_init__(self) -> None:
         _check_number("network", "bandwidth_mbit_per_s", self.bandwidth_mbit_per_s, positive=True)

@@ -34,12 +34,16 @@ def build_model(architecture: Architecture, name: str = "concurrent") -> keras.M
             block.filters,
             strides=block.strides,
             separable=architecture.separable,
+            activation="sigmoid" if architecture.squashes(block) else None,
             name=block.name,
         )([values[name] for name in block.inputs])
     last = [values[name] for name in architecture.outputs]
     if architecture.head == "concat":
+        # Without the ReLU an average of a convolution would be a linear function of the input.
         pooled = [
-            layers.GlobalAveragePooling2D(name=f"average_{name}")(values[name])
+            layers.GlobalAveragePooling2D(name=f"average_{name}")(
+                layers.ReLU(name=f"relu_{name}")(values[name])
+            )
             for name in architecture.outputs
         ]
         x = layers.Concatenate(name="concat")(pooled) if len(pooled) > 1 else pooled[0]

@@ -15,8 +15,6 @@ from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile
 
-_PAUSE_S = 0.0005
-
 
 @dataclass(frozen=True)
 class Profile:
@@ -40,11 +38,9 @@ def profile_tasks(
 ) -> Profile:
     """Cut every task out, run it on random values, and take the median of its CPU time.
 
-    The tasks run one after another with a short pause before each, because that is how they run on
-    a board: after waiting for a tensor, with other tasks' data in the caches. Run alone in a loop
-    they look up to ten times faster. What they take together more than the uncut model is the cost
-    of the calls; it is shared out equally and taken off each task, so that the tasks add up to the
-    model.
+    The tasks run one after another, as in the uncut model, so each finds the caches as it would
+    there. What they take together more than the uncut model is the cost of the calls; it is shared
+    out equally and taken off each task, so that the tasks add up to the model.
 
     Args:
         file: the model.
@@ -67,7 +63,6 @@ def profile_tasks(
         if progress:
             progress(done, passes)
         for durations, (segment, values) in zip(measured, steps, strict=True):
-            time.sleep(_PAUSE_S)
             start = time.thread_time()
             segment.run(values)
             durations.append(time.thread_time() - start)

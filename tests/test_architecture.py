@@ -36,8 +36,8 @@ def test_shapes_and_bytes_of_three_vertices():
 
 
 # Sigmoid, weight, pooling and widening of each vertex, in front of its convolution.
-VERTEX_0_FRONT = 8 * 8 * 3 + 8 * 8 * 3
-VERTEX_1_FRONT = 8 * 8 * 3  # the image's sigmoid was counted at vertex_0
+VERTEX_0_FRONT = 8 * 8 * 3  # the image gets a weight and no sigmoid
+VERTEX_1_FRONT = 8 * 8 * 3
 VERTEX_2_FRONT = (
     (2 * 4 * 4 * 6 * 4 + 4 * 4 * 6 + 4 * 4 * 6)  # vertex_0: 1x1 from 4 to 6, sigmoid, weight
     + (2 * 2 * 4 * 4 * 6 + 4 * 4 * 6 + 4 * 4 * 6)  # vertex_1: 2x2 pooling, sigmoid, weight
@@ -60,6 +60,13 @@ def test_flops_of_three_dense_vertices():
         "vertex_1": VERTEX_1_FRONT + 2 * 9 * 8 * 8 * 6 * 3,
         "vertex_2": VERTEX_2_FRONT + 2 * 9 * 4 * 4 * 8 * 6,
     }
+
+
+def test_a_stem_gets_one_sigmoid_for_all_its_readers_and_the_image_none():
+    image, stem = three_vertices().block_flops, three_vertices(stem_filters=3).block_flops
+    assert stem["vertex_0"] - image["vertex_0"] == 8 * 8 * 3
+    assert stem["vertex_1"] == image["vertex_1"]
+    assert stem["vertex_2"] == image["vertex_2"]
 
 
 def test_a_tensor_pooled_alike_for_two_readers_is_counted_once():

@@ -20,6 +20,7 @@ schema_version = 1
 [network]
 bandwidth_mbit_per_s = 100
 latency_ms = 0.5
+message_ms = 0.25
 
 [[board]]
 name = "slow"
@@ -52,7 +53,7 @@ def test_a_file_describes_boards_and_network_in_the_units_of_its_keys(read):
     assert fast.endpoint == "tls/[::1]:7448"
     assert cluster.network.bytes_per_s == 12.5e6  # 100 million bits, eight to a byte
     assert cluster.network.wire_s == 0.5e-3
-    assert cluster.network.latency_s == pytest.approx(0.5e-3 + 0.3e-3)  # and the software's share
+    assert cluster.network.latency_s == pytest.approx(0.5e-3 + 0.25e-3)  # and the software's share
     assert cluster.fastest is fast
     assert cluster.board("slow") is slow
 
@@ -100,7 +101,7 @@ def edited(old, new):
     return GOOD.replace(old, new)
 
 
-NETWORK = "[network]\nbandwidth_mbit_per_s = 100\nlatency_ms = 0.5\n"
+NETWORK = "[network]\nbandwidth_mbit_per_s = 100\nlatency_ms = 0.5\nmessage_ms = 0.25\n"
 NO_BOARDS = GOOD[: GOOD.index("[[board]]")]
 
 

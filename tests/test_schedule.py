@@ -346,7 +346,9 @@ def test_a_schedule_is_no_worse_than_the_fastest_board_alone(graph, cluster):
 
 
 def test_a_generated_network_is_replayed_too():
-    graph = TaskGraph.from_architecture(stage(generate("ER", 40, seed=1), (32, 32, 3), 10))
+    graph = TaskGraph.from_architecture(
+        stage(generate("ER", 40, seed=1), (64, 64, 3), 10, separable=False)
+    )
     cluster = Cluster.of("pi3", 8)
     plan = schedule(graph, cluster)
     assert len(plan.boards) > 2
@@ -377,7 +379,8 @@ from keras_concurrent.generators import generate
 from keras_concurrent.schedule import schedule
 from keras_concurrent.segments import plan_segments
 from keras_concurrent.taskgraph import TaskGraph
-graph = TaskGraph.from_architecture(stage(generate("WS", 40, seed=2), (32, 32, 3), 10))
+recipe = stage(generate("WS", 40, seed=2), (64, 64, 3), 10, separable=False)
+graph = TaskGraph.from_architecture(recipe)
 cluster = Cluster.of("pi3", 4)
 found = []
 for plan in (schedule(graph, cluster), plan_segments(graph, cluster)):

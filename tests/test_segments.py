@@ -94,7 +94,7 @@ def test_merged_segments_are_valid_and_replay_to_the_same_times(graph, cluster):
     check_replay(plan, cluster, calls=True)
     check_grouping(plan, graph)
     apart = decode(tasks.graph, cluster, tasks.assignment)
-    assert plan.latency_s <= apart.latency_s  # merging never costs
+    assert plan.latency_s <= apart.latency_s * (1 + 1e-6)  # merging never costs
 
 
 @settings(max_examples=100, deadline=None)
@@ -140,6 +140,29 @@ def test_huge_tensors_stay_on_one_board():
     assert len(plan.graph.tasks) == 1
     light = TaskGraph(graph.tasks, {**graph.tensor_bytes, "x": 10}, graph.inputs, graph.outputs)
     assert len(plan_segments(light, Cluster.of("pi3", 4, "1gbit")).boards) == 4
+
+
+def test_dear_calls_keep_everything_on_one_board():
+    # a (1 ms) -> b, c (6 ms each) -> d (1 ms). On two boards: image 2, a until 3, x there at 4.01,
+    # c and b side by side, c until 10.01 (y is there too), d until 11.01, answer at 13.01. One
+    # board needs 14 between image and answer. With calls of 5 ms a, c and d on the longest way
+    # cost 15 ms more, but one call for all only 5.
+    graph = TaskGraph(
+        (
+            work("a", 1, "image", "x"),
+            work("b", 6, "x", "y"),
+            work("c", 6, "x", "z"),
+            work("d", 1, "y z", "answer"),
+        ),
+        {"image": 1000, "x": 10, "y": 10, "z": 10, "answer": 1000},
+        ("image",),
+        ("answer",),
+    )
+    cheap, dear = cluster_of(1.0, 1.0), cluster_of(1.0, 1.0, call_ms=5.0)
+    assert plan_segments(graph, cheap).latency_s == pytest.approx(13.01 * MS)
+    assert len(plan_segments(graph, cheap).boards) == 2
+    assert plan_segments(graph, dear).latency_s == pytest.approx((2 + 14 + 5 + 2) * MS)
+    assert len(plan_segments(graph, dear).graph.tasks) == 1
 
 
 def test_a_generated_network_gains_from_more_boards():

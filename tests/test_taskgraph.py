@@ -149,6 +149,8 @@ def test_a_chain_is_merged_where_no_cut_between_can_pay():
     merged = chain(10, 20, 5, 30).chains_merged()
     assert [task.name for task in merged.tasks] == ["t0", "t2"]
     assert merged.tasks[0].outputs == ("x1",)
+    # 10 -> 8 -> 5: a cut behind t1 sends less than one before it.
+    assert [task.name for task in chain(10, 8, 5).chains_merged().tasks] == ["t0"]
 
 
 def test_a_chain_stays_apart_where_the_tensor_between_is_the_smallest():
