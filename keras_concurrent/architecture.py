@@ -87,10 +87,9 @@ class Architecture:
     recipe: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if len(self.input_shape) != 3 or min(self.input_shape) < 1:
-            raise ValueError(
-                f"input_shape must be (height, width, channels), got {self.input_shape!r}"
-            )
+        _check_input_shape(self.input_shape)
+        if self.stem_filters is not None and self.stem_filters < 1:
+            raise ValueError(f"stem_filters must be at least 1 or None, got {self.stem_filters!r}")
         if self.classes < 2:
             raise ValueError(f"classes must be at least 2, got {self.classes!r}")
         if self.head not in HEADS:
@@ -106,6 +105,12 @@ class Architecture:
             if block.name in known:
                 raise ValueError(f"block names must differ, got {block.name!r} twice")
             known.add(block.name)
+            for what in ("filters", "strides"):
+                if getattr(block, what) < 1:
+                    raise ValueError(
+                        f"block {block.name!r}: {what} must be at least 1, "
+                        f"got {getattr(block, what)!r}"
+                    )
         _ = self.shapes  # raises where sizes do not fit
 
     @cached_property
@@ -199,7 +204,7 @@ class Architecture:
         try:
             data = json.loads(text)
             version = data.pop("schema_version", None)
-            if version != SCHEMA_VERSION:
+            if type(version) is not int or version != SCHEMA_VERSION:
                 raise ValueError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")
             blocks = tuple(
                 Block(**{**block, "inputs": tuple(block["inputs"])}) for block in data.pop("blocks")
@@ -207,6 +212,11 @@ class Architecture:
             return cls(**{**data, "blocks": blocks, "input_shape": tuple(data["input_shape"])})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not an architecture file: {error}") from error
+
+
+def _check_input_shape(shape: Sequence[int]) -> None:
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"input_shape must be (height, width, channels), got {shape!r}")
 
 
 def _common_shape(reader: str, shapes: Sequence[Shape]) -> Shape:
@@ -242,7 +252,8 @@ def stage(
         input_shape: height, width, channels of the image.
         classes: number of classes.
         staging: one of ``STAGINGS``.
-        filters: channels of a first block that does not halve the resolution.
+        filters: channels of a first block that does not halve the resolution; with a stem, the
+            stem's channels take their place.
         channel_cap: channels stop growing here; a block at the cap downsamples no more.
         probability: with ``probabilistic`` staging, the chance that a block below the cap halves
             the resolution and doubles the channels.
@@ -268,6 +279,7 @@ def stage(
         )
     if not 0.0 <= probability <= 1.0:
         raise ValueError(f"probability must lie between 0 and 1, got {probability!r}")
+    _check_input_shape(input_shape)
     vertices = [v for v in graph if v not in (SOURCE, SINK)]
     digits = len(str(max(vertices)))
     names = {SOURCE: SOURCE, **{v: f"vertex_{v:0{digits}d}" for v in vertices}}

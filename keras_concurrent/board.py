@@ -188,6 +188,8 @@ class Board:
                 f"{packet.sender} sent {packet.name!r} in {len(packet.payload)} bytes, "
                 f"expected {spec.bytes}"
             )
+        if self._engine.is_over(packet.image):
+            return None
         array = np.frombuffer(packet.payload, spec.dtype).reshape(spec.shape)
         self._tensors.setdefault(packet.image, {})[packet.name] = array
         self._note(packet.image, kind="arrival", name=packet.name, end_s=packet.received_s)

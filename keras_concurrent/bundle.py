@@ -144,6 +144,10 @@ class Manifest:
         Raises:
             BundleError: something does not.
         """
+        for name, spec in self.tensors.items():
+            if not all(type(size) is int and size >= 0 for size in spec.shape):
+                raise BundleError(f"tensor {name!r} must have whole sizes, got {spec.shape!r}")
+            _ = spec.bytes  # raises TypeError for a dtype that is none
         for name, segment in self.segments.items():
             if not _FILE_NAME.fullmatch(segment.file):
                 raise BundleError(f"segment {name!r} has the unsafe file name {segment.file!r}")
@@ -208,7 +212,7 @@ class Manifest:
         except ValueError as error:
             raise BundleError(f"{MANIFEST} is damaged: {error}") from error
         version = data.pop("schema_version", None) if isinstance(data, dict) else None
-        if version != SCHEMA_VERSION:
+        if type(version) is not int or version != SCHEMA_VERSION:
             raise BundleError(
                 f"{MANIFEST} must have schema_version {SCHEMA_VERSION}, got {version!r}"
             )
@@ -230,11 +234,9 @@ class Manifest:
                 },
                 **data,
             )
-            for tensor in manifest.tensors.values():
-                _ = tensor.bytes  # raises for sizes and types that are none
+            manifest.check()
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{MANIFEST} is not as expected: {error!r}") from error
-        manifest.check()
         return manifest
 
 
@@ -357,7 +359,11 @@ class Bundle:
             if path.exists():
                 old = beside.with_name(beside.name + "-old")
                 path.rename(old)
-                beside.rename(path)
+                try:
+                    beside.rename(path)
+                except BaseException:
+                    old.rename(path)
+                    raise
                 shutil.rmtree(old)
             else:
                 beside.rename(path)

@@ -45,6 +45,7 @@ BOARD_GFLOPS_PER_S = {"pi3": 2.5, "pi4": 3.7}
 on a Raspberry Pi 3+ and 77 ms on a 64-bit Raspberry Pi 4 with four threads; divided by four."""
 
 _FIRST_PORT = 7447
+_MOST = sys.float_info.max
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ class Board:
         _check_number(f"board {self.name!r}", "gflops_per_s", self.gflops_per_s, positive=True)
         _check_number(f"board {self.name!r}", "call_ms", self.call_ms, positive=False)
         if not isinstance(self.endpoint, str) or not re.fullmatch(
-            r"(tcp|tls|quic)/.+:\d+", self.endpoint
+            r'(tcp|tls|quic)/[^\s"\\]+:\d+', self.endpoint
         ):
             raise ClusterError(
                 f"board {self.name!r}: endpoint must look like 'tcp/192.168.1.11:7447', "
@@ -216,7 +217,7 @@ class Cluster:
             raise ClusterError(f"{path} is no TOML file: {error}") from error
         try:
             version = data.pop("schema_version", None)
-            if version != SCHEMA_VERSION:
+            if type(version) is not int or version != SCHEMA_VERSION:
                 raise ClusterError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")
             network = data.pop("network", None)
             boards = data.pop("board", [])
@@ -261,7 +262,7 @@ def parse_link(link: str) -> Network:
 
 def _check_number(where: str, key: str, value: object, *, positive: bool) -> None:
     number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not float(value) < float("inf") or value < 0 or (positive and value == 0):  # type: ignore[arg-type,operator]
+    if not (number and (value > 0 or (value == 0 and not positive)) and value <= _MOST):  # type: ignore[operator] # a number, or not asked
         bound = "above 0" if positive else "0 or more"
         raise ClusterError(f"{where}: {key} must be a number {bound}, got {value!r}")
 

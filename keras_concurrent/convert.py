@@ -54,12 +54,17 @@ def to_tflite(model: keras.Model, *, tolerance: float = 1e-4, seed: int = 0) -> 
     file = TfliteFile(content, f"the conversion of {model.name!r}")
     content = file.renamed(
         {
-            **dict(zip(sorted(file.inputs), names, strict=True)),
+            **dict(zip(sorted(file.inputs, key=_position), names, strict=True)),
             **dict(zip(file.outputs, model.output_names, strict=True)),
         }
     )
     _check(model, content, names, tolerance, seed)
     return content
+
+
+def _position(name):
+    """``"input_12"`` -> 12: the converter may give inputs in another order."""
+    return int(name.rsplit("_", 1)[1])
 
 
 def _check(model, content, names, tolerance, seed):

@@ -1,12 +1,13 @@
 """Boards slower than this machine, links narrower than loopback; no root needed.
 
 Compute is stretched: after each step the board sleeps until ``start + slowdown * CPU time of the
-step``. The step runs twice and the second, warm run counts: waking up and filling caches that other
-processes used costs this machine about 50 us a step, and a slower board pays that once, not
+step``. The step runs twice and the second, warm run counts: waking up and filling the caches that
+other processes used costs this machine about 50 us a step, and a slower board pays that once, not
 ``slowdown`` times. Several emulated boards share this machine's cores truthfully as long as all
-these runs fit, because a board that sleeps leaves its core to the others. Links are paced: a message
-holds its sender's interface for ``bytes / bandwidth`` and is handed over ``latency`` later. Whatever
-was measured this way says so wherever it is shown.
+these runs fit, because a board that sleeps leaves its core to the others.
+
+Links are paced: a message holds its sender's interface for ``bytes / bandwidth`` and is handed over
+``latency`` later. Whatever was measured this way says so wherever it is shown.
 """
 
 from __future__ import annotations

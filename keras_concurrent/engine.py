@@ -69,10 +69,14 @@ class Engine:
 
     def arrived(self, image: int, tensor: str) -> list[Instruction]:
         """A tensor has come from elsewhere. One of an image that is done is ignored."""
-        if image <= self._last_done:
+        if self.is_over(image):
             return []
         self._images.setdefault(image, _Progress()).present.add(tensor)
         return self._decide()
+
+    def is_over(self, image: int) -> bool:
+        """Whether an image is done or dropped, so that its tensors come too late."""
+        return image <= self._last_done
 
     def finished(self, image: int, segment: str) -> list[Instruction]:
         """A segment has run."""
@@ -85,7 +89,8 @@ class Engine:
         return self._decide()
 
     def drop(self) -> None:
-        """Forget every image: their client gave up on them."""
+        """Forget every image, also what may still come of it: nobody waits for it any more."""
+        self._last_done = max(self._images, default=self._last_done)
         self._images.clear()
 
     def _decide(self) -> list[Instruction]:

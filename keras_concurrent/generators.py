@@ -28,6 +28,7 @@ Example:
 from __future__ import annotations
 
 import itertools
+import numbers
 import random
 from collections.abc import Callable, Iterable
 from typing import Any
@@ -42,13 +43,14 @@ Edges = Iterable[tuple[int, int]]
 
 
 def _probability(name: str, value: float) -> float:
-    if not 0.0 <= value <= 1.0:
+    if not isinstance(value, numbers.Real) or not 0.0 <= value <= 1.0:
         raise ValueError(f"{name} must be a probability between 0 and 1, got {value!r}")
     return float(value)
 
 
 def _count(name: str, value: int, low: int, high: int) -> int:
-    if isinstance(value, bool) or int(value) != value or not low <= value <= high:
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or not low <= value <= high:
         raise ValueError(f"{name} must be a whole number from {low} to {high}, got {value!r}")
     return int(value)
 
@@ -76,7 +78,7 @@ def _distance_probability(
     beta: float = 1.25,
 ) -> Edges:
     _probability("p", p)
-    if alpha < 0 or beta < 0:
+    if not (alpha >= 0 and beta >= 0):  # NaN must fail too
         raise ValueError(f"alpha and beta must not be negative, got alpha={alpha}, beta={beta}")
     low, high = np.triu_indices(vertices, k=1)
     distance = np.minimum(high - low, vertices - (high - low))
@@ -158,6 +160,7 @@ def generate(kind: str, vertices: int, *, seed: int, **parameters: Any) -> nx.Di
     """
     draw = _draw_of(kind)
     vertices = _count("vertices", vertices, 2, 1_000_000)
+    seed = _count("seed", seed, 0, 2**63 - 1)
     known = defaults(kind)
     for name in parameters:
         if name not in known:

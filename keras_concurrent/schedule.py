@@ -172,9 +172,10 @@ class _Calendar:
         outputs = sorted(self._graph.outputs, key=lambda t: (self._at[t, self._home[t]], t))
         latency = max(self.deliver(tensor, CLIENT) for tensor in outputs)
         position = {task.name: i for i, task in enumerate(self._graph.tasks)}
-        slots = sorted(self.slots, key=lambda slot: (slot.start_s, position[slot.task]))
+        # A task of no duration comes before one that starts with it.
+        slots = sorted(self.slots, key=lambda s: (s.start_s, s.end_s, position[s.task]))
         tasks = tuple(self._graph.by_name[slot.task] for slot in slots)
-        messages = sorted(self.messages, key=lambda m: (m.start_s, m.tensor, m.receiver))
+        messages = sorted(self.messages, key=lambda m: (m.start_s, m.sent_s, m.tensor, m.receiver))
         return Plan(replace(self._graph, tasks=tasks), tuple(slots), tuple(messages), latency)
 
 

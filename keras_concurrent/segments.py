@@ -13,6 +13,8 @@ from keras_concurrent.schedule import Plan, decode, schedule
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile
 
+_ROUNDING = 1 + 1e-9  # latencies this close are equal: they are sums in another order
+
 
 @dataclass(frozen=True)
 class CutSegment:
@@ -65,7 +67,7 @@ def merge_segments(plan: Plan, cluster: Cluster) -> Plan:
                 first, second = own[index], own[index + 1]
                 own[index : index + 2] = [first + second]
                 candidate = decoded()
-                if candidate is not None and candidate.latency_s <= best.latency_s:
+                if candidate is not None and candidate.latency_s <= best.latency_s * _ROUNDING:
                     best = candidate
                     improved = True
                 else:
@@ -84,7 +86,7 @@ def plan_segments(graph: TaskGraph, cluster: Cluster) -> Plan:
     """Plan a graph as segments on the boards of a cluster; on one board where that is best."""
     alone = one_board(graph, cluster)
     shared = merge_segments(schedule(graph.chains_merged(), cluster), cluster)
-    return shared if shared.latency_s < alone.latency_s else alone
+    return shared if shared.latency_s * _ROUNDING < alone.latency_s else alone
 
 
 def cut(file: TfliteFile, plan: Plan) -> tuple[CutSegment, ...]:

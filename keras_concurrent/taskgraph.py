@@ -58,7 +58,8 @@ class TaskGraph:
             measured; 0 where nothing was measured.
 
     Raises:
-        ValueError: a tensor without a size, written twice, or read before it is written.
+        ValueError: a tensor without a size, written twice, read before it is written, or wanted
+            and never written; two tasks of one name.
     """
 
     tasks: tuple[Task, ...]
@@ -69,7 +70,11 @@ class TaskGraph:
 
     def __post_init__(self) -> None:
         available = set(self.inputs)
+        names: set[str] = set()
         for task in self.tasks:
+            if task.name in names:
+                raise ValueError(f"tasks must differ in name, got {task.name!r} twice")
+            names.add(task.name)
             for name in task.inputs:
                 if name not in available:
                     raise ValueError(f"task {task.name!r} reads {name!r} before it is written")
@@ -77,7 +82,10 @@ class TaskGraph:
                 if name in available:
                     raise ValueError(f"tensor {name!r} is written twice")
                 available.add(name)
-        for name in available.union(self.outputs):
+        for name in self.outputs:
+            if name not in available:
+                raise ValueError(f"output {name!r} is never written")
+        for name in available:
             if name not in self.tensor_bytes:
                 raise ValueError(f"tensor {name!r} has no size")
 
@@ -195,6 +203,8 @@ class TaskGraph:
         group_of: dict[str, int] = {}
         members: list[list[Task]] = []
         for index, group in enumerate(groups):
+            if not group or not position.keys() >= set(group):
+                raise ValueError(f"a group must hold tasks of the graph, got {list(group)!r}")
             ordered = sorted(group, key=position.__getitem__)
             members.append([self.by_name[name] for name in ordered])
             for name in ordered:

@@ -146,7 +146,8 @@ class TfliteFile:
                 f"{origin} must have one subgraph to be cut, got {len(self._model.subgraphs or [])}"
             )
         self._graph = self._model.subgraphs[0]
-        self._name_tensors()
+        if self._name_tensors():
+            self.data = self.renamed({})
         self._check()
 
     @classmethod
@@ -161,15 +162,18 @@ class TfliteFile:
         except OSError as error:
             raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
 
-    def _name_tensors(self) -> None:
-        """Make names text and unique: they are the addresses of tensors between boards."""
+    def _name_tensors(self) -> bool:
+        """Make names text and unique: they are tensors' addresses. Says whether any changed."""
         seen: set[str] = set()
+        changed = False
         for index, tensor in enumerate(self._graph.tensors):
             name = (tensor.name or b"").decode("utf-8", "replace") or f"tensor_{index}"
             if name in seen:
                 name = f"{name}#{index}"
             seen.add(name)
+            changed = changed or name.encode() != tensor.name
             tensor.name = name
+        return changed
 
     def _check(self) -> None:
         for tensor in self._graph.tensors:
@@ -296,10 +300,14 @@ class TfliteFile:
             The piece's bytes. Its tensors keep their names.
 
         Raises:
-            ModelFileError: a tensor that is read but neither given, computed nor constant.
+            ModelFileError: a tensor that is unknown, or is read or to be given but neither comes
+                from elsewhere nor is computed or constant.
         """
         chosen = sorted(set(operators))
         index_of = {tensor.name: i for i, tensor in enumerate(self._graph.tensors)}
+        for name in (*inputs, *outputs):
+            if name not in index_of:
+                raise ModelFileError(f"{self.origin} has no tensor named {name!r}")
         available = {index_of[name] for name in inputs}
         tensor_map: dict[int, int] = {}
         buffers: list[Any] = [_AlignedBuffer()]  # buffer 0 is the empty one, by convention
@@ -347,6 +355,9 @@ class TfliteFile:
                 if indices is not None:
                     setattr(operator, field, [place(index) for index in indices])
             graph.operators.append(operator)
+        for name in outputs:
+            if index_of[name] not in available:
+                raise ModelFileError(f"the piece does not compute {name!r}, which it is to give")
         graph.outputs = [place(index_of[name]) for name in outputs]
 
         model = schema.ModelT()

@@ -291,14 +291,12 @@ def test_stage_refuses_a_single_class():
         stage(CHAIN, (32, 32, 3), 1)
 
 
-@pytest.mark.xfail(reason="bug: IndexError or ZeroDivisionError before input_shape is checked")
 @pytest.mark.parametrize("shape", [(32, 32), (0, 32, 3)])
 def test_stage_names_a_bad_input_shape(shape):
     with pytest.raises(ValueError, match="input_shape must be"):
         stage(CHAIN, shape, 10)
 
 
-@pytest.mark.xfail(reason="bug: filters, strides and stem_filters are not checked")
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

@@ -137,7 +137,6 @@ def test_inputs_in_a_dict_keep_their_names():
     np.testing.assert_array_equal(answer, np.full((1, 2, 2, 1), 4))
 
 
-@pytest.mark.xfail(reason="bug: inputs are matched in the order of text, input_10 before input_2")
 def test_twelve_inputs_keep_their_names():
     inputs = [keras.Input((1,), name=f"in_{i}") for i in range(12)]
     outputs = keras.layers.Concatenate(name="all")(inputs)

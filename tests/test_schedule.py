@@ -356,7 +356,6 @@ def test_a_generated_network_is_replayed_too():
     check_replay(plan, cluster, calls=False)
 
 
-@pytest.mark.xfail(reason="bug: slots that start together are not sorted by their end")
 def test_a_task_that_takes_no_time_is_planned_before_the_one_that_starts_with_it():
     # long (10 ms) sits on its board from the arrival on; nothing (0 ms) is put before it.
     graph = TaskGraph(

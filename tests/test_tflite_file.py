@@ -321,7 +321,6 @@ def test_tensors_of_one_name_are_told_apart():
     check_pieces(file, [[task.name] for task in TaskGraph.from_tflite(file).tasks])
 
 
-@pytest.mark.xfail(reason="bug: the interpreter says 'same' where the file's tensors say 'same#3'")
 def test_inputs_and_outputs_of_one_name_are_told_apart_when_the_whole_runs():
     def same_names(graph):
         for tensor in graph.tensors:
@@ -385,7 +384,6 @@ def test_a_piece_that_reads_what_it_does_not_have_is_refused(hand_made):
         hand_made[0].cut([1], ["image"], ["product"])
 
 
-@pytest.mark.xfail(reason="bug: KeyError for a name that the file does not have, otherwise nothing")
 @pytest.mark.parametrize("name", ["nothing", "squashed"])
 def test_a_piece_that_gives_what_it_does_not_compute_is_refused(hand_made, name):
     with pytest.raises(ModelFileError, match=name):
