@@ -226,6 +226,7 @@ def train(network: Path, data: str, epochs: int, seed: int, out: Path, as_json: 
     """Train a network from `generate` on images that come inside packages."""
     from keras_concurrent import datasets
     from keras_concurrent.architecture import Architecture
+    from keras_concurrent.console import load_tensorflow
 
     architecture = Architecture.from_json(network.read_text(encoding="utf-8"))
     size = architecture.input_shape[0] if data == "photos" else None
@@ -236,9 +237,13 @@ def train(network: Path, data: str, epochs: int, seed: int, out: Path, as_json: 
             f"the network takes images {architecture.input_shape} of {architecture.classes} "
             f"classes; {data} has {shape} of {len(dataset.class_names)}"
         )
+    load_tensorflow()
+    import keras
+
     from keras_concurrent import training
     from keras_concurrent.models import build_model
 
+    keras.utils.set_random_seed(seed)
     model = build_model(architecture)
     result = training.train(model, dataset, epochs=epochs, seed=seed)
     training.save_model(model, out)
@@ -317,6 +322,9 @@ def export(
 
 
 def _converted(path: Path) -> bytes:
+    from keras_concurrent.console import load_tensorflow
+
+    load_tensorflow()
     import keras
 
     import keras_concurrent.layers  # noqa: F401 - registers the layers with Keras

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
+
+from keras_concurrent.errors import MissingExtraError
+from keras_concurrent.interpreter import quiet
 
 stderr = Console(stderr=True)
 
@@ -29,6 +33,19 @@ def progress_bars() -> Iterator[Callable[[str], Callable[[int, int], None]]]:
             return lambda done, total: progress.update(task, completed=done, total=total)
 
         yield bar
+
+
+def load_tensorflow() -> None:
+    """Import TensorFlow without the log lines with which it greets.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    try:
+        with quiet():
+            importlib.import_module("tensorflow")
+    except ImportError as error:
+        raise MissingExtraError("tensorflow", "design") from error
 
 
 def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> Table:

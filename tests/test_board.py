@@ -224,8 +224,8 @@ def test_paced_messages_queue_for_the_bandwidth_and_share_the_latency():
 def test_boards_too_fast_to_emulate_are_refused(monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 2)
     eight = Cluster.of("pi4", 8, "1gbit")
-    assert slowdown_for(eight, 4 * 3.7e9) == pytest.approx(dict.fromkeys(
-        (f"pi4-{i}" for i in range(1, 9)), 4.0
+    assert slowdown_for(eight, 9 * 3.7e9) == pytest.approx(dict.fromkeys(
+        (f"pi4-{i}" for i in range(1, 9)), 9.0
     ))  # fmt: skip
     with pytest.raises(ValueError, match=r"8 boards on 2 cores need boards at least 8\.0 times"):
         slowdown_for(eight, 7 * 3.7e9)
