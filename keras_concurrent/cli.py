@@ -113,6 +113,9 @@ staging_options = options(
     ),
     click.option("--filters", default=16, show_default=True, help="Channels of the first blocks."),
     click.option("--channel-cap", default=128, show_default=True, help="Most channels."),
+    click.option(
+        "--probability", default=0.5, show_default=True, help="Of halving, when probabilistic."
+    ),
     click.option("--dense/--separable", default=False, help="Kind of convolution."),
 )
 
@@ -151,7 +154,7 @@ def _assignment(text: str) -> tuple[str, int | float]:
 
 def _staged(
     graph: Any, seed: int, *, input_shape: str, classes: int, staging: str, filters: int,
-    channel_cap: int, dense: bool,
+    channel_cap: int, probability: float, dense: bool,
 ) -> Any:  # fmt: skip
     from keras_concurrent.architecture import stage
 
@@ -166,6 +169,7 @@ def _staged(
         staging=staging,
         filters=filters,
         channel_cap=channel_cap,
+        probability=probability,
         separable=not dense,
         seed=seed,
     )

@@ -22,7 +22,6 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keras_concurrent.datasets import Dataset
 
-
 _SETTLING_IMAGES = 1024  # each gives a mean over all its positions: plenty
 
 
@@ -157,8 +156,8 @@ def train(
     steps turn a high rate's fast progress into accuracy, which a constant rate would not.
 
     After the last step the moving averages of the batch normalisations are measured afresh over
-    some training images, with the weights at rest. Those that training leaves behind cover its last few
-    batches only and belong to weights that were still moving; through many blocks in a row the
+    some training images, with the weights at rest. Those that training leaves behind cover its last
+    few batches only and belong to weights that were still moving; through many blocks in a row the
     error grows, and a network that had learned well answered badly (one in our trials: 83 % on the
     test images before, 89 % after).
 
