@@ -1,4 +1,4 @@
-"""The whole path in Python: a network generated, scored, trained, cut, and run by four processes."""
+"""The whole path in Python: a network made, scored, trained, cut, and run by four processes."""
 
 import keras_concurrent as kc
 from keras_concurrent import datasets, training
