@@ -43,7 +43,8 @@ def load_tensorflow() -> None:
     """
     try:
         with quiet():
-            importlib.import_module("tensorflow")
+            tensorflow = importlib.import_module("tensorflow")
+            tensorflow.config.list_physical_devices()  # looks for a GPU, and says so, only once
     except ImportError as error:
         raise MissingExtraError("tensorflow", "design") from error
 
