@@ -13,6 +13,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.transport import Channel, Packet, ZenohChannel
 
 _log = logging.getLogger(__name__)
+_WARM_UP_RUNS = 3
 _TIMELINES = 64  # images whose timeline a board remembers
 
 
@@ -130,13 +132,15 @@ class Board:
         self._warm_up()
 
     def _warm_up(self) -> None:
-        """Run every segment once on zeros, so that the first image is no slower than the next."""
+        """Run every segment on zeros, so that the first image is no slower than the next."""
         for segment in self._segments.values():
-            inputs = []
-            for name in segment.input_names:
-                spec = self._manifest.tensors[name]
-                inputs.append(np.zeros(spec.shape, spec.dtype))
-            segment.run(inputs)
+            specs = [self._manifest.tensors[name] for name in segment.input_names]
+            step = partial(segment.run, [np.zeros(spec.shape, spec.dtype) for spec in specs])
+            for _ in range(_WARM_UP_RUNS):
+                if self._stretch:
+                    self._stretch.run(segment.name, step)
+                else:
+                    step()
 
     def serve(self, stopped: threading.Event) -> None:
         """Work until told to stop."""
@@ -225,7 +229,7 @@ class Board:
 
         start = time.monotonic()
         try:
-            results = self._stretch.run(step) if self._stretch else step()
+            results = self._stretch.run(run.segment, step) if self._stretch else step()
         except Exception as error:  # whatever the interpreter raises; the client must hear of it
             _log.warning("%s: %s failed: %s", self.name, run.segment, error)
             self._reply("error", run.image, {"segment": run.segment, "cause": str(error)})

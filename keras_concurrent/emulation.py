@@ -1,10 +1,12 @@
 """Boards slower than this machine, links narrower than loopback; no root needed.
 
 Compute is stretched: after each step the board sleeps until ``start + slowdown * CPU time of the
-step``. The step runs twice and the second, warm run counts: waking up and filling the caches that
-other processes used costs this machine about 50 us a step, and a slower board pays that once, not
-``slowdown`` times. Several emulated boards share this machine's cores truthfully as long as all
-these runs fit, because a board that sleeps leaves its core to the others.
+step``. Two things of this machine must not be multiplied by ``slowdown``, for a board has them once
+or not at all: waking up and filling the caches that other processes used (about 50 us a step), and
+the noise of a shared machine. So a step runs twice, the second, warm run is measured, and the least
+of its last measurements counts: a step does the same work every time. Several emulated boards share
+this machine's cores truthfully as long as all these runs fit, because a board that sleeps leaves
+its core to the others.
 
 Links are paced: a message holds its sender's interface for ``bytes / bandwidth`` and is handed over
 ``latency`` later. Whatever was measured this way says so wherever it is shown.
@@ -14,6 +16,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -21,6 +24,7 @@ from keras_concurrent.cluster import Cluster, Network
 
 Result = TypeVar("Result")
 _RUNS_A_STEP = 2.0
+_MEASUREMENTS = 16  # of each step, of which the least counts
 
 
 class Stretch:
@@ -37,15 +41,22 @@ class Stretch:
         if not _RUNS_A_STEP <= slowdown < float("inf"):
             raise ValueError(f"slowdown must be at least {_RUNS_A_STEP:g}, got {slowdown!r}")
         self.slowdown = slowdown
+        self._measured: dict[str, deque[float]] = {}
 
-    def run(self, step: Callable[[], Result]) -> Result:
-        """Run a step (twice) in this thread, and sleep for the rest of the board's time."""
+    def run(self, name: str, step: Callable[[], Result]) -> Result:
+        """Run a step (twice) in this thread, and sleep for the rest of the board's time.
+
+        Args:
+            name: of the step; the same name does the same work.
+            step: what to run.
+        """
         start = time.monotonic()
         result = step()
         busy = time.thread_time()
         step()
-        wake = start + self.slowdown * (time.thread_time() - busy)
-        _sleep_until(wake)
+        measured = self._measured.setdefault(name, deque(maxlen=_MEASUREMENTS))
+        measured.append(time.thread_time() - busy)
+        _sleep_until(start + self.slowdown * min(measured))
         return result
 
 

@@ -203,7 +203,7 @@ def test_stretched_compute_takes_slowdown_times_its_cpu_time():
             pass
 
     start = time.monotonic()
-    stretch.run(step)  # twice 10 ms, the second time counts
+    stretch.run("step", step)  # twice 10 ms, the second time counts
     assert 0.05 <= time.monotonic() - start < 1.0  # 5 x 10 ms, and what a loaded machine adds
     with pytest.raises(ValueError, match=r"slowdown must be at least 2, got 1\.5"):
         Stretch(1.5)
