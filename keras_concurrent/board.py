@@ -28,6 +28,9 @@ from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.transport import Channel, Packet, ZenohChannel
 
 _log = logging.getLogger(__name__)
+READY = "is ready"
+"""What a board logs once it can work."""
+
 _WARM_UP_RUNS = 3
 _TIMELINES = 64  # images whose timeline a board remembers
 
@@ -307,7 +310,7 @@ def serve_board(
             pacer=Pacer(cluster.network) if slowdown is not None else None,
             threads=threads,
         )
-        _log.info("%s is ready: %d segments", name, len(program.segments) if program else 0)
+        _log.info("%s %s", name, READY)
         board.serve(stopped)
     finally:
         channel.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -13,12 +14,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
+from keras_concurrent.board import READY
 from keras_concurrent.bundle import Bundle
 from keras_concurrent.client import Client, connect
 from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Pacer
 from keras_concurrent.errors import BoardError
 from keras_concurrent.transport import ZenohChannel
+
+_POLL_S = 0.02
 
 
 def free_ports(count: int) -> list[int]:
@@ -91,29 +95,33 @@ class LocalBoards:
 
     def _connect(self, timeout_s: float = 30.0) -> Client:
         boards = tuple(self._processes)
+        deadline = time.monotonic() + timeout_s
+        # A session that still looks for boards takes seconds to close, so open it when they listen.
+        while not all(READY in self._said(board) for board in boards):
+            self._check_alive()
+            if time.monotonic() > deadline:
+                late = ", ".join(board for board in boards if READY not in self._said(board))
+                raise BoardError(f"{late} did not start within {timeout_s:g} s")
+            time.sleep(_POLL_S)
         channel = ZenohChannel(CLIENT, self._cluster, boards)
         pacer = Pacer(self._cluster.network) if self._slowdown is not None else None
         client = Client(self._bundle, self._placement, channel, pacer=pacer)
-        deadline = time.monotonic() + timeout_s
         try:
-            while True:
-                self._check_alive()
-                try:
-                    client.wait_ready(min(1.0, timeout_s))
-                    return client
-                except BoardError:
-                    if time.monotonic() > deadline:
-                        raise
+            client.wait_ready(timeout_s)
         except BaseException:
             channel.close()
             raise
+        return client
+
+    def _said(self, board: str) -> str:
+        """What a board has written; reading must not move the position at which it writes."""
+        return os.pread(self._logs[board].fileno(), 1 << 20, 0).decode("utf-8", "replace")
 
     def _check_alive(self) -> None:
         for board, process in self._processes.items():
             if process.poll() is not None:
-                self._logs[board].seek(0)
-                words = self._logs[board].read().decode("utf-8", "replace").strip()
-                last = words.splitlines()[-1] if words else "it said nothing"
+                lines = self._said(board).strip().splitlines()
+                last = lines[-1] if lines else "it said nothing"
                 raise BoardError(
                     f"{board} ended with status {process.returncode} while starting: {last}"
                 )
