@@ -114,7 +114,7 @@ def test_no_board_outlives_the_command_that_started_it(made, number):
     bundle, _ = made
     command = [
         *COMMAND, "bench", str(bundle.path), "--cluster", str(bundle.path.parent / "cluster.toml"),
-        "--local", "--images", "1000000",
+        "--local", "--images", "20000",
     ]  # fmt: skip
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True
