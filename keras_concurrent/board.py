@@ -140,10 +140,9 @@ class Board:
             specs = [self._manifest.tensors[name] for name in segment.input_names]
             step = partial(segment.run, [np.zeros(spec.shape, spec.dtype) for spec in specs])
             for _ in range(_WARM_UP_RUNS):
-                if self._stretch:
-                    self._stretch.run(segment.name, step)
-                else:
-                    step()
+                step()
+            if self._stretch:
+                self._stretch.learn(segment.name, step)
 
     def serve(self, stopped: threading.Event) -> None:
         """Work until told to stop."""

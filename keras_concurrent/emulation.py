@@ -1,12 +1,12 @@
 """Boards slower than this machine, links narrower than loopback; no root needed.
 
 Compute is stretched: after each step the board sleeps until ``start + slowdown * CPU time of the
-step``. Two things of this machine must not be multiplied by ``slowdown``, for a board has them once
-or not at all: waking up and filling the caches that other processes used (about 50 us a step), and
-the noise of a shared machine. So a step runs twice, the second, warm run is measured, and the least
-of its last measurements counts: a step does the same work every time. Several emulated boards share
-this machine's cores truthfully as long as all these runs fit, because a board that sleeps leaves
-its core to the others.
+step``. That CPU time is measured before the first image, warm, and the least of several runs
+counts: waking up, filling the caches that other processes used (about 50 us a step) and the noise
+of a shared machine are this machine's own and must not be multiplied by ``slowdown``. A step does
+the same work for every image. Several emulated boards share this machine's cores truthfully as long
+as ``slowdown`` is at least boards / cores, because a board that sleeps leaves its core to the
+others.
 
 Links are paced: a message holds its sender's interface for ``bytes / bandwidth`` and is handed over
 ``latency`` later. Whatever was measured this way says so wherever it is shown.
@@ -16,47 +16,45 @@ from __future__ import annotations
 
 import os
 import time
-from collections import deque
 from collections.abc import Callable
 from typing import TypeVar
 
 from keras_concurrent.cluster import Cluster, Network
 
 Result = TypeVar("Result")
-_RUNS_A_STEP = 2.0
-_MEASUREMENTS = 16  # of each step, of which the least counts
+_MEASUREMENTS = 16  # of a step, of which the least counts
 
 
 class Stretch:
     """Runs steps as a board would that is ``slowdown`` times slower than this machine.
 
     Args:
-        slowdown: 2 or more, since every step runs twice.
+        slowdown: 1 or more.
 
     Raises:
-        ValueError: below 2.
+        ValueError: below 1: nothing can run faster than this machine.
     """
 
     def __init__(self, slowdown: float) -> None:
-        if not _RUNS_A_STEP <= slowdown < float("inf"):
-            raise ValueError(f"slowdown must be at least {_RUNS_A_STEP:g}, got {slowdown!r}")
+        if not 1.0 <= slowdown < float("inf"):
+            raise ValueError(f"slowdown must be at least 1, got {slowdown!r}")
         self.slowdown = slowdown
-        self._measured: dict[str, deque[float]] = {}
+        self._cpu_s: dict[str, float] = {}
+
+    def learn(self, name: str, step: Callable[[], object]) -> None:
+        """Measure a step's CPU time, so that `run` knows how long it takes."""
+        durations = []
+        for _ in range(_MEASUREMENTS):
+            start = time.thread_time()
+            step()
+            durations.append(time.thread_time() - start)
+        self._cpu_s[name] = min(durations)
 
     def run(self, name: str, step: Callable[[], Result]) -> Result:
-        """Run a step (twice) in this thread, and sleep for the rest of the board's time.
-
-        Args:
-            name: of the step; the same name does the same work.
-            step: what to run.
-        """
+        """Run a learned step in this thread, and sleep for the rest of the board's time."""
         start = time.monotonic()
         result = step()
-        busy = time.thread_time()
-        step()
-        measured = self._measured.setdefault(name, deque(maxlen=_MEASUREMENTS))
-        measured.append(time.thread_time() - busy)
-        _sleep_until(start + self.slowdown * min(measured))
+        _sleep_until(start + self.slowdown * self._cpu_s[name])
         return result
 
 
@@ -99,10 +97,9 @@ def slowdown_for(cluster: Cluster, host_flops_per_s: float) -> dict[str, float]:
 
     Raises:
         ValueError: a board faster than this machine's share for it: its emulation would lie.
-            With every step run twice, n boards on c cores must be 2 n / c times slower.
     """
     cores = os.cpu_count() or 1
-    least = max(_RUNS_A_STEP, _RUNS_A_STEP * len(cluster.boards) / cores)
+    least = max(1.0, len(cluster.boards) / cores)
     factors = {board.name: host_flops_per_s / board.flops_per_s for board in cluster.boards}
     for name, factor in factors.items():
         if factor < least:

@@ -202,11 +202,12 @@ def test_stretched_compute_takes_slowdown_times_its_cpu_time():
         while time.thread_time() - start < 0.01:
             pass
 
+    stretch.learn("step", step)
     start = time.monotonic()
-    stretch.run("step", step)  # twice 10 ms, the second time counts
+    stretch.run("step", step)
     assert 0.05 <= time.monotonic() - start < 1.0  # 5 x 10 ms, and what a loaded machine adds
-    with pytest.raises(ValueError, match=r"slowdown must be at least 2, got 1\.5"):
-        Stretch(1.5)
+    with pytest.raises(ValueError, match=r"slowdown must be at least 1, got 0\.5"):
+        Stretch(0.5)
 
 
 def test_paced_messages_queue_for_the_bandwidth_and_share_the_latency():
@@ -227,8 +228,8 @@ def test_boards_too_fast_to_emulate_are_refused(monkeypatch):
     assert slowdown_for(eight, 9 * 3.7e9) == pytest.approx(dict.fromkeys(
         (f"pi4-{i}" for i in range(1, 9)), 9.0
     ))  # fmt: skip
-    with pytest.raises(ValueError, match=r"8 boards on 2 cores need boards at least 8\.0 times"):
-        slowdown_for(eight, 7 * 3.7e9)
+    with pytest.raises(ValueError, match=r"8 boards on 2 cores need boards at least 4\.0 times"):
+        slowdown_for(eight, 3 * 3.7e9)
 
 
 def test_a_measurement_survives_its_json(bundle):
