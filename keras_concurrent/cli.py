@@ -137,11 +137,14 @@ def generate(
     graph = generators.generate(
         kind, vertices, seed=seed, **dict(_assignment(p) for p in parameters)
     )
-    text = _staged(graph, seed, **how).to_json()
+    architecture = _staged(graph, seed, **how)
+    text = architecture.to_json()
     if out is None:
         click.echo(text, nl=False)
-    else:
-        write_beside(out, text.encode())
+        return
+    write_beside(out, text.encode())
+    mflop = sum(architecture.block_flops.values()) / 1e6
+    click.echo(f"{kind}, {len(architecture.blocks)} vertices, {mflop:.1f} MFLOP -> {out}")
 
 
 def _assignment(text: str) -> tuple[str, int | float]:

@@ -193,6 +193,7 @@ def run_demo(
     return {
         "data": data,
         "boards": boards,
+        "boards_used": len(bundle.placement("boards").programs),
         **measurement.figures(bundle),
         "emulated": kind if slowdown else None,
         "link": link if slowdown else "loopback",
@@ -240,6 +241,8 @@ def print_figures(figures: dict[str, Any]) -> None:
     """Print what `run_demo` found, as tables."""
     console = Console()
     latency = figures["latency"]
+    used = figures["boards_used"]
+    several = f"{figures['boards']} boards" + (f", {used} used" * (used < figures["boards"]))
     label = f"emulated {figures['emulated']}" if figures["emulated"] else "this machine's cores"
     console.print(
         table(
@@ -252,7 +255,7 @@ def print_figures(figures: dict[str, Any]) -> None:
                 )
                 for name, key in (
                     ("one board", "one_board"),
-                    (f"{figures['boards']} boards", "boards"),
+                    (several, "boards"),
                 )
             ],
         )
