@@ -284,5 +284,6 @@ def print_figures(figures: dict[str, Any]) -> None:
         f"to Keras {figures['max_abs_diff']:.1g}\n"
         f"{figures['verdict']}",
         highlight=False,
+        soft_wrap=True,
     )
     console.print("\n".join(figures["files"]), highlight=False, soft_wrap=True)

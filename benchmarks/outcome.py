@@ -1,0 +1,62 @@
+"""What every benchmark ends with: a table or one JSON object, and the exit status."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, NoReturn
+
+from rich.console import Console
+
+from keras_concurrent.console import table
+
+
+@dataclass(frozen=True)
+class Target:
+    """A figure that must be reached.
+
+    Args:
+        name: what is measured, with its unit.
+        target: the bound.
+        value: what was measured.
+        at_least: whether the bound is a lower one.
+    """
+
+    name: str
+    target: float
+    value: float
+    at_least: bool = True
+
+    @property
+    def reached(self) -> bool:
+        """Whether the value keeps to the bound."""
+        return self.value >= self.target if self.at_least else self.value <= self.target
+
+
+def finish(
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    figures: Mapping[str, Any],
+    targets: Sequence[Target],
+    *,
+    as_json: bool,
+) -> NoReturn:
+    """Print what was found and exit: 1 when a target is missed."""
+    if as_json:
+        stated = [
+            {key: value for key, value in asdict(t).items() if key != "at_least"}
+            | {"reached": t.reached}
+            for t in targets
+        ]
+        print(json.dumps({"figures": figures, "targets": stated}))
+    else:
+        console = Console()
+        console.print(table(title, columns, rows))
+        for t in targets:
+            bound = "at least" if t.at_least else "at most"
+            state = "reached" if t.reached else "MISSED"
+            console.print(f"{t.name}: {t.value:.4g}, {bound} {t.target:g}: {state}", soft_wrap=True)
+    sys.exit(0 if all(t.reached for t in targets) else 1)
