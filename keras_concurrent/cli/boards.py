@@ -1,0 +1,186 @@
+"""Commands that run a bundle and show how it went: board, infer, bench, report, demo."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import signal
+import threading
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_concurrent.cli.command import command
+from keras_concurrent.cli.options import as_json, cluster_file, existing, local, new_path
+
+
+@command("keras-concurrent board --name pi4-1 --bundle bundle --cluster cluster.toml")
+@click.option("--name", required=True, help="This board's name in the cluster file.")
+@click.option("--bundle", type=existing, required=True)
+@cluster_file
+@click.option("--placement", default="boards", show_default=True, help="boards or one_board.")
+@click.option("--threads", default=1, show_default=True, help="Of the interpreter.")
+@click.option(
+    "--slowdown",
+    type=float,
+    help="Emulate a board so many times slower than this machine, and the cluster file's links.",
+)
+@click.option("--until-stdin-closes", is_flag=True, help="End when standard input does.")
+def board(
+    name: str, bundle: Path, cluster: Path, placement: str, threads: int, slowdown: float | None,
+    until_stdin_closes: bool,
+) -> None:  # fmt: skip
+    """Run a board: compute this board's segments until stopped."""
+    from keras_concurrent.board import serve_board
+
+    stopped = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stopped.set())
+    if until_stdin_closes:
+
+        def wait_for_end() -> None:
+            while os.read(0, 4096):  # not sys.stdin, whose lock would abort the interpreter's end
+                pass
+            stopped.set()
+
+        threading.Thread(target=wait_for_end, daemon=True).start()
+    logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
+    serve_board(name, bundle, cluster, placement, stopped, threads=threads, slowdown=slowdown)
+
+
+def _slowdown(cluster: Any) -> dict[str, float]:
+    from keras_concurrent.calibration import measure_host
+    from keras_concurrent.emulation import slowdown_for
+
+    return slowdown_for(cluster, measure_host())
+
+
+@command("keras-concurrent infer bundle image.png --cluster cluster.toml --local")
+@click.argument("bundle", type=existing)
+@click.argument("image", type=existing)
+@cluster_file
+@local
+@click.option("--timeout", "timeout_s", default=10.0, show_default=True, help="Seconds.")
+@as_json
+def infer(
+    bundle: Path, image: Path, cluster: Path, local: bool, emulate: bool, timeout_s: float,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Recognise one image (.npy, .png, .jpg) on the boards."""
+    import numpy as np
+
+    from keras_concurrent.bundle import Bundle
+    from keras_concurrent.client import check_image
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.files import read_image
+    from keras_concurrent.local_boards import answering
+
+    opened, where = Bundle(bundle), Cluster.read(cluster)
+    name = opened.manifest.inputs[0]
+    spec = opened.manifest.tensors[name]
+    pixels = check_image(name, read_image(image, spec), spec)
+    slowdown = _slowdown(where) if emulate else None
+    with answering(opened, where, local=local, slowdown=slowdown) as client:
+        answers = client.infer(pixels, timeout_s=timeout_s)
+    for name, values in answers.items():
+        flat = np.ravel(values)
+        if as_json:
+            click.echo(json.dumps({"output": name, "values": flat.tolist()}))
+        else:
+            best = int(np.argmax(flat))
+            click.echo(f"{name}: class {best}, {float(flat[best]):.4g}")
+
+
+@command("keras-concurrent bench bundle --cluster cluster.toml --emulate --out measurement.json")
+@click.argument("bundle", type=existing)
+@cluster_file
+@local
+@click.option("--images", default=50, show_default=True, help="Random images to send.")
+@click.option("--out", type=new_path, help="File for `report`.")
+@as_json
+def bench(
+    bundle: Path, cluster: Path, local: bool, emulate: bool, images: int, out: Path | None,
+    as_json: bool,
+) -> None:  # fmt: skip
+    """Measure one board and n boards, and compare their answers with the uncut model's."""
+    from rich.console import Console
+
+    from keras_concurrent.bench import measure_bundle, random_images
+    from keras_concurrent.bundle import Bundle
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.console import progress_bars, table
+    from keras_concurrent.files import write_beside
+
+    if images < 1:
+        raise ValueError(f"--images must be at least 1, got {images}")
+    opened, where = Bundle(bundle), Cluster.read(cluster)
+    with progress_bars() as progress:
+        measurement, _ = measure_bundle(
+            opened,
+            where,
+            random_images(opened, images),
+            local=local,
+            slowdown=_slowdown(where) if emulate else None,
+            progress=progress,
+        )
+    if out is not None:
+        write_beside(out, measurement.to_json().encode())
+    if as_json:
+        click.echo(json.dumps(measurement.figures(opened)))
+        return
+    rows = [
+        (
+            name,
+            f"{opened.placement(name).predicted_latency_s * 1e3:.2f}",
+            f"{run.median_s * 1e3:.2f}",
+            f"{run.p95_s * 1e3:.2f}",
+        )
+        for name, run in measurement.runs.items()
+    ]
+    emulated = " (emulated boards)" if measurement.emulated else ""
+    columns = ("placement", "predicted ms", "median ms", "p95 ms")
+    Console().print(table(f"Latency of one image{emulated}", columns, rows))
+    click.echo(
+        f"largest difference to the uncut model {measurement.max_abs_diff_tflite:g}, "
+        f"{measurement.classes_differ} of {measurement.images} classes differ"
+    )
+
+
+@command("keras-concurrent report bundle --measurement measurement.json --out .")
+@click.argument("bundle", type=existing)
+@click.option("--measurement", type=existing, help="From `bench --out`; predictions without it.")
+@click.option("--out", type=new_path, default=Path(), show_default=True, help="Folder.")
+def report(bundle: Path, measurement: Path | None, out: Path) -> None:
+    """Draw report.html, report.png and trace.json (for Perfetto)."""
+    from keras_concurrent.bench import Measurement
+    from keras_concurrent.bundle import Bundle
+    from keras_concurrent.report import write_report
+
+    measured = (
+        Measurement.from_json(measurement.read_text(encoding="utf-8")) if measurement else None
+    )
+    for path in write_report(out, Bundle(bundle), measured):
+        click.echo(path)
+
+
+@command("keras-concurrent demo --boards 4 --emulate pi4 --data photos --out demo")
+@click.option("--boards", default=4, show_default=True, help="How many board processes.")
+@click.option(
+    "--emulate", "kind", default="pi4", show_default=True, help="Kind of board, or 'none'."
+)
+@click.option("--link", default="1gbit", show_default=True, help="'1gbit', '100mbit', ...")
+@click.option("--data", default="photos", show_default=True, help="photos, mnist or digits.")
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", type=new_path, default=Path("demo"), show_default=True, help="Folder.")
+@as_json
+def demo(boards: int, kind: str, link: str, data: str, seed: int, out: Path, as_json: bool) -> None:
+    """The whole path: generate, score, train, cut, run on several boards, report."""
+    from keras_concurrent.demo import print_figures, run_demo
+
+    figures = run_demo(boards=boards, kind=kind, link=link, data=data, seed=seed, out=out)
+    if as_json:
+        click.echo(json.dumps(figures))
+    else:
+        print_figures(figures)

@@ -1,0 +1,256 @@
+"""Commands that make a network and its bundle: generate, score, train, export."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_concurrent.cli.command import command
+from keras_concurrent.cli.options import as_json, existing, new_path, options
+
+described = options(
+    click.option("--boards", default=4, show_default=True, help="How many boards to describe."),
+    click.option("--board", "kind", default="pi4", show_default=True, help="Kind of board."),
+    click.option("--link", default="1gbit", show_default=True, help="'1gbit', '100mbit', ..."),
+)
+staging_options = options(
+    click.option("--input-shape", default="48x48x3", show_default=True, help="HxWxC."),
+    click.option("--classes", default=10, show_default=True, help="Number of classes."),
+    click.option(
+        "--staging",
+        type=click.Choice(["uniform", "greedy", "probabilistic", "merges"]),
+        default="probabilistic",
+        show_default=True,
+    ),
+    click.option("--filters", default=16, show_default=True, help="Channels of the first blocks."),
+    click.option("--channel-cap", default=128, show_default=True, help="Most channels."),
+    click.option(
+        "--probability", default=0.5, show_default=True, help="Of halving, when probabilistic."
+    ),
+    click.option("--dense/--separable", default=False, help="Kind of convolution."),
+)
+
+
+@command("keras-concurrent generate --kind DP --vertices 40 --seed 3 --out network.json")
+@click.option("--kind", default="DP", show_default=True, help="ER, BA, WS, DP, FB or chain.")
+@click.option("--vertices", default=40, show_default=True, help="Without source and sink.")
+@click.option("--seed", default=0, show_default=True, help="Of the graph and the staging.")
+@click.option("--param", "parameters", multiple=True, help="Of the generator, such as p=0.4.")
+@staging_options
+@click.option("--out", type=new_path, help="File to write; standard output by default.")
+def generate(
+    kind: str, vertices: int, seed: int, parameters: tuple[str, ...], out: Path | None, **how: Any
+) -> None:
+    """Draw a random concurrent network and write its recipe as JSON."""
+    from keras_concurrent import generators
+    from keras_concurrent.files import write_beside
+
+    graph = generators.generate(
+        kind, vertices, seed=seed, **dict(_assignment(p) for p in parameters)
+    )
+    architecture = _staged(graph, seed, **how)
+    text = architecture.to_json()
+    if out is None:
+        click.echo(text, nl=False)
+        return
+    write_beside(out, text.encode())
+    mflop = sum(architecture.block_flops.values()) / 1e6
+    click.echo(f"{kind}, {len(architecture.blocks)} vertices, {mflop:.1f} MFLOP -> {out}")
+
+
+def _assignment(text: str) -> tuple[str, int | float]:
+    name, _, value = text.partition("=")
+    try:
+        return name, int(value) if value.lstrip("-").isdigit() else float(value)
+    except ValueError:
+        raise ValueError(f"--param must look like p=0.4, got {text!r}") from None
+
+
+def _staged(
+    graph: Any, seed: int, *, input_shape: str, classes: int, staging: str, filters: int,
+    channel_cap: int, probability: float, dense: bool,
+) -> Any:  # fmt: skip
+    from keras_concurrent.architecture import stage
+
+    sides = input_shape.split("x")
+    if len(sides) != 3 or not all(side.isdigit() for side in sides):
+        raise ValueError(f"--input-shape must look like 48x48x3, got {input_shape!r}")
+    height, width, channels = map(int, sides)
+    return stage(
+        graph,
+        (height, width, channels),
+        classes,
+        staging=staging,
+        filters=filters,
+        channel_cap=channel_cap,
+        probability=probability,
+        separable=not dense,
+        seed=seed,
+    )
+
+
+@command("keras-concurrent generate | keras-concurrent score - --units 4")
+@click.argument("network", type=click.Path(allow_dash=True, path_type=Path))
+@click.option("--units", default=4, show_default=True, help="How many boards.")
+@as_json
+def score(network: Path, units: int, as_json: bool) -> None:
+    """Score how well a network splits over n units; lower is better.
+
+    NETWORK is a recipe from `generate` ('-' for standard input) or a .tflite.
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from keras_concurrent.architecture import Architecture
+    from keras_concurrent.console import table
+    from keras_concurrent.score import concurrency_score
+    from keras_concurrent.taskgraph import TaskGraph
+    from keras_concurrent.tflite_file import TfliteFile
+
+    if network.suffix == ".tflite":
+        graph = TaskGraph.from_tflite(TfliteFile.read(network))
+    else:
+        text = sys.stdin.read() if str(network) == "-" else network.read_text(encoding="utf-8")
+        graph = TaskGraph.from_architecture(Architecture.from_json(text))
+    result = concurrency_score(graph, units)
+    if as_json:
+        click.echo(json.dumps({**asdict(result), "flops": graph.flops}))
+        return
+    rows = [
+        (
+            ("* " if candidate == result.best else "  ") + f"{candidate.epsilon:g}",
+            f"{candidate.concurrency_score:.3f}",
+            f"{candidate.eta:.2f}",
+            f"{candidate.lambda_bytes:,}",
+            f"{candidate.lambda_normalised:.2f}",
+            f"{candidate.delta_w:.3f}",
+            f"{candidate.used_units}",
+        )
+        for candidate in result.sweep
+    ]
+    columns = ("epsilon", "CS", "eta", "Lambda, bytes", "Lambda'", "delta_w", "used units")
+    Console().print(table(f"Concurrency score on {units} units (* best)", columns, rows))
+
+
+@command("keras-concurrent train network.json --data photos --epochs 10 --out model.keras")
+@click.argument("network", type=existing)
+@click.option("--data", default="photos", show_default=True, help="photos, mnist or digits.")
+@click.option("--epochs", default=10, show_default=True)
+@click.option("--seed", default=0, show_default=True)
+@click.option("--out", type=new_path, default=Path("model.keras"), show_default=True)
+@as_json
+def train(network: Path, data: str, epochs: int, seed: int, out: Path, as_json: bool) -> None:
+    """Train a network from `generate` on images that come inside packages."""
+    from keras_concurrent import datasets
+    from keras_concurrent.architecture import Architecture
+    from keras_concurrent.console import load_tensorflow
+
+    architecture = Architecture.from_json(network.read_text(encoding="utf-8"))
+    size = architecture.input_shape[0] if data == "photos" else None
+    dataset = datasets.load(data, size=size)
+    shape = dataset.train_images.shape[1:]
+    if shape != architecture.input_shape or len(dataset.class_names) != architecture.classes:
+        raise ValueError(
+            f"the network takes images {architecture.input_shape} of {architecture.classes} "
+            f"classes; {data} has {shape} of {len(dataset.class_names)}"
+        )
+    load_tensorflow()
+    import keras
+
+    from keras_concurrent import training
+    from keras_concurrent.models import build_model
+
+    keras.utils.set_random_seed(seed)
+    model = build_model(architecture)
+    result = training.train(model, dataset, epochs=epochs, seed=seed)
+    training.save_model(model, out)
+    figures = {
+        "test_accuracy": result.test_accuracy,
+        "seconds": result.seconds,
+        "model": str(out),
+    }
+    if as_json:
+        click.echo(json.dumps(figures))
+    else:
+        click.echo(f"test accuracy {result.test_accuracy:.3f} in {result.seconds:.0f} s -> {out}")
+
+
+@command("keras-concurrent export model.keras --boards 4 --board pi4 --link 1gbit --out bundle")
+@click.argument("model", type=existing)
+@click.option("--cluster", type=existing, help="The cluster file; described boards without it.")
+@described
+@click.option(
+    "--profile/--flops",
+    "measured",
+    default=False,
+    help="Plan with the operators' measured time on this machine, or with their FLOPs.",
+)
+@click.option("--out", type=new_path, default=Path("bundle"), show_default=True)
+@as_json
+def export(
+    model: Path, cluster: Path | None, boards: int, kind: str, link: str, measured: bool,
+    out: Path, as_json: bool,
+) -> None:  # fmt: skip
+    """Plan a .keras or .tflite model on boards, cut it, and write the bundle.
+
+    Without --cluster, the described boards are written to a cluster.toml beside the bundle.
+    """
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.export import export_bundle
+    from keras_concurrent.files import write_beside
+    from keras_concurrent.taskgraph import TaskGraph
+    from keras_concurrent.tflite_file import TfliteFile
+
+    where = Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link)
+    if model.suffix == ".tflite":
+        file = TfliteFile.read(model)
+    else:
+        file = TfliteFile(_converted(model), str(model))
+    graph = TaskGraph.from_tflite(file).chains_merged()
+    if measured:
+        from keras_concurrent.calibration import measure_host
+        from keras_concurrent.console import progress_bars
+        from keras_concurrent.profile import profile_tasks
+
+        with progress_bars() as progress:
+            measured_s = profile_tasks(file, graph, progress=progress("profiling")).seconds
+        graph = graph.timed(measured_s, measure_host())
+    bundle = export_bundle(file, where, out, graph=graph)
+    if cluster is None:
+        write_beside(out.parent / "cluster.toml", where.to_toml().encode())
+    many, one = (bundle.placement(name) for name in ("boards", "one_board"))
+    figures = {
+        "bundle": str(out),
+        "segments": len(bundle.manifest.segments) - 1 or 1,
+        "boards_used": sorted(many.programs),
+        "predicted_latency_s": many.predicted_latency_s,
+        "predicted_one_board_latency_s": one.predicted_latency_s,
+    }
+    if as_json:
+        click.echo(json.dumps(figures))
+    elif len(many.programs) == 1:
+        click.echo(f"{out}: one board is best, {one.predicted_latency_s * 1e3:.1f} ms predicted")
+    else:
+        click.echo(
+            f"{out}: {figures['segments']} segments on {len(many.programs)} boards, predicted "
+            f"{many.predicted_latency_s * 1e3:.1f} ms; "
+            f"one board {one.predicted_latency_s * 1e3:.1f} ms"
+        )
+
+
+def _converted(path: Path) -> bytes:
+    from keras_concurrent.console import load_tensorflow
+
+    load_tensorflow()
+    import keras
+
+    import keras_concurrent.layers  # noqa: F401 - registers the layers with Keras
+    from keras_concurrent.convert import to_tflite
+
+    content: bytes = to_tflite(keras.models.load_model(path))
+    return content

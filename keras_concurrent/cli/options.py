@@ -1,0 +1,34 @@
+"""Options that several commands have."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from keras_concurrent.cli.command import Function
+
+
+def options(*decorators: Function) -> Function:
+    """Several click options as one decorator, in the order written."""
+
+    def decorate(function: Function) -> Function:
+        for decorator in reversed(decorators):
+            function = decorator(function)
+        return function
+
+    return decorate
+
+
+existing = click.Path(exists=True, path_type=Path)
+new_path = click.Path(path_type=Path)
+as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
+cluster_file = click.option(
+    "--cluster", type=existing, required=True, help="The cluster file (TOML)."
+)
+local = options(
+    click.option("--local", is_flag=True, help="Start the boards here, and stop them afterwards."),
+    click.option(
+        "--emulate", is_flag=True, help="Like --local, slowed down to the cluster file's rates."
+    ),
+)
