@@ -185,6 +185,34 @@ class Architecture:
             result[block.name] = total
         return result
 
+    @cached_property
+    def parameters(self) -> int:
+        """Number of weights of the whole network, moving averages included, as Keras counts."""
+        _, _, source = self.shapes[SOURCE]
+        total = 0
+        if self.stem_filters is not None:
+            total += 9 * self.input_shape[2] * source + 4 * source
+        for block in self.blocks:
+            widest = self.scaled_shape(block)[2]
+            total += self._join_parameters(block.inputs, widest)
+            if self.separable:
+                total += 9 * widest + widest * block.filters
+            else:
+                total += 9 * widest * block.filters
+            total += 4 * block.filters  # batch normalisation
+        features = [self.shapes[name][2] for name in self.outputs]
+        if self.head == "concat":
+            width = sum(features)
+        else:
+            width = max(features)
+            total += self._join_parameters(self.outputs, width)
+        return total + (width + 1) * self.classes
+
+    def _join_parameters(self, inputs: Sequence[str], widest: int) -> int:
+        """Weights of a scaling block and of the weighted sum behind it."""
+        channels = [self.shapes[name][2] for name in inputs]
+        return len(channels) + sum((c + 1) * widest for c in channels if c < widest)
+
     def block_bytes(self, name: str) -> int:
         """Bytes of a block's output in float32."""
         height, width, channels = self.shapes[name]

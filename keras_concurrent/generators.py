@@ -5,19 +5,23 @@ from the lower to the higher id, which makes a directed acyclic graph. One ``"so
 vertex without predecessors and one ``"sink"`` takes every vertex without successors; neither counts
 among the N.
 
-========== ======================================================================= =================
-kind       rule                                                                    parameters
-========== ======================================================================= =================
-``ER``     each pair with probability ``p`` (Erdos-Renyi)                          ``p=0.2``
-``BA``     each new vertex adds ``m`` edges, by degree (Barabasi-Albert)           ``m=5``
-``WS``     ring of ``k`` nearest neighbours, rewired with probability ``p``        ``k=4, p=0.75``
-           (Watts-Strogatz)
-``DP``     the paper's own: an edge between vertices at ring distance ``d`` has    ``p=0.5, alpha=1,
-           probability ``alpha * p ** (beta * d)`` (Eq. 1)                         beta=1.25``
-``FB``     staged random wiring (Xie et al., ICCV 2019), the paper's baseline: WS  ``k=4, p=0.75,
-           in each stage, everything merges between stages                         stages=4``
-``chain``  one chain, the usual network                                            none
-========== ======================================================================= =================
+============ ===================================================================== =================
+kind         rule                                                                  parameters
+============ ===================================================================== =================
+``ER``       each pair with probability ``p`` (Erdos-Renyi)                        ``p=0.2``
+``BA``       each new vertex adds ``m`` edges, by degree (Barabasi-Albert)         ``m=5``
+``WS``       ring of ``k`` nearest neighbours, rewired with probability ``p``      ``k=4, p=0.75``
+             (Watts-Strogatz)
+``DP``       the paper's own: an edge between vertices at ring distance ``d`` has  ``p=0.5, alpha=1,
+             probability ``alpha * p ** (beta * d)`` (Eq. 1)                       beta=1.25``
+``FB``       staged random wiring (Xie et al., ICCV 2019), the paper's baseline:   ``k=4, p=0.75,
+             WS in each stage, everything merges between stages                    stages=4``
+``lanes``    our own: vertices on a strip of depths and lanes; an edge towards     ``lanes=8,
+             greater depth is likelier the nearer in depth and lane                degree=1.3,
+                                                                                   decay=0.1``
+``chain``    one chain, the usual network                                          none
+``branches`` equal chains that never meet: as concurrent as a network can be       ``branches=4``
+============ ===================================================================== =================
 
 Example:
     >>> graph = generate("DP", 40, seed=1)
@@ -28,9 +32,11 @@ Example:
 from __future__ import annotations
 
 import itertools
+import math
 import numbers
 import random
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from typing import Any
 
 import networkx as nx
@@ -40,6 +46,7 @@ SOURCE = "source"
 SINK = "sink"
 
 Edges = Iterable[tuple[int, int]]
+Array = np.ndarray[Any, Any]
 
 
 def _probability(name: str, value: float) -> float:
@@ -87,6 +94,54 @@ def _distance_probability(
     return zip(low[chosen].tolist(), high[chosen].tolist(), strict=True)
 
 
+def _lanes(
+    vertices: int,
+    rng: random.Random,
+    *,
+    lanes: int = 8,
+    degree: float = 1.3,
+    decay: float = 0.1,
+) -> Edges:
+    """Edges with probability ``min(1, c * decay ** (steps + sideways - 1))``.
+
+    ``c`` makes the vertices that are not in the first depth read ``degree`` others in the mean.
+    """
+    lanes = _count("lanes", lanes, 1, vertices)
+    if not 0 <= degree < float("inf"):  # NaN must fail too
+        raise ValueError(f"degree must not be negative or infinite, got {degree!r}")
+    low, high, likely = _lane_edges(vertices, lanes, float(degree), _probability("decay", decay))
+    chosen = np.random.default_rng(rng.getrandbits(64)).random(low.size) < likely
+    return zip(low[chosen].tolist(), high[chosen].tolist(), strict=True)
+
+
+@lru_cache(maxsize=8)
+def _lane_edges(vertices: int, lanes: int, degree: float, decay: float) -> tuple[Array, ...]:
+    """Every possible edge of a strip (from, to), and its probability."""
+    low, high = np.triu_indices(vertices, k=1)
+    steps = high // lanes - low // lanes
+    low, high, steps = low[steps > 0], high[steps > 0], steps[steps > 0]
+    nearness = decay ** (steps + np.abs(high % lanes - low % lanes) - 1)
+    return low, high, _scaled_to(nearness, degree * (vertices - lanes))
+
+
+def _scaled_to(weights: Array, total: float) -> Array:
+    """Probabilities ``min(1, c * weights)`` that add up to ``total``, or to as much as they can."""
+    ordered = sorted((float(w) for w in weights if w > 0), reverse=True)
+    certain = 0
+    while certain < len(ordered):
+        factor = max(0.0, total - certain) / math.fsum(ordered[certain:])
+        if factor * ordered[certain] <= 1.0:
+            return np.minimum(1.0, factor * weights)
+        certain = sum(factor * weight > 1.0 for weight in ordered)
+    return (weights > 0).astype(float)
+
+
+def _branches(vertices: int, rng: random.Random, *, branches: int = 4) -> Edges:
+    branches = _count("branches", branches, 1, vertices)
+    bounds = [round(vertices * branch / branches) for branch in range(branches + 1)]
+    return [(v, v + 1) for first, end in itertools.pairwise(bounds) for v in range(first, end - 1)]
+
+
 def _chain(vertices: int, rng: random.Random) -> Edges:
     return zip(range(vertices - 1), range(1, vertices), strict=True)
 
@@ -119,7 +174,9 @@ _KINDS: dict[str, Callable[..., Edges]] = {
     "WS": _watts_strogatz,
     "DP": _distance_probability,
     "FB": _staged,
+    "lanes": _lanes,
     "chain": _chain,
+    "branches": _branches,
 }
 
 KINDS = tuple(_KINDS)

@@ -10,7 +10,7 @@ from typing import Any
 from keras_concurrent.errors import MissingExtraError
 from keras_concurrent.taskgraph import TaskGraph
 
-_MAX_TOTAL_WEIGHT = 10**9  # Mt-KaHyPar keeps weights in 32 bits
+_TOTAL_WEIGHT = 10**9  # Mt-KaHyPar keeps weights in 32 bits
 
 
 @dataclass(frozen=True)
@@ -35,16 +35,21 @@ class Partition:
     def connectivity_bytes(self, graph: TaskGraph) -> int:
         """Lambda (Eq. 3): over the cut tensors, bytes * (number of units touched - 1).
 
-        A tensor is sent once to a unit, however many of its readers sit there.
+        A tensor is sent once to a unit, however many of its readers sit there. The source hands out
+        the graph's inputs from a unit that reads them; the sink sits on the unit where gathering
+        the graph's outputs costs least.
         """
         total = 0
+        gathered = dict.fromkeys(range(self.units), 0)  # by the sink, were it on that unit
         for tensor, size in graph.tensor_bytes.items():
-            tasks = [*graph.consumers[tensor]]
+            units = {self.unit_of[name] for name in graph.consumers[tensor]}
             if tensor in graph.producer:
-                tasks.append(graph.producer[tensor])
-            touched = {self.unit_of[name] for name in tasks}
-            total += size * max(0, len(touched) - 1)
-        return total
+                units.add(self.unit_of[graph.producer[tensor]])
+            total += size * max(0, len(units) - 1)
+            if tensor in graph.outputs:
+                for unit in gathered.keys() - units:
+                    gathered[unit] += size
+        return total + min(gathered.values())
 
 
 @cache
@@ -59,8 +64,9 @@ def _library() -> tuple[Any, Any]:
 def partition(graph: TaskGraph, units: int, epsilon: float, seed: int = 0) -> Partition:
     """Split a graph over n units so that few bytes are cut.
 
-    One vertex a task, weighing its FLOPs; one hyperedge a tensor, joining its writer and all its
-    readers, costing its bytes; the objective is the connectivity metric of Eq. 3.
+    One vertex a task, weighing its FLOPs, and the weightless sink, which reads the graph's outputs;
+    one hyperedge a tensor, joining its writer and all its readers, costing its bytes; the objective
+    is the connectivity metric of Eq. 3. The source needs no vertex: it goes where its readers are.
 
     Args:
         graph: at least one task.
@@ -80,22 +86,27 @@ def partition(graph: TaskGraph, units: int, epsilon: float, seed: int = 0) -> Pa
         return Partition(dict.fromkeys(names, 0), 1)
     mtkahypar, library = _library()
     index = {name: i for i, name in enumerate(names)}
+    sink = len(names)
     edges, costs = [], []
-    for tensor in sorted(graph.producer):
-        pins = {index[graph.producer[tensor]], *(index[n] for n in graph.consumers[tensor])}
+    for tensor, size in sorted(graph.tensor_bytes.items()):
+        pins = {index[name] for name in graph.consumers[tensor]}
+        if tensor in graph.producer:
+            pins.add(index[graph.producer[tensor]])
+        if tensor in graph.outputs:
+            pins.add(sink)
         if len(pins) > 1:
             edges.append(sorted(pins))
-            costs.append(graph.tensor_bytes[tensor])
+            costs.append(size)
     context = library.context_from_preset(mtkahypar.PresetType.DETERMINISTIC)
     context.set_partitioning_parameters(units, epsilon, mtkahypar.Objective.KM1)
     context.logging = False
     mtkahypar.set_seed(seed)
     hypergraph = library.create_hypergraph(
         context,
-        len(names),
+        len(names) + 1,
         len(edges),
         edges,
-        _scaled([task.flops for task in graph.tasks]),
+        _scaled([*(task.flops for task in graph.tasks), 0]),
         _scaled(costs),
     )
     parts = hypergraph.partition(context)
@@ -103,5 +114,6 @@ def partition(graph: TaskGraph, units: int, epsilon: float, seed: int = 0) -> Pa
 
 
 def _scaled(weights: list[int]) -> list[int]:
-    scale = max(1.0, sum(weights) / _MAX_TOTAL_WEIGHT)
+    """Whole numbers of a fixed sum, so that the least weight, 1, hardly counts."""
+    scale = sum(weights) / _TOTAL_WEIGHT or 1.0
     return [max(1, round(weight / scale)) for weight in weights]

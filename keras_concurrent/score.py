@@ -7,12 +7,13 @@ Lower is better. It has three terms:
 - ``delta_w``: heaviest unit over mean unit; 1 is perfect.
 
 ``CS = (delta_w^a * Lambda'^b * eta^c) ^ (1/3)`` with a = c = 1, b = 1.5 (Eq. 4), where
-``Lambda' = Lambda / (U_c * n)`` and ``U_c`` is the smallest tensor of any edge.
+``Lambda' = Lambda / (U_c * n)`` and ``U_c`` is the smallest tensor of any edge between vertices.
+Lambda counts what the source scatters and the sink gathers; eta counts neither of the two.
 
 The partitioner runs for several imbalance bounds epsilon. Each gives one candidate, and the
-smallest CS is the network's. Where nothing needs to travel CS is 0 whatever the balance, so look
-at ``delta_w`` and ``used_units`` beside it. What the score misses is time: a plan's predicted
-latency (`keras_concurrent.segments`) is the second figure to look at.
+smallest CS of those that use more than one unit is the network's. ``delta_w`` and ``used_units``
+stand beside it, since a low score can come from leaving units idle. What the score misses is time:
+a plan's predicted latency (`keras_concurrent.segments`) is the second figure to look at.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Score:
 
     Args:
         units: n.
-        best: the candidate of the smallest CS; of equals, of the smallest ``delta_w``.
+        best: the candidate of the smallest CS, of equals of the smallest ``delta_w``, among those
+            that use more than one unit; without any, the one that uses one.
         sweep: all candidates, one an epsilon.
     """
 
@@ -86,16 +88,15 @@ def rate(
     """The score's terms for a given partition.
 
     Args:
-        graph: vertices without source and sink.
+        graph: its inputs are the source's tensors, its outputs what the sink reads.
         split: which unit computes which vertex.
         epsilon: kept for the record.
-        unit_bytes: U_c; by default the smallest tensor of any edge of this graph. To compare
-            graphs of one generator, give the smallest of all of them.
+        unit_bytes: U_c; by default the smallest tensor of any edge between this graph's vertices.
+            To compare graphs of one generator, give the smallest of all of them.
     """
     if unit_bytes is None:
-        unit_bytes = min(
-            (graph.tensor_bytes[t] for t in graph.producer if graph.consumers[t]), default=1
-        )
+        between = [graph.tensor_bytes[t] for t in graph.producer if graph.consumers[t]]
+        unit_bytes = min(between or graph.tensor_bytes.values())
     loads = split.loads(graph)
     total = sum(loads)
     delta_w = max(loads) * split.units / total if total else 1.0
@@ -135,5 +136,5 @@ def concurrency_score(
         rate(graph, partition(graph, units, e, seed), epsilon=e, unit_bytes=unit_bytes)
         for e in epsilons
     )
-    best = min(sweep, key=lambda c: (c.concurrency_score, c.delta_w))
+    best = min(sweep, key=lambda c: (c.used_units == 1, c.concurrency_score, c.delta_w))
     return Score(units, best, sweep)

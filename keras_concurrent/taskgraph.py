@@ -13,7 +13,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
-from keras_concurrent.architecture import Architecture
+from keras_concurrent.architecture import FLOAT_BYTES, Architecture
+from keras_concurrent.generators import SOURCE
 from keras_concurrent.tflite_file import TfliteFile
 
 _VERTEX = re.compile(r"(?:^|/)(vertex_\d+)(?:_\d+)?/")
@@ -135,20 +136,26 @@ class TaskGraph:
 
     @classmethod
     def from_architecture(cls, architecture: Architecture) -> TaskGraph:
-        """One task a vertex, one tensor a vertex, source and sink left out (paper, III-C)."""
-        names = [block.name for block in architecture.blocks]
+        """One task a vertex, one tensor a vertex; source and sink are no tasks (paper, III-C).
+
+        The source's tensor is the graph's input. A block that only the sink reads hands over what
+        the sink takes of it: with the ``"concat"`` head its averages.
+        """
         tasks = tuple(
             Task(
                 block.name,
                 architecture.block_flops[block.name],
-                tuple(name for name in block.inputs if name in set(names)),
+                block.inputs,
                 (block.name,),
                 vertices=(block.name,),
             )
             for block in architecture.blocks
         )
-        sizes = {name: architecture.block_bytes(name) for name in names}
-        return cls(tasks, sizes, (), architecture.outputs)
+        sizes = {name: architecture.block_bytes(name) for name in architecture.shapes}
+        if architecture.head == "concat":
+            for name in architecture.outputs:
+                sizes[name] = FLOAT_BYTES * architecture.shapes[name][2]
+        return cls(tasks, sizes, (SOURCE,), architecture.outputs)
 
     @classmethod
     def from_tflite(cls, file: TfliteFile) -> TaskGraph:

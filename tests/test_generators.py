@@ -156,8 +156,51 @@ def test_fb_stages_are_equally_long():
     assert generate("FB", 40, seed=0).graph["merges"] == [9, 19, 29]
 
 
+def test_lanes_have_the_chosen_mean_in_degree():
+    counts = [inner(generate("lanes", 40, seed=seed)).number_of_edges() for seed in range(300)]
+    mean, error = mean_and_error([count / (40 - 8) for count in counts])
+    assert mean == pytest.approx(1.3, abs=4 * error)
+
+
+def test_lanes_lead_to_greater_depth_and_mostly_straight_on():
+    edges = [
+        e for seed in range(300) for e in inner(generate("lanes", 40, seed=seed, decay=0.3)).edges
+    ]
+    assert all(b // 8 > a // 8 for a, b in edges)
+    straight = sum(b - a == 8 for a, b in edges)
+    # c = 1.3 * 32 / (sum of all weights); 32 pairs lie straight on with weight 1.
+    weights = [
+        0.3 ** (b // 8 - a // 8 + abs(b % 8 - a % 8) - 1)
+        for a in range(40)
+        for b in range(40)
+        if b // 8 > a // 8
+    ]
+    likely = 1.3 * 32 / sum(weights)
+    assert likely < 1
+    assert straight / (300 * 32) == pytest.approx(likely, abs=0.01)
+
+
+@pytest.mark.parametrize("degree", [0.0, 0.7, 1.3, 3.0, 100.0])
+@pytest.mark.parametrize("decay", [0.0, 0.3, 1.0])
+def test_lanes_keep_their_degree_where_edges_are_certain(degree, decay):
+    graphs = [
+        inner(generate("lanes", 24, seed=seed, lanes=4, degree=degree, decay=decay))
+        for seed in range(200)
+    ]
+    possible = 20 if decay == 0 else 4 * 4 * (5 + 4 + 3 + 2 + 1)
+    mean, error = mean_and_error([graph.number_of_edges() for graph in graphs])
+    assert mean == pytest.approx(min(possible, degree * 20), abs=4 * error + 1e-9)
+
+
+def test_branches_are_equal_chains_that_never_meet():
+    graph = inner(generate("branches", 12, seed=0, branches=3))
+    assert sorted(graph.edges) == [
+        (v, v + 1) for v in range(11) if v not in (3, 7)
+    ]  # fmt: skip
+
+
 def test_another_seed_gives_another_graph():
-    for kind in set(KINDS) - {"chain"}:
+    for kind in set(KINDS) - {"chain", "branches"}:
         edges = {frozenset(generate(kind, 30, seed=seed).edges) for seed in range(5)}
         assert len(edges) == 5, kind
 
@@ -196,7 +239,9 @@ def test_defaults_are_the_documented_ones():
     assert defaults("WS") == {"k": 4, "p": 0.75}
     assert defaults("DP") == {"p": 0.5, "alpha": 1.0, "beta": 1.25}
     assert defaults("FB") == {"k": 4, "p": 0.75, "stages": 4}
+    assert defaults("lanes") == {"lanes": 8, "degree": 1.3, "decay": 0.1}
     assert defaults("chain") == {}
+    assert defaults("branches") == {"branches": 4}
 
 
 @pytest.mark.parametrize(
@@ -217,6 +262,11 @@ def test_defaults_are_the_documented_ones():
         ("WS", 10, {"k": 10}, r"k must be a whole number from 2 to 9, got 10"),
         ("WS", 10, {"k": 1}, r"k must be a whole number from 2 to 9, got 1"),
         ("FB", 16, {"stages": 5}, r"stages must be a whole number from 1 to 4, got 5"),
+        ("lanes", 7, {}, r"lanes must be a whole number from 1 to 7, got 8"),
+        ("lanes", 10, {"degree": -1}, r"degree must not be negative or infinite, got -1"),
+        ("lanes", 10, {"degree": math.nan}, r"degree must not be negative or infinite, got nan"),
+        ("lanes", 10, {"decay": 2}, r"decay must be a probability .*, got 2"),
+        ("branches", 10, {"branches": 11}, r"branches must be a whole number from 1 to 10, got 11"),
         ("FB", 16, {"stages": 0}, r"stages must be a whole number from 1 to 4, got 0"),
     ],
 )

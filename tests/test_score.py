@@ -66,10 +66,20 @@ FAN_SPLIT = Partition({"a": 0, "b": 0, "c": 1, "d": 1, "e": 2}, 3)
 
 def test_a_tensor_is_sent_once_to_a_unit_however_many_read_it_there():
     # a: units {0, 1} -> 100 * 1, though two of its readers sit on unit 1; b: units {0, 2} -> 40.
-    assert FAN_SPLIT.connectivity_bytes(FAN) == 100 + 40
+    # The sink sits with c and d and gathers e's 7 bytes.
+    assert FAN_SPLIT.connectivity_bytes(FAN) == 100 + 40 + 7
     apart = Partition({**FAN_SPLIT.unit_of, "d": 2}, 3)
-    # a: units {0, 1, 2} -> 100 * 2.
-    assert apart.connectivity_bytes(FAN) == 200 + 40
+    # a: units {0, 1, 2} -> 100 * 2; the sink sits with d and e and gathers c.
+    assert apart.connectivity_bytes(FAN) == 200 + 40 + 7
+
+
+def test_the_source_scatters_its_image_to_every_unit_that_reads_it():
+    tasks = tuple(Task(name, 1, ("image",), (name,)) for name in "abc")
+    graph = TaskGraph(tasks, {"image": 50, "a": 3, "b": 5, "c": 9}, ("image",), ("a", "b", "c"))
+    # Units {0, 1}: one copy of the image travels; the sink sits with c: a and b travel.
+    assert Partition({"a": 0, "b": 0, "c": 1}, 2).connectivity_bytes(graph) == 50 + 3 + 5
+    assert Partition({"a": 0, "b": 1, "c": 2}, 3).connectivity_bytes(graph) == 100 + 3 + 5
+    assert Partition({"a": 0, "b": 0, "c": 0}, 2).connectivity_bytes(graph) == 0
 
 
 def test_every_term_of_a_given_partition_by_hand():
@@ -77,28 +87,36 @@ def test_every_term_of_a_given_partition_by_hand():
     found = rate(FAN, FAN_SPLIT, epsilon=0.5)
     assert found.epsilon == 0.5
     assert found.delta_w == pytest.approx(70 / ((30 + 70 + 20) / 3))  # 1.75
-    assert found.lambda_bytes == 140
-    # U_c = 40: c, d and e are read by nobody, so their 7 bytes are no edge's.
-    assert found.lambda_normalised == pytest.approx(140 / (40 * 3))
+    assert found.lambda_bytes == 147
+    # U_c = 40: c, d and e are read by no vertex, so their 7 bytes are no edge's between vertices.
+    assert found.lambda_normalised == pytest.approx(147 / (40 * 3))
     assert found.eta == pytest.approx(3 / (5 / 3))  # a, b, e of 5 vertices on 3 units
-    expected = (1.75 * (140 / 120) ** 1.5 * 1.8) ** (1 / 3)
+    expected = (1.75 * (147 / 120) ** 1.5 * 1.8) ** (1 / 3)
     assert found.concurrency_score == pytest.approx(expected, rel=1e-12)
     assert found.used_units == 3
 
 
 def test_the_unit_of_a_tensor_can_be_given():
     found = rate(FAN, FAN_SPLIT, unit_bytes=10)
-    assert found.lambda_normalised == pytest.approx(140 / (10 * 3))
+    assert found.lambda_normalised == pytest.approx(147 / (10 * 3))
 
 
-def test_without_a_cut_the_score_is_0_and_the_balance_still_shown():
+def test_separate_vertices_are_only_gathered():
     apart = graph_of([], vertices="abcd")
     spread = rate(apart, Partition({"a": 0, "b": 0, "c": 1, "d": 1}, 2))
-    assert (spread.concurrency_score, spread.delta_w, spread.used_units) == (0, 1, 2)
+    # Two results of 4 bytes travel, eta is 1 / (4 / 2).
+    assert (spread.lambda_bytes, spread.delta_w, spread.used_units) == (8, 1, 2)
+    assert spread.concurrency_score == pytest.approx(((8 / (4 * 2)) ** 1.5 * 0.5) ** (1 / 3))
+
+
+def test_everything_on_one_unit_scores_0_and_is_never_the_best():
+    apart = graph_of([], vertices="abcd")
     huddled = rate(apart, Partition(dict.fromkeys("abcd", 0), 2))
     assert (huddled.concurrency_score, huddled.delta_w, huddled.used_units) == (0, 2, 1)
-    # Of equal scores the best is the balanced one.
-    assert concurrency_score(apart, 2).best.delta_w == 1
+    # At epsilon = 1 one of two units may hold everything, which needs no byte.
+    score = concurrency_score(generated(3, "WS"), 2)
+    assert [c.used_units for c in score.sweep if c.concurrency_score == 0] == [1]
+    assert score.best.used_units == 2
 
 
 def test_one_unit_has_nothing_to_send():
@@ -109,9 +127,9 @@ def test_one_unit_has_nothing_to_send():
     assert score.best.concurrency_score == 0
 
 
-def test_lanes_split_over_as_many_units_need_no_bytes():
+def test_lanes_split_over_as_many_units_send_only_their_results():
     score = concurrency_score(grid(4, 6), 4)
-    assert score.best.lambda_bytes == 0
+    assert score.best.lambda_bytes == 3 * 4  # the results of three lanes, for the sink
     assert score.best.delta_w == 1
     assert score.best.used_units == 4
 
@@ -139,7 +157,8 @@ def test_the_score_of_a_generated_network_keeps_its_promises(seed, units):
     graph = generated(seed, "WS")
     score = concurrency_score(graph, units)
     assert [c.epsilon for c in score.sweep] == list(EPSILONS)
-    assert score.best.concurrency_score == min(c.concurrency_score for c in score.sweep)
+    spread = [c.concurrency_score for c in score.sweep if c.used_units > 1]
+    assert score.best.concurrency_score == min(spread)
     assert score.best in score.sweep
     assert concurrency_score(graph, units) == score
     for candidate in score.sweep:
@@ -165,7 +184,7 @@ def test_a_partition_gives_every_task_a_unit_within_the_bound():
     split = partition(graph, 3, 0.03)
     assert set(split.unit_of) == {task.name for task in graph.tasks}
     assert split.loads(graph) == [100, 100, 100]
-    assert split.connectivity_bytes(graph) == 0
+    assert split.connectivity_bytes(graph) == 4 * 4  # four of six results travel to the sink
 
 
 def test_connectivity_agrees_with_a_count_from_the_edges():
@@ -175,9 +194,19 @@ def test_connectivity_agrees_with_a_count_from_the_edges():
         (tensor, split.unit_of[task.name])
         for task in graph.tasks
         for tensor in task.inputs
+        if tensor != "source"
         if split.unit_of[graph.producer[tensor]] != split.unit_of[task.name]
     }
-    assert split.connectivity_bytes(graph) == sum(graph.tensor_bytes[t] for t, _ in sent) > 0
+    first = {split.unit_of[task.name] for task in graph.tasks if "source" in task.inputs}
+    gathered = [
+        sum(graph.tensor_bytes[name] for name in graph.outputs if split.unit_of[name] != sink)
+        for sink in range(4)
+    ]
+    assert split.connectivity_bytes(graph) == (
+        sum(graph.tensor_bytes[t] for t, _ in sent)
+        + graph.tensor_bytes["source"] * (len(first) - 1)
+        + min(gathered)
+    )
 
 
 @pytest.mark.parametrize(

@@ -221,13 +221,23 @@ def test_an_architecture_gives_one_task_a_vertex():
     architecture = stage(generate("DP", 12, seed=1), (16, 16, 3), 10)
     graph = TaskGraph.from_architecture(architecture)
     assert [task.name for task in graph.tasks] == [block.name for block in architecture.blocks]
-    assert graph.inputs == ()  # the source is not a task and its image no tensor
+    assert graph.inputs == ("source",)
+    assert graph.tensor_bytes["source"] == 16 * 16 * 3 * 4
     assert graph.outputs == architecture.outputs
     for task, block in zip(graph.tasks, architecture.blocks, strict=True):
         assert task.flops == architecture.block_flops[block.name]
-        assert set(task.inputs) == set(block.inputs) - {"source"}
+        assert task.inputs == block.inputs
         height, width, channels = architecture.shapes[block.name]
-        assert graph.tensor_bytes[block.name] == height * width * channels * 4
+        # The sink takes the averages of the last blocks, so nothing more travels.
+        positions = 1 if block.name in architecture.outputs else height * width
+        assert graph.tensor_bytes[block.name] == positions * channels * 4
+
+
+def test_a_merging_sink_takes_whole_tensors():
+    architecture = stage(generate("DP", 12, seed=1), (16, 16, 3), 10, head="merge")
+    graph = TaskGraph.from_architecture(architecture)
+    for name in architecture.outputs:
+        assert graph.tensor_bytes[name] == architecture.block_bytes(name)
 
 
 @pytest.mark.parametrize(
