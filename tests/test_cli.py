@@ -46,7 +46,8 @@ def test_generate_writes_a_recipe_that_score_reads_from_a_pipe(tmp_path):
     figures = json.loads(run("score", "-", "--units", 2, "--json", text=piped).stdout)
     assert figures["units"] == 2
     assert figures["best"] == min(
-        figures["sweep"], key=lambda c: (c["concurrency_score"], c["delta_w"])
+        figures["sweep"],
+        key=lambda c: (c["used_units"] == 1, c["concurrency_score"], c["delta_w"]),
     )
     assert "Concurrency score on 2 units" in run("score", path, "--units", 2).stdout
 
@@ -54,7 +55,7 @@ def test_generate_writes_a_recipe_that_score_reads_from_a_pipe(tmp_path):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--kind", "XX"), "kind must be one of ER, BA, WS, DP, FB, chain, got 'XX'"),
+        (("--kind", "XX"), "kind must be one of ER, BA, WS, DP, FB, lanes, chain, branches, got"),
         (("--param", "p=7"), "p must be a probability between 0 and 1, got 7"),
         (("--param", "q=1"), "'q' is no parameter of DP; it takes p, alpha, beta"),
         (("--param", "p"), "--param must look like p=0.4, got 'p'"),

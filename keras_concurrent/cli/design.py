@@ -36,7 +36,9 @@ staging_options = options(
 
 
 @command("keras-concurrent generate --kind DP --vertices 40 --seed 3 --out network.json")
-@click.option("--kind", default="DP", show_default=True, help="ER, BA, WS, DP, FB or chain.")
+@click.option(
+    "--kind", default="DP", show_default=True, help="ER, BA, WS, DP, FB, lanes, chain, branches."
+)
 @click.option("--vertices", default=40, show_default=True, help="Without source and sink.")
 @click.option("--seed", default=0, show_default=True, help="Of the graph and the staging.")
 @click.option("--param", "parameters", multiple=True, help="Of the generator, such as p=0.4.")
