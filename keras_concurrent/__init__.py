@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from keras_concurrent.export import export_bundle as export_bundle
     from keras_concurrent.generators import generate as generate
     from keras_concurrent.local_boards import LocalBoards as LocalBoards
+    from keras_concurrent.models import ConcurrentModel as ConcurrentModel
     from keras_concurrent.models import build_model as build_model
     from keras_concurrent.report import write_report as write_report
     from keras_concurrent.score import concurrency_score as concurrency_score
@@ -36,6 +37,7 @@ _MODULE_OF = {
     "Client": "client",
     "Cluster": "cluster",
     "ConcurrentError": "errors",
+    "ConcurrentModel": "models",
     "LocalBoards": "local_boards",
     "TaskGraph": "taskgraph",
     "TfliteFile": "tflite_file",

@@ -267,6 +267,7 @@ def stage(
     staging: str = "probabilistic",
     filters: int = 16,
     channel_cap: int = 128,
+    growth: float = 2.0,
     probability: float = 0.5,
     seed: int = 0,
     stem_filters: int | None = None,
@@ -283,6 +284,7 @@ def stage(
         filters: channels of a first block that does not halve the resolution; with a stem, the
             stem's channels take their place.
         channel_cap: channels stop growing here; a block at the cap downsamples no more.
+        growth: by how much channels grow where the resolution halves; 1 keeps them.
         probability: with ``probabilistic`` staging, the chance that a block below the cap halves
             the resolution and doubles the channels.
         seed: of that chance.
@@ -305,6 +307,8 @@ def stage(
             f"filters must be at least 1 and at most channel_cap, got filters={filters}, "
             f"channel_cap={channel_cap}"
         )
+    if not 1.0 <= growth < float("inf"):
+        raise ValueError(f"growth must be at least 1, got {growth!r}")
     if not 0.0 <= probability <= 1.0:
         raise ValueError(f"probability must lie between 0 and 1, got {probability!r}")
     _check_input_shape(input_shape)
@@ -327,7 +331,8 @@ def stage(
         )
         halves = wanted and channels < channel_cap and height % 2 == 0 and width % 2 == 0
         if halves:
-            height, width, channels = height // 2, width // 2, min(2 * channels, channel_cap)
+            height, width = height // 2, width // 2
+            channels = min(round(growth * channels), channel_cap)
         shapes[vertex] = (height, width, channels)
         blocks.append(
             Block(names[vertex], tuple(names[v] for v in inputs), channels, 2 if halves else 1)
@@ -337,6 +342,7 @@ def stage(
         "staging": staging,
         "filters": filters,
         "channel_cap": channel_cap,
+        "growth": growth,
         "probability": probability,
         "staging_seed": seed,
     }

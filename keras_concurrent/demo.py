@@ -68,8 +68,7 @@ _TEST_IMAGES = 400  # sent through the boards, in random order as the data sets 
 def choose(recipe: Recipe, dataset: datasets.Dataset, units: int, seed: int) -> Architecture:
     """The best of several DP networks by concurrency score.
 
-    Where several need no communication at all (CS = 0), the better balanced one is better. Networks
-    too heavy to train in the demo's time are passed over.
+    Networks too heavy to train in the demo's time are passed over.
     """
     ranked = []
     for attempt in range(seed * CANDIDATES, (seed + 1) * CANDIDATES):
@@ -86,7 +85,7 @@ def choose(recipe: Recipe, dataset: datasets.Dataset, units: int, seed: int) -> 
         graph = TaskGraph.from_architecture(architecture)
         best = concurrency_score(graph, units).best
         too_heavy = graph.flops > recipe.max_flops
-        key = (too_heavy, best.concurrency_score, best.delta_w, attempt)
+        key = (too_heavy, best.concurrency_score, attempt)
         ranked.append((key, architecture))
     return min(ranked, key=lambda entry: entry[0])[1]
 

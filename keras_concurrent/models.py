@@ -1,4 +1,8 @@
-"""Architecture -> an ordinary Functional Keras model, one `TransformationBlock` a vertex."""
+"""Architecture -> a Keras model, one `TransformationBlock` a vertex.
+
+`build_model` gives an ordinary Functional model. `ConcurrentModel` is the same as a class, for
+those who override ``train_step`` and the like.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +25,45 @@ def build_model(architecture: Architecture, name: str = "concurrent") -> keras.M
         A Functional model: image ``(batch, h, w, c)`` in, class probabilities
         ``(batch, classes)`` out, float32 under any dtype policy.
     """
+    return keras.Model(*_ends(architecture), name=name)
+
+
+@keras.saving.register_keras_serializable("keras_concurrent")
+class ConcurrentModel(keras.Model):
+    """The network of an architecture, to be subclassed.
+
+    Input and output are those of `build_model`.
+
+    Args:
+        architecture: from `keras_concurrent.stage`, or its JSON text.
+        **kwargs: the base class's arguments, such as ``name``.
+
+    Attributes:
+        architecture: the `Architecture`.
+    """
+
+    def __init__(self, architecture: Architecture | str, **kwargs):
+        if isinstance(architecture, str):
+            architecture = Architecture.from_json(architecture)
+        super().__init__(*_ends(architecture), **kwargs)
+        self.architecture = architecture
+
+    def get_config(self):
+        """The arguments, the architecture as JSON text."""
+        return {
+            "architecture": self.architecture.to_json(),
+            "name": self.name,
+            "trainable": self.trainable,
+        }
+
+    @classmethod
+    def from_config(cls, config, custom_objects=None):
+        """A model from what `get_config` gave; weights are loaded apart."""
+        return cls(**config)
+
+
+def _ends(architecture: Architecture) -> tuple[keras.KerasTensor, keras.KerasTensor]:
+    """Image and class probabilities, with all layers between them."""
     image = keras.Input(architecture.input_shape, name="image")
     values = {SOURCE: image}
     if architecture.stem_filters:
@@ -53,4 +96,4 @@ def build_model(architecture: Architecture, name: str = "concurrent") -> keras.M
     classes = layers.Dense(
         architecture.classes, activation="softmax", dtype="float32", name="classes"
     )(x)
-    return keras.Model(image, classes, name=name)
+    return image, classes

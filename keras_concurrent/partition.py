@@ -39,17 +39,25 @@ class Partition:
         the graph's inputs from a unit that reads them; the sink sits on the unit where gathering
         the graph's outputs costs least.
         """
-        total = 0
-        gathered = dict.fromkeys(range(self.units), 0)  # by the sink, were it on that unit
+        travelling = 0
         for tensor, size in graph.tensor_bytes.items():
-            units = {self.unit_of[name] for name in graph.consumers[tensor]}
-            if tensor in graph.producer:
-                units.add(self.unit_of[graph.producer[tensor]])
-            total += size * max(0, len(units) - 1)
-            if tensor in graph.outputs:
-                for unit in gathered.keys() - units:
-                    gathered[unit] += size
-        return total + min(gathered.values())
+            travelling += size * max(0, len(self._units_of(graph, tensor)) - 1)
+        return travelling + min(self.gathering_bytes(graph))
+
+    def gathering_bytes(self, graph: TaskGraph) -> list[int]:
+        """By unit, the bytes of outputs that would travel to the sink if it were there."""
+        gathered = [0] * self.units
+        for tensor in graph.outputs:
+            for unit in set(range(self.units)) - self._units_of(graph, tensor):
+                gathered[unit] += graph.tensor_bytes[tensor]
+        return gathered
+
+    def _units_of(self, graph: TaskGraph, tensor: str) -> set[int]:
+        """The units that write or read a tensor."""
+        units = {self.unit_of[name] for name in graph.consumers[tensor]}
+        if tensor in graph.producer:
+            units.add(self.unit_of[graph.producer[tensor]])
+        return units
 
 
 @cache

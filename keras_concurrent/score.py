@@ -60,11 +60,13 @@ class Score:
         best: the candidate of the smallest CS, of equals of the smallest ``delta_w``, among those
             that use more than one unit; without any, the one that uses one.
         sweep: all candidates, one an epsilon.
+        partition: of the best candidate.
     """
 
     units: int
     best: Candidate
     sweep: tuple[Candidate, ...]
+    partition: Partition
 
 
 def longest_path(graph: TaskGraph) -> int:
@@ -132,9 +134,10 @@ def concurrency_score(
         raise ValueError("graph must have at least one task, got none")
     if not epsilons:
         raise ValueError("epsilons must hold at least one imbalance bound, got none")
+    partitions = [partition(graph, units, epsilon, seed) for epsilon in epsilons]
     sweep = tuple(
-        rate(graph, partition(graph, units, e, seed), epsilon=e, unit_bytes=unit_bytes)
-        for e in epsilons
+        rate(graph, split, epsilon=epsilon, unit_bytes=unit_bytes)
+        for epsilon, split in zip(epsilons, partitions, strict=True)
     )
     best = min(sweep, key=lambda c: (c.used_units == 1, c.concurrency_score, c.delta_w))
-    return Score(units, best, sweep)
+    return Score(units, best, sweep, partitions[sweep.index(best)])

@@ -144,6 +144,28 @@ def test_merges_staging_downsamples_only_where_a_stage_ends():
     assert architecture.shapes["vertex_39"] == (8, 8, 64)
 
 
+def test_growth_1_halves_and_keeps_the_channels():
+    graph = generate("FB", 16, seed=0, stages=3)
+    kept = stage(graph, (32, 32, 3), 10, staging="merges", filters=8, channel_cap=99, growth=1.0)
+    assert {block.filters for block in kept.blocks} == {8}
+    assert [block.strides for block in kept.blocks].count(2) == 2
+    more = stage(graph, (32, 32, 3), 10, staging="merges", filters=8, channel_cap=99, growth=1.5)
+    assert {block.filters for block in more.blocks} == {8, 12, 18}
+
+
+@pytest.mark.parametrize("side", [28, 32, 96, 224])
+@pytest.mark.parametrize("staging", ["uniform", "greedy", "probabilistic"])
+def test_staging_works_at_the_usual_sizes(side, staging):
+    # 28 = 4 * 7, 224 = 32 * 7, 96 = 32 * 3: halving stops where a side is odd.
+    smallest = {28: 7, 32: 1, 96: 3, 224: 7}[side]
+    architecture = stage(
+        generate("chain", 12, seed=0), (side, side, 3), 10, staging=staging, channel_cap=10**6,
+        probability=0.9, seed=1,
+    )  # fmt: skip
+    last = architecture.shapes[architecture.blocks[-1].name]
+    assert last[0] == last[1] == (side if staging == "uniform" else smallest)
+
+
 def test_a_stem_gives_the_first_blocks_its_channels():
     architecture = stage(CHAIN, (32, 32, 3), 10, staging="uniform", stem_filters=24)
     assert architecture.shapes["source"] == (32, 32, 24)
@@ -278,6 +300,8 @@ def test_an_impossible_architecture_is_refused(changes, message):
         ({"filters": 64, "channel_cap": 32}, "at most channel_cap, got filters=64, channel_cap=32"),
         ({"probability": 1.5}, r"probability must lie between 0 and 1, got 1\.5"),
         ({"probability": float("nan")}, "probability must lie between 0 and 1, got nan"),
+        ({"growth": 0.5}, r"growth must be at least 1, got 0\.5"),
+        ({"growth": float("nan")}, "growth must be at least 1, got nan"),
         ({"head": "sum"}, "head must be one of concat, merge, got 'sum'"),
     ],
 )
