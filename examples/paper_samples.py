@@ -71,6 +71,7 @@ VARIANTS = {
     "ER, p=0.1": Family("ER", {"p": 0.1}, _UNIFORM),
     "ER, p=0.15": Family("ER", {"p": 0.15}, _UNIFORM),
     "WS, p=0.5": Family("WS", {"p": 0.5}, _UNIFORM),
+    "WS, k=2": Family("WS", {"k": 2}, _UNIFORM),
     "WS, p=1": Family("WS", {"p": 1.0}, _UNIFORM),
     "FB, growth 1.2": Family("FB", {}, {**_MERGES, "growth": 1.2}),
     "FB, growth 1.05": Family("FB", {}, {**_MERGES, "growth": 1.05}),

@@ -4,9 +4,9 @@ import keras_concurrent as kc
 from keras_concurrent import datasets, training
 
 data = datasets.load("photos")
-graph = kc.generate("DP", 24, seed=15)
+graph = kc.generate("DP", 24, seed=4)
 network = kc.stage(
-    graph, data.image_shape, data.classes, filters=24, channel_cap=96, separable=False, seed=15
+    graph, data.image_shape, data.classes, filters=24, channel_cap=96, separable=False, seed=4
 )
 print(kc.concurrency_score(kc.TaskGraph.from_architecture(network), units=4).best)
 model = kc.build_model(network)
