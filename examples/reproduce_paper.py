@@ -54,7 +54,7 @@ PRINTED_PARAMETERS = {
 }  # fmt: skip
 FIGURE_5A = "S-A S-B S-C A-D A-E D-F F-G E-G G-H H-T B-I I-T C-T"
 CURVES = ("DP", "WS", "BA", "ER", "FB", "FB, channels kept", "lanes")
-SHARE_OF_LARGE = 5  # one sample of 80 vertices, and one of a variant, for so many of 40
+SHARE_OF_LARGE = 10  # one sample of 80 vertices, and one of a variant, for so many of 40
 
 Samples = list[dict[str, Any]]
 

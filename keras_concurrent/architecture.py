@@ -24,7 +24,7 @@ import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import networkx as nx
@@ -116,21 +116,27 @@ class Architecture:
     @cached_property
     def shapes(self) -> dict[str, Shape]:
         """Output shape (height, width, channels) of every block and of ``"source"``."""
+        return self._all_shapes[0]
+
+    @cached_property
+    def _all_shapes(self) -> tuple[dict[str, Shape], dict[str, Shape]]:
+        """Output shapes by name, and what the blocks' scaling blocks make of their inputs."""
         height, width, channels = self.input_shape
         shapes = {SOURCE: (height, width, self.stem_filters or channels)}
+        scaled = {}
         for block in self.blocks:
-            height, width, _ = self.scaled_shape(block, shapes)
+            common = _common_shape(block.name, [shapes[name] for name in block.inputs])
+            height, width, _ = scaled[block.name] = common
             if block.strides > 1 and (height % block.strides or width % block.strides):
                 raise ValueError(
                     f"block {block.name!r} cannot stride {block.strides} over {height}x{width}"
                 )
             shapes[block.name] = (height // block.strides, width // block.strides, block.filters)
-        return shapes
+        return shapes, scaled
 
-    def scaled_shape(self, block: Block, shapes: Mapping[str, Shape] | None = None) -> Shape:
+    def scaled_shape(self, block: Block) -> Shape:
         """The common shape of a block's inputs after its scaling block."""
-        shapes = self.shapes if shapes is None else shapes
-        return _common_shape(block.name, [shapes[name] for name in block.inputs])
+        return self._all_shapes[1][block.name]
 
     def squashes(self, block: Block) -> bool:
         """Whether a block puts a sigmoid on its inputs.
@@ -153,35 +159,29 @@ class Architecture:
         A pooled or squashed tensor that several blocks read is computed once, as the converter
         arranges it, and counted at its first reader.
         """
-        counted: set[tuple[Any, ...]] = set()
-
-        def once(*key: Any) -> bool:
-            new = key not in counted
-            counted.add(key)
-            return new
-
+        shapes = self.shapes
+        pooled: set[tuple[str, int, int]] = set()
+        squashed: set[tuple[str, int, int]] = set()
         result = {}
         for block in self.blocks:
             scaled = self.scaled_shape(block)
-            total = 0
+            each = flops.elementwise(scaled)
+            squashes = self.squashes(block)
+            total = each * (2 * len(block.inputs) - 1)  # products with the weights, and their sum
             for name in block.inputs:
-                height, width, channels = self.shapes[name]
-                window = (height // scaled[0], width // scaled[1])
-                if window != (1, 1) and once("pool", name, window):
-                    total += flops.pooling((*scaled[:2], channels), window)
-                widened = channels < scaled[2]
-                if widened:
+                height, width, channels = shapes[name]
+                down, across = height // scaled[0], width // scaled[1]
+                key = (name, down, across)
+                if (down > 1 or across > 1) and key not in pooled:
+                    pooled.add(key)
+                    total += flops.pooling((*scaled[:2], channels), (down, across))
+                if channels < scaled[2]:
                     total += flops.convolution(scaled, (1, 1), channels)
-                if self.squashes(block) and (widened or once("sigmoid", name, window)):
-                    total += flops.elementwise(scaled)
-                total += flops.elementwise(scaled)
-            total += flops.elementwise(scaled) * (len(block.inputs) - 1)
-            out = self.shapes[block.name]
-            if self.separable:
-                total += flops.depthwise((*out[:2], scaled[2]), (3, 3))
-                total += flops.convolution(out, (1, 1), scaled[2])
-            else:
-                total += flops.convolution(out, (3, 3), scaled[2])
+                    total += each if squashes else 0
+                elif squashes and key not in squashed:
+                    squashed.add(key)
+                    total += each
+            total += _convolution_flops(shapes[block.name], scaled[2], self.separable)
             result[block.name] = total
         return result
 
@@ -247,16 +247,30 @@ def _check_input_shape(shape: Sequence[int]) -> None:
         raise ValueError(f"input_shape must be (height, width, channels), got {shape!r}")
 
 
+@lru_cache(maxsize=4096)  # the blocks of a network have few shapes
+def _convolution_flops(out: Shape, in_channels: int, separable: bool) -> int:
+    if not separable:
+        return flops.convolution(out, (3, 3), in_channels)
+    depthwise = flops.depthwise((*out[:2], in_channels), (3, 3))
+    return depthwise + flops.convolution(out, (1, 1), in_channels)
+
+
 def _common_shape(reader: str, shapes: Sequence[Shape]) -> Shape:
-    height = min(shape[0] for shape in shapes)
-    width = min(shape[1] for shape in shapes)
+    height, width, channels = shapes[0]
+    for shape in shapes[1:]:  # two to a block, thousands of blocks a second: no min() of generators
+        if shape[0] < height:
+            height = shape[0]
+        if shape[1] < width:
+            width = shape[1]
+        if shape[2] > channels:
+            channels = shape[2]
     for shape in shapes:
         if shape[0] % height or shape[1] % width:
             raise ValueError(
                 f"{reader} expects every input size to be a whole multiple of the smallest, "
                 f"got {shape[0]}x{shape[1]} beside {height}x{width}"
             )
-    return height, width, max(shape[2] for shape in shapes)
+    return height, width, channels
 
 
 def stage(

@@ -141,21 +141,16 @@ class TaskGraph:
         The source's tensor is the graph's input. A block that only the sink reads hands over what
         the sink takes of it: with the ``"concat"`` head its averages.
         """
+        flops, outputs = architecture.block_flops, architecture.outputs
         tasks = tuple(
-            Task(
-                block.name,
-                architecture.block_flops[block.name],
-                block.inputs,
-                (block.name,),
-                vertices=(block.name,),
-            )
-            for block in architecture.blocks
+            Task(b.name, flops[b.name], b.inputs, (b.name,), vertices=(b.name,))
+            for b in architecture.blocks
         )
         sizes = {name: architecture.block_bytes(name) for name in architecture.shapes}
         if architecture.head == "concat":
-            for name in architecture.outputs:
+            for name in outputs:
                 sizes[name] = FLOAT_BYTES * architecture.shapes[name][2]
-        return cls(tasks, sizes, (SOURCE,), architecture.outputs)
+        return cls(tasks, sizes, (SOURCE,), outputs)
 
     @classmethod
     def from_tflite(cls, file: TfliteFile) -> TaskGraph:

@@ -17,7 +17,7 @@ ON_A_BOARD = (
     "errors", "bundle", "interpreter", "engine", "transport", "board", "client", "emulation",
     "cluster", "local_boards", "bench", "files", "console", "cli",
 )  # fmt: skip
-HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib")
+HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib", "numba")
 
 
 def imported_after(code):
@@ -84,9 +84,9 @@ def test_modules_import_only_upwards():
     order = [
         "_version", "errors", "generators", "flops", "architecture", "layers", "models",
         "cluster", "bundle", "interpreter", "tflite_file", "convert", "datasets", "training",
-        "taskgraph", "partition", "score", "schedule", "segments", "export", "profile",
-        "calibration", "engine", "emulation", "transport", "client", "board", "local_boards",
-        "bench", "files", "console",
+        "taskgraph", "partition", "score", "kernel", "schedule", "efficiency", "segments",
+        "export", "profile", "calibration", "engine", "emulation", "transport", "client", "board",
+        "local_boards", "bench", "files", "console",
     ]  # fmt: skip
     for index, module in enumerate(order):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())

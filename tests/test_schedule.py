@@ -1,3 +1,4 @@
+import bisect
 import dataclasses
 import heapq
 import json
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from keras_concurrent.architecture import stage
 from keras_concurrent.cluster import Board, Cluster, Network
 from keras_concurrent.generators import generate
-from keras_concurrent.schedule import decode, schedule
+from keras_concurrent.schedule import Message, Plan, Slot, decode, schedule
 from keras_concurrent.taskgraph import Task, TaskGraph
 
 MS = 1e-3
@@ -158,6 +159,155 @@ def check_valid(plan, cluster, *, calls):
     assert plan.latency_s == pytest.approx(last, abs=tiny)
 
 
+# ---------------------------------------------------------------- the same schedule, in names
+
+
+class Calendar:
+    """What boards and interfaces are doing and where every tensor is: the reference in Python."""
+
+    def __init__(self, graph, cluster, calls):
+        self.graph = graph
+        self.network = cluster.network
+        self.calls = calls
+        self.busy = {board.name: [] for board in cluster.boards}
+        self.interface = {name: [] for name in ("client", *self.busy)}
+        self.home = dict.fromkeys(graph.inputs, "client")
+        self.at = {(name, "client"): 0.0 for name in graph.inputs}
+        self.messages = []
+        self.slots = []
+
+    def place(self, task, board, *, fill_gaps):
+        """Put a task on a board at the earliest; returns its end. `undo` takes it back."""
+        self.mark = len(self.messages)
+        ready = 0.0
+        for tensor in sorted(task.inputs, key=lambda t: (self.at[t, self.home[t]], t)):
+            ready = max(ready, self.deliver(tensor, board.name))
+        duration = self.graph.seconds_on(task, board.flops_per_s)
+        duration += board.call_s if self.calls else 0.0
+        busy = self.busy[board.name]
+        if fill_gaps:
+            start = earliest_gap(busy, ready, duration)
+        else:
+            start = max(ready, busy[-1][1] if busy else 0.0)
+        bisect.insort(busy, (start, start + duration))
+        for tensor in task.outputs:
+            self.home[tensor] = board.name
+            self.at[tensor, board.name] = start + duration
+        self.slots.append(Slot(task.name, board.name, start, start + duration))
+        return start + duration
+
+    def deliver(self, tensor, receiver):
+        """When a tensor is at a receiver, sending it there if it is not yet on its way."""
+        if (tensor, receiver) not in self.at:
+            sender = self.home[tensor]
+            size = self.graph.tensor_bytes[tensor]
+            held = size / self.network.bytes_per_s
+            start = earliest_gap(self.interface[sender], self.at[tensor, sender], held)
+            sent = start + held
+            arrival = sent + self.network.latency_s
+            bisect.insort(self.interface[sender], (start, sent))
+            self.at[tensor, receiver] = arrival
+            self.messages.append(Message(tensor, sender, receiver, size, start, sent, arrival))
+        return self.at[tensor, receiver]
+
+    def undo(self):
+        """Take the last placed task back, with the messages that it needed."""
+        slot = self.slots.pop()
+        self.busy[slot.board].remove((slot.start_s, slot.end_s))
+        for tensor in self.graph.by_name[slot.task].outputs:
+            del self.home[tensor], self.at[tensor, slot.board]
+        while len(self.messages) > self.mark:
+            message = self.messages.pop()
+            self.interface[message.sender].remove((message.start_s, message.sent_s))
+            del self.at[message.tensor, message.receiver]
+
+    def plan(self):
+        """Deliver the outputs and close the calendar."""
+        outputs = sorted(self.graph.outputs, key=lambda t: (self.at[t, self.home[t]], t))
+        latency = max(self.deliver(tensor, "client") for tensor in outputs)
+        position = {task.name: i for i, task in enumerate(self.graph.tasks)}
+        slots = sorted(self.slots, key=lambda s: (s.start_s, s.end_s, position[s.task]))
+        tasks = tuple(self.graph.by_name[slot.task] for slot in slots)
+        messages = sorted(self.messages, key=lambda m: (m.start_s, m.sent_s, m.tensor, m.receiver))
+        graph = dataclasses.replace(self.graph, tasks=tasks)
+        return Plan(graph, tuple(slots), tuple(messages), latency)
+
+
+def earliest_gap(busy, ready, duration):
+    start = ready
+    for taken_from, taken_to in busy[max(0, bisect.bisect(busy, (ready, ready)) - 1) :]:
+        if start + duration <= taken_from:
+            break
+        start = max(start, taken_to)
+    return start
+
+
+def list_schedule(graph, cluster, boards, communication):
+    """Most urgent task first, each on the board that finishes it first."""
+    mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(cluster.boards)
+    ranks = {}
+    for task in reversed(graph.tasks):
+        behind = 0.0
+        for tensor in task.outputs:
+            travel = cluster.network.latency_s
+            travel += graph.tensor_bytes[tensor] / cluster.network.bytes_per_s
+            for reader in graph.consumers[tensor]:
+                behind = max(behind, communication * travel + ranks[reader])
+        ranks[task.name] = graph.seconds_on(task, 1 / mean) + behind
+    waiting = {name: len(before) for name, before in graph.predecessors.items()}
+    ready = [(-ranks[name], name) for name, count in waiting.items() if not count]
+    heapq.heapify(ready)
+    calendar = Calendar(graph, cluster, calls=False)
+    while ready:
+        _, name = heapq.heappop(ready)
+        task = graph.by_name[name]
+        ends = []
+        for board in boards:
+            ends.append(calendar.place(task, board, fill_gaps=True))
+            calendar.undo()
+        calendar.place(task, boards[ends.index(min(ends))], fill_gaps=True)
+        for later in graph.successors[name]:
+            waiting[later] -= 1
+            if not waiting[later]:
+                heapq.heappush(ready, (-ranks[later], later))
+    return calendar.plan()
+
+
+def reference_schedule(graph, cluster):
+    ranked = sorted(cluster.boards, key=lambda board: -board.flops_per_s)
+    plans = [
+        list_schedule(graph, cluster, ranked[:count], communication)
+        for count in range(1, len(ranked) + 1)
+        for communication in (0.0, 0.5, 1.0)
+    ]
+    return min(plans, key=lambda plan: plan.latency_s)
+
+
+def reference_decode(graph, cluster, assignment):
+    calendar = Calendar(graph, cluster, calls=True)
+    for task in graph.tasks:
+        calendar.place(task, cluster.board(assignment[task.name]), fill_gaps=False)
+    return calendar.plan()
+
+
+def check_equal(plan, reference):
+    """The same boards, orders and messages at the same times, to the last bits of a sum."""
+
+    def same(times):
+        return pytest.approx(times, rel=1e-12, abs=0)
+
+    assert plan.graph == reference.graph
+    assert [(s.task, s.board) for s in plan.slots] == [(s.task, s.board) for s in reference.slots]
+    for a, b in zip(plan.slots, reference.slots, strict=True):
+        assert (a.start_s, a.end_s) == same((b.start_s, b.end_s))
+    for a, b in zip(plan.messages, reference.messages, strict=True):
+        assert (a.tensor, a.sender, a.receiver, a.bytes) == (
+            b.tensor, b.sender, b.receiver, b.bytes,
+        )  # fmt: skip
+        assert (a.start_s, a.sent_s, a.arrival_s) == same((b.start_s, b.sent_s, b.arrival_s))
+    assert plan.latency_s == same(reference.latency_s)
+
+
 # ---------------------------------------------------------------- what to plan
 
 
@@ -178,6 +328,18 @@ def graphs(draw, most=10, least_flops=1):
     outputs = [t for task in tasks for t in task.outputs if t not in read]
     also = draw(st.sampled_from([t for task in tasks for t in task.outputs]))  # read and given
     return TaskGraph(tuple(tasks), sizes, inputs, tuple(dict.fromkeys([*outputs, also])))
+
+
+@st.composite
+def round_graphs(draw, most=10):
+    """Few different durations and sizes, and none at all: everything ties."""
+    graph = draw(graphs(most))
+    tasks = tuple(
+        dataclasses.replace(task, flops=draw(st.sampled_from([0, 1_000_000, 2_000_000])))
+        for task in graph.tasks
+    )
+    sizes = {name: draw(st.sampled_from([0, 1000, 2000])) for name in graph.tensor_bytes}
+    return dataclasses.replace(graph, tasks=tasks, tensor_bytes=sizes)
 
 
 CALLS_MS = st.floats(0, 1)
@@ -330,6 +492,33 @@ def test_a_decoded_assignment_is_valid_and_replays_to_the_same_times(graph, clus
     check_replay(plan, cluster, calls=True)
 
 
+@settings(max_examples=200, deadline=None)
+@given(graph=st.one_of(graphs(), graphs(least_flops=0), round_graphs()), cluster=clusters())
+def test_a_compiled_schedule_equals_the_reference(graph, cluster):
+    check_equal(schedule(graph, cluster), reference_schedule(graph, cluster))
+
+
+@settings(max_examples=100, deadline=None)
+@given(graph=st.one_of(graphs(), round_graphs()), cluster=clusters(), data=st.data())
+def test_a_compiled_decoding_equals_the_reference(graph, cluster, data):
+    names = [board.name for board in cluster.boards]
+    assignment = {task.name: data.draw(st.sampled_from(names)) for task in graph.tasks}
+    plan = decode(graph, cluster, assignment)
+    check_equal(plan, reference_decode(graph, cluster, assignment))
+
+
+@pytest.mark.parametrize("kind", ["DP", "WS", "lanes"])
+@pytest.mark.parametrize("link", ["1gbit", "20mbit"])
+def test_a_generated_network_is_scheduled_as_the_reference_does(kind, link):
+    graph = TaskGraph.from_architecture(
+        stage(generate(kind, 40, seed=3), (64, 64, 3), 10, separable=False)
+    )
+    timed = graph.timed({task.name: task.flops * 1.5e-9 for task in graph.tasks}, 1e9)
+    cluster = Cluster.of("pi4", 4, link)
+    check_equal(schedule(graph, cluster), reference_schedule(graph, cluster))
+    check_equal(schedule(timed, cluster), reference_schedule(timed, cluster))
+
+
 @settings(max_examples=40, deadline=None)
 @given(graph=graphs(), cluster=clusters())
 def test_a_schedule_is_no_worse_than_the_fastest_board_alone(graph, cluster):
@@ -417,3 +606,29 @@ def test_a_plan_does_not_change_its_graph():
     graph = dataclasses.replace(BY_HAND)
     schedule(graph, cluster_of(1.0, 2.0))
     assert graph == BY_HAND
+
+
+def test_a_graph_without_outputs_is_refused():
+    graph = TaskGraph((work("a", 1, "", "x"),), {"x": 1}, (), ())
+    with pytest.raises(ValueError, match="graph must have at least one output, got none"):
+        schedule(graph, cluster_of(1.0))
+
+
+def test_what_is_missing_without_numba_is_named():
+    program = """
+import sys
+sys.modules["numba"] = None
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.errors import MissingExtraError
+from keras_concurrent.schedule import schedule
+from keras_concurrent.taskgraph import Task, TaskGraph
+graph = TaskGraph((Task("a", 1, (), ("x",)),), {"x": 1}, (), ("x",))
+try:
+    schedule(graph, Cluster.of("pi4", 1))
+except MissingExtraError as error:
+    print(error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, check=True, text=True
+    )
+    assert done.stdout.startswith("numba is not installed; it comes with the extra 'design'")

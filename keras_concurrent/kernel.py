@@ -1,0 +1,506 @@
+"""The execution model of `keras_concurrent.schedule` in compiled code, on arrays.
+
+A `Problem` is a task graph and a cluster as arrays, built once; a `State` is a plan as arrays.
+`place` is the only scheduler: it walks an order of the tasks and puts each on its given board or,
+where none is given, on the board that finishes it first. All else is made of it: the portfolio lets
+it choose the boards, a given assignment is decoded by it, and so is a plan on a free network. A
+search keeps one `State`, writes ``board`` and an order, and calls `place` again and again: 2 us for
+40 tasks on 4 boards.
+
+Tasks have the graph's order, tensors the order of their names, boards the fastest first, and number
+k among k boards is the client. So ties broken by index are broken by name.
+
+Importing this module needs numba. What it compiles stays beside it on disk for the next time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from itertools import accumulate
+from typing import Any, NamedTuple, TypeVar, cast
+
+import numpy as np
+
+from keras_concurrent.cluster import Board, Cluster
+from keras_concurrent.errors import MissingExtraError
+from keras_concurrent.taskgraph import TaskGraph
+
+try:
+    import numba
+except ImportError as error:
+    raise MissingExtraError("numba", "design") from error
+
+Array = np.ndarray[Any, Any]
+_Function = TypeVar("_Function", bound=Callable[..., Any])
+
+ANY = -1
+"""In `State.board`: on the board that finishes the task first."""
+COMMUNICATION_WEIGHTS = (0.0, 0.5, 1.0)
+_NOWHERE = -1.0  # in State.at
+
+
+class Problem(NamedTuple):
+    """n tasks, t tensors, k boards; see `problem_of`.
+
+    Args:
+        reads: tensors that the tasks read, task after task.
+        reads_from: (n + 1) where each task's begin; the last is their number.
+        writes: tensors that the tasks write, task after task.
+        writes_from: (n + 1) likewise.
+        producer: (t) the task that writes a tensor; -1 where the client holds it.
+        wanted: tensors that the client waits for.
+        name_rank: (n) a task's place among all by name.
+        seconds: (n, k) duration of a task on a board.
+        mean_s: (n) duration of a task at the boards' mean seconds an operation.
+        held_s: (t) how long a message holds its sender's interface.
+        latency_s: from there to the receiver's hands.
+    """
+
+    reads: Array
+    reads_from: Array
+    writes: Array
+    writes_from: Array
+    producer: Array
+    wanted: Array
+    name_rank: Array
+    seconds: Array
+    mean_s: Array
+    held_s: Array
+    latency_s: float
+
+
+class State(NamedTuple):
+    """A plan of n tasks; made by `new_state`, filled by `place`.
+
+    The lines are what does one thing at a time: boards 0..k-1, their interfaces k..2k-1, and the
+    client's interface 2k.
+
+    Args:
+        board: (n) board of a task, or ``ANY`` before it is placed.
+        start_s: (n) when a task starts.
+        end_s: (n) when it ends.
+        holder: (t) who has a tensor first: a board, or the client.
+        at: (t, k + 1) when a tensor is at a board or at the client; negative where it never is.
+        sent_from: (t, k + 1) since when its message there holds the holder's interface.
+        taken: (2k + 1, ., 2) start and end of each thing that a line does, sorted.
+        lengths: (2k + 1) how many things a line does.
+        inputs: (t) scratch: the tensors of one task, as they become ready.
+        booked: (t) scratch: which of them were booked for one board.
+    """
+
+    board: Array
+    start_s: Array
+    end_s: Array
+    holder: Array
+    at: Array
+    sent_from: Array
+    taken: Array
+    lengths: Array
+    inputs: Array
+    booked: Array
+
+
+def fastest_first(cluster: Cluster) -> list[Board]:
+    """A cluster's boards as they are numbered here; equals keep their order."""
+    return sorted(cluster.boards, key=lambda board: -board.flops_per_s)
+
+
+def tensor_names(graph: TaskGraph) -> list[str]:
+    """A graph's tensors as they are numbered here."""
+    return sorted({*graph.inputs, *(name for task in graph.tasks for name in task.outputs)})
+
+
+def problem_of(graph: TaskGraph, cluster: Cluster, *, calls: bool = False) -> Problem:
+    """A task graph and a cluster as arrays.
+
+    Args:
+        graph: at least one task and one output.
+        cluster: the boards and their network.
+        calls: each task costs its board's ``call_s`` on top of its seconds.
+
+    Raises:
+        ValueError: no task, or no output.
+    """
+    for what, found in (("task", graph.tasks), ("output", graph.outputs)):
+        if not found:
+            raise ValueError(f"graph must have at least one {what}, got none")
+    tensors = tensor_names(graph)
+    number = {name: i for i, name in enumerate(tensors)}
+    tasks = graph.tasks
+    writer = {name: i for i, task in enumerate(tasks) for name in task.outputs}
+    place_of = {name: i for i, name in enumerate(sorted(task.name for task in tasks))}
+    measured = graph.measured_at_flops_per_s
+    operations = np.array(  # or what comes to the same when divided by a rate
+        [t.flops if t.seconds is None else t.seconds * measured for t in tasks], float
+    )
+    boards = fastest_first(cluster)
+    seconds = operations[:, None] / np.array([board.flops_per_s for board in boards])
+    if calls:
+        seconds += np.array([board.call_s for board in boards])
+    mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(boards)
+    sizes = np.array([graph.tensor_bytes[name] for name in tensors], float)
+    return Problem(
+        reads=_numbers([number[name] for task in tasks for name in task.inputs]),
+        reads_from=_numbers(accumulate([len(task.inputs) for task in tasks], initial=0)),
+        writes=_numbers([number[name] for task in tasks for name in task.outputs]),
+        writes_from=_numbers(accumulate([len(task.outputs) for task in tasks], initial=0)),
+        producer=_numbers([writer.get(name, -1) for name in tensors]),
+        wanted=_numbers([number[name] for name in dict.fromkeys(graph.outputs)]),
+        name_rank=_numbers([place_of[task.name] for task in tasks]),
+        seconds=seconds,
+        mean_s=operations / (1 / mean),
+        held_s=sizes / cluster.network.bytes_per_s,
+        latency_s=cluster.network.latency_s,
+    )
+
+
+def _numbers(values: Iterable[int]) -> Array:
+    return np.fromiter(values, np.int64)
+
+
+def new_state(problem: Problem) -> State:
+    """A state in which every task may go on any board."""
+    tasks, boards = problem.seconds.shape
+    tensors = problem.producer.size
+    lines = 2 * boards + 1
+    return State(
+        board=np.full(tasks, ANY, np.int64),
+        start_s=np.empty(tasks),
+        end_s=np.empty(tasks),
+        holder=np.empty(tensors, np.int64),
+        at=np.empty((tensors, boards + 1)),
+        sent_from=np.empty((tensors, boards + 1)),
+        taken=np.empty((lines, max(tasks, tensors * boards), 2)),
+        lengths=np.empty(lines, np.int64),
+        inputs=np.empty(max(problem.reads.size, problem.wanted.size), np.int64),
+        booked=np.empty(max(problem.reads.size, 1), np.bool_),
+    )
+
+
+def planned_order(state: State) -> Array:
+    """(n) tasks by start; one that takes no time comes before one that starts with it."""
+    tasks = np.arange(state.start_s.size)
+    return np.lexsort((tasks, state.end_s, state.start_s))
+
+
+def _compiled(function: _Function) -> _Function:
+    """Compile at the first call and keep it on disk.
+
+    Helpers that run in the innermost loop take arrays and no tuple of them: numba counts a
+    reference each time it takes an array out of a tuple, which would cost more than the work.
+    """
+    return cast(_Function, numba.njit(cache=True)(function))
+
+
+@_compiled
+def _earliest_gap(taken: Array, lengths: Array, line: int, ready: float, duration: float) -> float:
+    """First moment from ``ready`` on at which a line does nothing for ``duration``."""
+    first = lengths[line]
+    while first > 0 and (
+        taken[line, first - 1, 0] > ready
+        or (taken[line, first - 1, 0] == ready and taken[line, first - 1, 1] > ready)
+    ):
+        first -= 1
+    start = ready
+    for i in range(max(0, first - 1), lengths[line]):
+        if start + duration <= taken[line, i, 0]:
+            break
+        start = max(start, taken[line, i, 1])
+    return start
+
+
+@_compiled
+def _take(taken: Array, lengths: Array, line: int, start: float, end: float) -> None:
+    """Note what a line does."""
+    i = lengths[line]
+    while i > 0 and (
+        taken[line, i - 1, 0] > start
+        or (taken[line, i - 1, 0] == start and taken[line, i - 1, 1] > end)
+    ):
+        taken[line, i, 0] = taken[line, i - 1, 0]
+        taken[line, i, 1] = taken[line, i - 1, 1]
+        i -= 1
+    taken[line, i, 0] = start
+    taken[line, i, 1] = end
+    lengths[line] += 1
+
+
+@_compiled
+def _release(taken: Array, lengths: Array, line: int, start: float, end: float) -> None:
+    """Strike what was noted."""
+    lengths[line] -= 1
+    i = lengths[line]
+    while taken[line, i, 0] != start or taken[line, i, 1] != end:
+        i -= 1
+    for j in range(i, lengths[line]):
+        taken[line, j, 0] = taken[line, j + 1, 0]
+        taken[line, j, 1] = taken[line, j + 1, 1]
+
+
+@_compiled
+def _sort_by_arrival(
+    tensors: Array, first: int, end: int, at: Array, holder: Array, result: Array
+) -> None:
+    """Sort ``tensors[first:end]`` as they become ready to be sent; of equals, by name."""
+    for i in range(end - first):
+        tensor = tensors[first + i]
+        ready = at[tensor, holder[tensor]]
+        j = i
+        while j > 0:
+            other = result[j - 1]
+            there = at[other, holder[other]]
+            if there < ready or (there == ready and other <= tensor):
+                break
+            result[j] = other
+            j -= 1
+        result[j] = tensor
+
+
+@_compiled
+def _send(
+    tensor: int,
+    receiver: int,
+    held_s: float,
+    latency_s: float,
+    holder: Array,
+    at: Array,
+    sent_from: Array,
+    taken: Array,
+    lengths: Array,
+) -> None:
+    """Send a tensor from its holder, in the earliest gap of the holder's interface."""
+    sender = holder[tensor]
+    line = at.shape[1] - 1 + sender
+    start = _earliest_gap(taken, lengths, line, at[tensor, sender], held_s)
+    _take(taken, lengths, line, start, start + held_s)
+    sent_from[tensor, receiver] = start
+    at[tensor, receiver] = start + held_s + latency_s
+
+
+@_compiled
+def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: bool) -> float:
+    """Plan the tasks one after another.
+
+    Args:
+        problem: what to plan.
+        state: ``board`` says where each task goes; where it is ``ANY`` it is filled in, and all
+            other arrays are.
+        order: a topological order of all tasks.
+        boards: a task that may go anywhere goes on one of the first so many.
+        fill_gaps: a task may start in a gap between those planned earlier on its board.
+
+    Returns:
+        The latency: when the client has the last tensor that it waits for, in seconds.
+    """
+    reads, reads_from, writes, writes_from, producer, wanted, _, seconds, _, held_s, latency_s = (
+        problem
+    )
+    board, start_s, end_s, holder, at, sent_from, taken, lengths, inputs, booked = state
+    client = seconds.shape[1]
+    for line in range(lengths.size):
+        lengths[line] = 0
+    for tensor in range(producer.size):
+        for receiver in range(client + 1):
+            at[tensor, receiver] = _NOWHERE
+        if producer[tensor] < 0:
+            holder[tensor] = client
+            at[tensor, client] = 0.0
+    for task in order:
+        _sort_by_arrival(reads, reads_from[task], reads_from[task + 1], at, holder, inputs)
+        many = reads_from[task + 1] - reads_from[task]
+        chosen, earliest = board[task], np.inf
+        first, last = (0, boards) if chosen == ANY else (0, 0)
+        # Every candidate is tried and taken back; the last round is for the chosen one.
+        for attempt in range(first, last + 1):
+            on = chosen if attempt == last else attempt
+            ready = 0.0
+            for i in range(many):
+                tensor = inputs[i]
+                booked[i] = at[tensor, on] == _NOWHERE
+                if booked[i]:
+                    held = held_s[tensor]
+                    _send(tensor, on, held, latency_s, holder, at, sent_from, taken, lengths)
+                ready = max(ready, at[tensor, on])
+            start, duration = ready, seconds[task, on]
+            if fill_gaps:
+                start = _earliest_gap(taken, lengths, on, ready, duration)
+            elif lengths[on]:
+                start = max(ready, taken[on, lengths[on] - 1, 1])
+            end = start + duration
+            if attempt == last:
+                _take(taken, lengths, on, start, end)
+                board[task], start_s[task], end_s[task] = on, start, end
+                for i in range(writes_from[task], writes_from[task + 1]):
+                    holder[writes[i]] = on
+                    at[writes[i], on] = end
+                break
+            if end < earliest or attempt == first:
+                chosen, earliest = on, end
+            for i in range(many):
+                if booked[i]:
+                    tensor = inputs[i]
+                    sent = sent_from[tensor, on]
+                    line = client + holder[tensor]
+                    _release(taken, lengths, line, sent, sent + held_s[tensor])
+                    at[tensor, on] = _NOWHERE
+    latency = 0.0
+    _sort_by_arrival(wanted, 0, wanted.size, at, holder, inputs)
+    for i in range(wanted.size):
+        tensor = inputs[i]
+        if at[tensor, client] == _NOWHERE:
+            _send(tensor, client, held_s[tensor], latency_s, holder, at, sent_from, taken, lengths)
+        latency = max(latency, at[tensor, client])
+    return latency
+
+
+@_compiled
+def urgency_order(problem: Problem, communication: float) -> Array:
+    """Topological order by HEFT's rank, the most urgent task first; of equals, by name.
+
+    A rank is the mean seconds from a task's start to the end of the graph, where a message weighs
+    ``communication`` times its seconds.
+    """
+    reads, reads_from, writes, writes_from, producer, _, name_rank, _, mean_s, held_s, latency_s = (
+        problem
+    )
+    tasks = mean_s.size
+    behind = np.full(producer.size, -1.0)  # the highest rank of a tensor's readers
+    rank = np.empty(tasks)
+    for task in range(tasks - 1, -1, -1):
+        longest = 0.0
+        for i in range(writes_from[task], writes_from[task + 1]):
+            if behind[writes[i]] >= 0.0:
+                travel_s = latency_s + held_s[writes[i]]
+                longest = max(longest, communication * travel_s + behind[writes[i]])
+        rank[task] = mean_s[task] + longest
+        for i in range(reads_from[task], reads_from[task + 1]):
+            behind[reads[i]] = max(behind[reads[i]], rank[task])
+    order = np.empty(tasks, np.int64)
+    done = np.zeros(tasks, np.bool_)
+    for step in range(tasks):
+        best = -1
+        for task in range(tasks):
+            if done[task] or (best >= 0 and rank[task] < rank[best]):
+                continue
+            if best >= 0 and rank[task] == rank[best] and name_rank[task] > name_rank[best]:
+                continue
+            ready = True
+            for i in range(reads_from[task], reads_from[task + 1]):
+                before = producer[reads[i]]
+                ready = ready and (before < 0 or done[before])
+            if ready:
+                best = task
+        done[best] = True
+        order[step] = best
+    return order
+
+
+@_compiled
+def portfolio(problem: Problem, state: State, boards: int) -> Array:
+    """Leave the best of the list schedules on the fastest 1, 2, ... boards in ``state``.
+
+    Ranks weigh communication by each of ``COMMUNICATION_WEIGHTS``. Of equal plans the first is
+    taken: the one on fewer boards.
+
+    Returns:
+        (boards) least latency on the fastest 1, 2, ... boards, in seconds.
+    """
+    tasks, weights = problem.mean_s.size, len(COMMUNICATION_WEIGHTS)
+    orders = np.empty((weights, tasks), np.int64)
+    for i in range(weights):
+        orders[i] = urgency_order(problem, COMMUNICATION_WEIGHTS[i])
+    latencies = np.full(boards, np.inf)
+    least, best_order = np.inf, 0
+    best_board = np.zeros(tasks, np.int64)
+    for allowed in range(1, boards + 1):
+        for i in range(weights):
+            state.board[:] = ANY if allowed > 1 else 0
+            latency = place(problem, state, orders[i], allowed, True)
+            latencies[allowed - 1] = min(latencies[allowed - 1], latency)
+            if latency < least:
+                least, best_order = latency, i
+                best_board[:] = state.board
+    state.board[:] = best_board
+    place(problem, state, orders[best_order], boards, True)
+    return latencies
+
+
+class Figures(NamedTuple):
+    """What a plan's score is made of, in seconds.
+
+    Args:
+        work_s: of all tasks on the fastest board.
+        path_s: of the longest path on the fastest board.
+        traffic_s: of all tensors that one task writes and another reads, each sent once.
+        spent_s: of all tasks where they are.
+        longest_s: of the board that works longest.
+        free_s: the plan's latency on a free network.
+    """
+
+    work_s: float
+    path_s: float
+    traffic_s: float
+    spent_s: float
+    longest_s: float
+    free_s: float
+
+
+@_compiled
+def figures(problem: Problem, state: State, order: Array, durations_s: Array) -> Figures:
+    """Measure a plan; ``state`` is left as the same plan on a free network.
+
+    Args:
+        problem: what was planned.
+        state: ``board`` says where each task is.
+        order: (n) the tasks as planned.
+        durations_s: (n) seconds that each takes where it is.
+    """
+    (
+        reads,
+        reads_from,
+        writes,
+        writes_from,
+        producer,
+        wanted,
+        name_rank,
+        seconds,
+        mean_s,
+        held_s,
+        _,
+    ) = problem
+    tasks, boards = seconds.shape
+    work_s, path_s, traffic_s = 0.0, 0.0, 0.0
+    ready = np.zeros(producer.size)
+    counted = producer < 0
+    for task in range(tasks):
+        before = 0.0
+        for i in range(reads_from[task], reads_from[task + 1]):
+            tensor = reads[i]
+            before = max(before, ready[tensor])
+            if not counted[tensor]:
+                counted[tensor] = True
+                traffic_s += held_s[tensor] + problem.latency_s
+        work_s += seconds[task, 0]
+        path_s = max(path_s, before + seconds[task, 0])
+        for i in range(writes_from[task], writes_from[task + 1]):
+            ready[writes[i]] = before + seconds[task, 0]
+    loads_s = np.zeros(boards)
+    where_they_are = np.empty_like(seconds)
+    for task in range(tasks):
+        loads_s[state.board[task]] += durations_s[task]
+        where_they_are[task, :] = durations_s[task]
+    free = Problem(
+        reads,
+        reads_from,
+        writes,
+        writes_from,
+        producer,
+        wanted,
+        name_rank,
+        where_they_are,
+        mean_s,
+        np.zeros_like(held_s),
+        0.0,
+    )
+    free_s = place(free, state, order, boards, False)
+    return Figures(work_s, path_s, traffic_s, loads_s.sum(), loads_s.max(), free_s)
