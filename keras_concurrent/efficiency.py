@@ -23,16 +23,21 @@ would plan without writing the plan down, for screening architectures by the tho
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.problem import (
+    Array,
+    Problem,
+    State,
+    fastest_first,
+    new_state,
+    planned_order,
+    problem_of,
+)  # fmt: skip
 from keras_concurrent.schedule import Plan
 from keras_concurrent.taskgraph import TaskGraph
-
-if TYPE_CHECKING:
-    from keras_concurrent.kernel import Array, Problem, State
 
 _POTENTIAL_WEIGHT = 0.05
 
@@ -91,10 +96,10 @@ def efficiency(plan: Plan, cluster: Cluster, alone: Plan | None = None) -> Effic
     """
     from keras_concurrent import kernel
 
-    problem = kernel.problem_of(plan.graph, cluster)
-    state = kernel.new_state(problem)
+    problem = problem_of(plan.graph, cluster)
+    state = new_state(problem)
     alone_s = alone.latency_s if alone else float(kernel.portfolio(problem, state, 1)[0])
-    boards = kernel.fastest_first(cluster)
+    boards = fastest_first(cluster)
     state.board[:] = [boards.index(cluster.board(slot.board)) for slot in plan.slots]
     durations_s = np.array([slot.end_s - slot.start_s for slot in plan.slots])
     order = np.arange(len(plan.slots))
@@ -110,11 +115,11 @@ def scheduled_efficiency(graph: TaskGraph, cluster: Cluster) -> Efficiency:
     """
     from keras_concurrent import kernel
 
-    problem = kernel.problem_of(graph, cluster)
-    state = kernel.new_state(problem)
+    problem = problem_of(graph, cluster)
+    state = new_state(problem)
     latencies_s = kernel.portfolio(problem, state, len(cluster.boards))
     latency_s, alone_s = float(latencies_s.min()), float(latencies_s[0])
-    order = kernel.planned_order(state)
+    order = planned_order(state)
     durations_s = state.end_s - state.start_s
     return _rate(problem, state, cluster, order, durations_s, latency_s, alone_s)
 

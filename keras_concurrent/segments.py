@@ -13,6 +13,7 @@ from keras_concurrent.schedule import Plan, decode, schedule
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile
 
+EVALUATIONS = 20_000
 _ROUNDING = 1 + 1e-9  # latencies this close are equal: they are sums in another order
 
 
@@ -82,10 +83,25 @@ def one_board(graph: TaskGraph, cluster: Cluster) -> Plan:
     return decode(whole, cluster, {whole.tasks[0].name: cluster.fastest.name})
 
 
-def plan_segments(graph: TaskGraph, cluster: Cluster) -> Plan:
-    """Plan a graph as segments on the boards of a cluster; on one board where that is best."""
+def plan_segments(
+    graph: TaskGraph, cluster: Cluster, *, evaluations: int = EVALUATIONS, seed: int = 0
+) -> Plan:
+    """Plan a graph as segments on the boards of a cluster; on one board where that is best.
+
+    Args:
+        graph: the tasks.
+        cluster: the boards and their network.
+        evaluations: of the search for a better plan than the list schedules'.
+        seed: of that search.
+    """
+    chains = graph.chains_merged()
+    # A search that knows no calls may leave more of them than the list schedule it started from.
+    plans = [
+        merge_segments(schedule(chains, cluster, evaluations=effort, seed=seed), cluster)
+        for effort in dict.fromkeys((0, evaluations))
+    ]
+    shared = min(plans, key=lambda plan: plan.latency_s)
     alone = one_board(graph, cluster)
-    shared = merge_segments(schedule(graph.chains_merged(), cluster), cluster)
     return shared if shared.latency_s * _ROUNDING < alone.latency_s else alone
 
 

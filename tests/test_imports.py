@@ -84,7 +84,9 @@ def test_modules_import_only_upwards():
     order = [
         "_version", "errors", "generators", "flops", "architecture", "layers", "models",
         "cluster", "bundle", "interpreter", "tflite_file", "convert", "datasets", "training",
-        "taskgraph", "partition", "score", "kernel", "schedule", "efficiency", "segments",
+        "taskgraph", "partition", "distribution", "score", "problem", "kernel", "annealing",
+        "schedule",
+        "efficiency", "simulator", "segments",
         "export", "profile", "calibration", "engine", "emulation", "transport", "client", "board",
         "local_boards", "bench", "files", "console",
     ]  # fmt: skip

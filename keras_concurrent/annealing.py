@@ -1,0 +1,164 @@
+"""Annealed search for a better plan: who computes what, in which order.
+
+A candidate is a topological order and a board for every task; its cost is the latency to which
+`keras_concurrent.kernel.place` comes with them. Most moves change one thing: a task's board, to any
+or to a neighbour's; two tasks' boards; a task's place in the order. The strongest frees some tasks
+at once, a stretch of the order or a task with its neighbours, and lets each go again where it ends
+first. Worse candidates are accepted ever more rarely.
+
+The work is counted in evaluations and not in seconds, so that one seed gives one plan on every
+machine.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from keras_concurrent.kernel import compiled, place
+from keras_concurrent.problem import ANY, Array, Problem, State
+
+_HOT, _COLD = 0.03, 0.0005  # of the best latency: how much worse a candidate may well be
+_FREE_STRETCH, _FREE_NEIGHBOURS = 0.15, 0.25  # shares of the moves, each up to this
+_ANY_BOARD, _NEIGHBOURS_BOARD, _SWAP = 0.4, 0.65, 0.75
+_ASTRAY = 0.1  # of freed tasks go on any board
+
+
+@compiled
+def successors_of(problem: Problem) -> tuple[Array, Array]:
+    """Tasks that read what a task writes, task after task, and (n + 1) where each task's begin."""
+    reads, reads_from, producer = problem.reads, problem.reads_from, problem.producer
+    tasks = reads_from.size - 1
+    starts = np.zeros(tasks + 1, np.int64)
+    for tensor in reads:
+        if producer[tensor] >= 0:
+            starts[producer[tensor] + 1] += 1
+    starts = np.cumsum(starts)
+    filled = starts.copy()
+    after = np.empty(starts[tasks], np.int64)
+    for task in range(tasks):
+        for i in range(reads_from[task], reads_from[task + 1]):
+            before = producer[reads[i]]
+            if before >= 0:
+                after[filled[before]] = task
+                filled[before] += 1
+    return after, starts
+
+
+@compiled
+def _neighbour(problem: Problem, after: Array, after_from: Array, task: int) -> int:
+    """A task that writes what this one reads or reads what it writes; itself if there is none."""
+    first, end = problem.reads_from[task], problem.reads_from[task + 1]
+    before, behind = end - first, after_from[task + 1] - after_from[task]
+    if before + behind == 0:
+        return task
+    i = np.random.randint(before + behind)
+    if i >= before:
+        return int(after[after_from[task] + i - before])
+    writer = problem.producer[problem.reads[first + i]]
+    return int(writer) if writer >= 0 else task
+
+
+@compiled
+def _shift(problem: Problem, after: Array, after_from: Array, order: Array) -> None:
+    """Move a task to another place of the order, between those it needs and those that need it."""
+    tasks = order.size
+    at = np.random.randint(tasks)
+    task = order[at]
+    low, high = at, at
+    while low > 0:
+        reads = False
+        for i in range(problem.reads_from[task], problem.reads_from[task + 1]):
+            reads = reads or problem.producer[problem.reads[i]] == order[low - 1]
+        if reads:
+            break
+        low -= 1
+    while high < tasks - 1:
+        read = False
+        for i in range(after_from[task], after_from[task + 1]):
+            read = read or after[i] == order[high + 1]
+        if read:
+            break
+        high += 1
+    to = low + np.random.randint(high - low + 1)
+    while at < to:
+        order[at] = order[at + 1]
+        at += 1
+    while at > to:
+        order[at] = order[at - 1]
+        at -= 1
+    order[to] = task
+
+
+@compiled
+def _change(
+    problem: Problem, after: Array, after_from: Array, board: Array, order: Array, boards: int
+) -> None:
+    """One random move, in place."""
+    tasks = order.size
+    move = np.random.random()
+    task = np.random.randint(tasks)
+    if move < _FREE_STRETCH:
+        length = min(tasks, 2 + np.random.randint(2 + tasks // 4))
+        first = np.random.randint(tasks - length + 1)
+        for i in range(first, first + length):
+            astray = np.random.random() < _ASTRAY
+            board[order[i]] = np.random.randint(boards) if astray else ANY
+    elif move < _FREE_NEIGHBOURS:
+        board[task] = ANY
+        for _ in range(1 + np.random.randint(2 + tasks // 8)):
+            task = _neighbour(problem, after, after_from, task)
+            astray = np.random.random() < _ASTRAY
+            board[task] = np.random.randint(boards) if astray else ANY
+    elif move < _ANY_BOARD:
+        board[task] = np.random.randint(boards)
+    elif move < _NEIGHBOURS_BOARD:
+        board[task] = board[_neighbour(problem, after, after_from, task)]
+    elif move < _SWAP:
+        other = np.random.randint(tasks)
+        board[task], board[other] = board[other], board[task]
+    else:
+        _shift(problem, after, after_from, order)
+
+
+@compiled
+def anneal(
+    problem: Problem, state: State, order: Array, boards: int, evaluations: int, seed: int
+) -> float:
+    """Search from a plan for a better one.
+
+    Args:
+        problem: what to plan.
+        state: its boards are where the search starts; the best plan found is left in it.
+        order: (n) a topological order to start from; the best one's is left in it.
+        boards: the fastest so many may be used.
+        evaluations: how many candidates to try.
+        seed: of the moves.
+
+    Returns:
+        The latency of the best plan, in seconds; never above that of the start.
+    """
+    np.random.seed(seed)
+    after, after_from = successors_of(problem)
+    board, best_board, best_order = state.board.copy(), state.board.copy(), order.copy()
+    trial_board, trial_order = state.board.copy(), order.copy()
+    now_order = order.copy()
+    now = place(problem, state, order, boards, False)
+    best = now
+    for evaluation in range(evaluations):
+        trial_board[:] = board
+        trial_order[:] = now_order
+        _change(problem, after, after_from, trial_board, trial_order, boards)
+        state.board[:] = trial_board
+        found = place(problem, state, trial_order, boards, False)
+        warmth = best * _HOT * (_COLD / _HOT) ** (evaluation / evaluations)
+        if found <= now or np.random.random() < np.exp((now - found) / warmth):
+            now = found
+            board[:] = state.board
+            now_order[:] = trial_order
+            if found < best:
+                best = found
+                best_board[:] = board
+                best_order[:] = now_order
+    state.board[:] = best_board
+    order[:] = best_order
+    return place(problem, state, order, boards, False)

@@ -1,0 +1,165 @@
+"""A task graph and a cluster as arrays, and a plan as arrays: what compiled code works on.
+
+Tasks have the graph's order, tensors the order of their names, boards the fastest first, and number
+k among k boards is the client. So ties broken by index are broken by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from itertools import accumulate
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from keras_concurrent.cluster import Board, Cluster
+from keras_concurrent.taskgraph import TaskGraph
+
+Array = np.ndarray[Any, Any]
+
+ANY = -1
+"""In `State.board`: on the board that finishes the task first."""
+
+
+class Problem(NamedTuple):
+    """n tasks, t tensors, k boards; see `problem_of`.
+
+    Args:
+        reads: tensors that the tasks read, task after task.
+        reads_from: (n + 1) where each task's begin; the last is their number.
+        writes: tensors that the tasks write, task after task.
+        writes_from: (n + 1) likewise.
+        producer: (t) the task that writes a tensor; -1 where the client holds it.
+        wanted: tensors that the client waits for.
+        name_rank: (n) a task's place among all by name.
+        seconds: (n, k) duration of a task on a board.
+        mean_s: (n) duration of a task at the boards' mean seconds an operation.
+        held_s: (t) how long a message holds its sender's interface.
+        latency_s: from there to the receiver's hands.
+    """
+
+    reads: Array
+    reads_from: Array
+    writes: Array
+    writes_from: Array
+    producer: Array
+    wanted: Array
+    name_rank: Array
+    seconds: Array
+    mean_s: Array
+    held_s: Array
+    latency_s: float
+
+
+class State(NamedTuple):
+    """A plan of n tasks; made by `new_state`, filled by `place`.
+
+    The lines are what does one thing at a time: boards 0..k-1, their interfaces k..2k-1, and the
+    client's interface 2k.
+
+    Args:
+        board: (n) board of a task, or ``ANY`` before it is placed.
+        start_s: (n) when a task starts.
+        end_s: (n) when it ends.
+        holder: (t) who has a tensor first: a board, or the client.
+        at: (t, k + 1) when a tensor is at a board or at the client; negative where it never is.
+        sent_from: (t, k + 1) since when its message there holds the holder's interface.
+        taken: (2k + 1, ., 2) start and end of each thing that a line does, sorted.
+        lengths: (2k + 1) how many things a line does.
+        inputs: (t) scratch: the tensors of one task, as they become ready.
+        booked: (t) scratch: which of them were booked for one board.
+    """
+
+    board: Array
+    start_s: Array
+    end_s: Array
+    holder: Array
+    at: Array
+    sent_from: Array
+    taken: Array
+    lengths: Array
+    inputs: Array
+    booked: Array
+
+
+def fastest_first(cluster: Cluster) -> list[Board]:
+    """A cluster's boards as they are numbered here; equals keep their order."""
+    return sorted(cluster.boards, key=lambda board: -board.flops_per_s)
+
+
+def tensor_names(graph: TaskGraph) -> list[str]:
+    """A graph's tensors as they are numbered here."""
+    return sorted({*graph.inputs, *(name for task in graph.tasks for name in task.outputs)})
+
+
+def problem_of(graph: TaskGraph, cluster: Cluster, *, calls: bool = False) -> Problem:
+    """A task graph and a cluster as arrays.
+
+    Args:
+        graph: at least one task and one output.
+        cluster: the boards and their network.
+        calls: each task costs its board's ``call_s`` on top of its seconds.
+
+    Raises:
+        ValueError: no task, or no output.
+    """
+    for what, found in (("task", graph.tasks), ("output", graph.outputs)):
+        if not found:
+            raise ValueError(f"graph must have at least one {what}, got none")
+    tensors = tensor_names(graph)
+    number = {name: i for i, name in enumerate(tensors)}
+    tasks = graph.tasks
+    writer = {name: i for i, task in enumerate(tasks) for name in task.outputs}
+    place_of = {name: i for i, name in enumerate(sorted(task.name for task in tasks))}
+    measured = graph.measured_at_flops_per_s
+    operations = np.array(  # or what comes to the same when divided by a rate
+        [t.flops if t.seconds is None else t.seconds * measured for t in tasks], float
+    )
+    boards = fastest_first(cluster)
+    seconds = operations[:, None] / np.array([board.flops_per_s for board in boards])
+    if calls:
+        seconds += np.array([board.call_s for board in boards])
+    mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(boards)
+    sizes = np.array([graph.tensor_bytes[name] for name in tensors], float)
+    return Problem(
+        reads=_numbers([number[name] for task in tasks for name in task.inputs]),
+        reads_from=_numbers(accumulate([len(task.inputs) for task in tasks], initial=0)),
+        writes=_numbers([number[name] for task in tasks for name in task.outputs]),
+        writes_from=_numbers(accumulate([len(task.outputs) for task in tasks], initial=0)),
+        producer=_numbers([writer.get(name, -1) for name in tensors]),
+        wanted=_numbers([number[name] for name in dict.fromkeys(graph.outputs)]),
+        name_rank=_numbers([place_of[task.name] for task in tasks]),
+        seconds=seconds,
+        mean_s=operations / (1 / mean),
+        held_s=sizes / cluster.network.bytes_per_s,
+        latency_s=cluster.network.latency_s,
+    )
+
+
+def _numbers(values: Iterable[int]) -> Array:
+    return np.fromiter(values, np.int64)
+
+
+def new_state(problem: Problem) -> State:
+    """A state in which every task may go on any board."""
+    tasks, boards = problem.seconds.shape
+    tensors = problem.producer.size
+    lines = 2 * boards + 1
+    return State(
+        board=np.full(tasks, ANY, np.int64),
+        start_s=np.empty(tasks),
+        end_s=np.empty(tasks),
+        holder=np.empty(tensors, np.int64),
+        at=np.empty((tensors, boards + 1)),
+        sent_from=np.empty((tensors, boards + 1)),
+        taken=np.empty((lines, max(tasks, tensors * boards), 2)),
+        lengths=np.empty(lines, np.int64),
+        inputs=np.empty(max(problem.reads.size, problem.wanted.size), np.int64),
+        booked=np.empty(max(problem.reads.size, 1), np.bool_),
+    )
+
+
+def planned_order(state: State) -> Array:
+    """(n) tasks by start; one that takes no time comes before one that starts with it."""
+    tasks = np.arange(state.start_s.size)
+    return np.lexsort((tasks, state.end_s, state.start_s))
