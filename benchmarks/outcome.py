@@ -53,7 +53,7 @@ def finish(
         ]
         print(json.dumps({"figures": figures, "targets": stated}))
     else:
-        console = Console()
+        console = Console(width=100)
         console.print(table(title, columns, rows))
         for t in targets:
             bound = "at least" if t.at_least else "at most"
