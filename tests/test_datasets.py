@@ -1,12 +1,13 @@
 import subprocess
 import sys
+import types
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from keras_concurrent import datasets
-from keras_concurrent.errors import MissingExtraError
+from keras_concurrent.errors import ConcurrentError, MissingExtraError
 
 SIZES = {"photos": (32, 3), "mnist": (28, 1), "digits": (8, 1)}
 COUNTS = {"photos": (3000, 1000), "mnist": (4000, 1000), "digits": (1438, 359)}
@@ -152,10 +153,16 @@ def test_photos_of_another_size(monkeypatch):
 @pytest.mark.parametrize(
     ("name", "size", "message"),
     [
-        ("cifar", None, "name must be one of photos, mnist, digits, got 'cifar'"),
+        (
+            "cifar",
+            None,
+            "name must be one of photos, mnist, digits, cifar10, flowers102, got 'cifar'",
+        ),
         ("mnist", 32, "size of mnist must be 28 or None, got 32"),
         ("digits", 32, "size of digits must be 8 or None, got 32"),
         ("photos", 4, "size of photos must be a whole number from 8 to 224, got 4"),
+        ("cifar10", 48, "size of cifar10 must be 32 or None, got 48"),
+        ("flowers102", 600, "size of flowers102 must be a whole number from 8 to 512, got 600"),
         ("photos", 8.5, "size of photos must be a whole number from 8 to 224, got 8.5"),
     ],
 )
@@ -192,6 +199,73 @@ def test_a_missing_package_names_the_extra(monkeypatch, name, module, package):
 def test_a_dataset_checks_itself(loaded, change, message):
     with pytest.raises(ValueError, match=message):
         replace(loaded["digits"], **change)
+
+
+def fake_cifar10(images, labels):
+    """Stands for ``keras.datasets.cifar10``; the labels are a column there."""
+    both = (images, labels.reshape(-1, 1)), (images[:20], labels[:20].reshape(-1, 1))
+    return types.SimpleNamespace(load_data=lambda: both)
+
+
+def test_cifar10_as_keras_gives_it(monkeypatch):
+    labels = np.arange(40) % 10
+    images = np.zeros((40, 32, 32, 3), np.uint8)
+    images[:, 0, 0, 0] = 25 * labels  # tells which label belongs to it
+    images[0, 1, 1, 1] = 255
+    monkeypatch.setitem(sys.modules, "keras.datasets.cifar10", fake_cifar10(images, labels))
+    dataset = datasets.load("cifar10")
+    assert dataset.image_shape == (32, 32, 3)
+    assert (len(dataset.train_images), len(dataset.test_images)) == (40, 20)
+    assert dataset.class_names[3] == "cat"
+    assert dataset.train_images.max() == 1
+    assert dataset.train_labels.tolist() != labels.tolist()  # in random order
+    marks = np.round(dataset.train_images[:, 0, 0, 0] * 255 / 25)
+    assert np.array_equal(marks, dataset.train_labels)
+
+
+def test_a_failed_download_of_cifar10_says_so(monkeypatch):
+    def load_data():
+        raise Exception("URL fetch failure on cifar-10")  # what Keras raises
+
+    module = types.SimpleNamespace(load_data=load_data)
+    monkeypatch.setitem(sys.modules, "keras.datasets.cifar10", module)
+    with pytest.raises(ConcurrentError, match="downloaded once, which failed: URL fetch"):
+        datasets.load("cifar10")
+
+
+def fake_tfds(parts):
+    """Stands for ``tensorflow_datasets``: photographs of any size, labels, and class names."""
+    label = types.SimpleNamespace(names=["rose", "lily"])
+
+    def load(name, split, as_supervised, with_info):
+        assert (name, split) == ("oxford_flowers102", ["train+validation", "test"])
+        assert as_supervised
+        assert with_info
+        return parts, types.SimpleNamespace(features={"label": label})
+
+    return types.SimpleNamespace(load=load, as_numpy=iter)
+
+
+def test_flowers102_are_cut_square_and_scaled(monkeypatch):
+    wide = np.zeros((20, 40, 3), np.uint8)
+    wide[:, 10:30] = 200  # the central square
+    tall = np.full((30, 24, 3), 100, np.uint8)
+    tall[:3] = tall[-3:] = 0
+    fake = fake_tfds(([(wide, 0), (tall, 1)], [(wide, 0)]))
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", fake)
+    dataset = datasets.load("flowers102", size=10)
+    assert dataset.class_names == ("rose", "lily")
+    assert dataset.train_images.shape == (2, 10, 10, 3)
+    expected = np.where(dataset.train_labels == 0, 200, 100) / 255
+    assert np.allclose(dataset.train_images, expected[:, None, None, None])
+    assert dataset.test_images.shape == (1, 10, 10, 3)
+    assert datasets.load("flowers102").image_shape == (224, 224, 3)
+
+
+def test_flowers102_names_the_package_to_install(monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorflow_datasets", None)
+    with pytest.raises(ConcurrentError, match="pip install tensorflow-datasets"):
+        datasets.load("flowers102")
 
 
 def test_importing_needs_no_heavy_package():
