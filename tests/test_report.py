@@ -25,6 +25,7 @@ from keras_concurrent.bundle import (
 )
 from keras_concurrent.generators import generate
 from keras_concurrent.layout import draw_network
+from keras_concurrent.partition import Partition
 from keras_concurrent.perfetto import trace_json
 from keras_concurrent.plots import PALETTE, colours_of
 from keras_concurrent.report import answer_rows, score_rows, write_report
@@ -385,7 +386,7 @@ class _References(HTMLParser):
 
 def test_files(tmp_path):
     candidate = Candidate(0.1, 1.5, 1.2, 2000, 3.0, 1.1, 2)
-    score = Score(2, candidate, (candidate,))
+    score = Score(2, candidate, (candidate,), Partition({"vertex_0": 0}, 2))
     page, picture, trace = write(
         tmp_path,
         manifest(ARCHITECTURE),
