@@ -149,8 +149,8 @@ class _Model:
 
     def _add_messages(self, tensor: str) -> None:
         graph, network = self._graph, self._cluster.network
-        held = self._ticks(graph.tensor_bytes[tensor] / network.bytes_per_s)
-        latency = self._ticks(network.latency_s)
+        held = self._ticks(graph.tensor_bytes[tensor] / (network.bandwidth_mbit_per_s * 125_000))
+        latency = self._ticks((network.latency_ms + network.message_ms) / 1e3)
         writer = graph.producer.get(tensor)
         receivers = [*self._boards] if graph.consumers[tensor] else []
         if tensor in graph.outputs and writer is not None:

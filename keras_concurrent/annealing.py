@@ -12,10 +12,15 @@ machine.
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 
 from keras_concurrent.kernel import compiled, place
-from keras_concurrent.problem import ANY, Array, Problem, State
+from keras_concurrent.problem import ANY, Array, Problem, State, planned_order
+
+SEARCH = 20_000
+"""Evaluations of one annealing: two of them do more than one of twice the length."""
 
 _HOT, _COLD = 0.03, 0.0005  # of the best latency: how much worse a candidate may well be
 _FREE_STRETCH, _FREE_NEIGHBOURS = 0.15, 0.25  # shares of the moves, each up to this
@@ -148,6 +153,9 @@ def anneal(
         trial_board[:] = board
         trial_order[:] = now_order
         _change(problem, after, after_from, trial_board, trial_order, boards)
+        for task in range(order.size):
+            if problem.pinned[task] != ANY:
+                trial_board[task] = problem.pinned[task]
         state.board[:] = trial_board
         found = place(problem, state, trial_order, boards, False)
         warmth = best * _HOT * (_COLD / _HOT) ** (evaluation / evaluations)
@@ -162,3 +170,37 @@ def anneal(
     state.board[:] = best_board
     order[:] = best_order
     return place(problem, state, order, boards, False)
+
+
+def search(
+    problem: Problem,
+    state: State,
+    boards: int,
+    evaluations: int,
+    seed: int,
+    budget_s: float | None = None,
+) -> None:
+    """Improve a plan by one annealing after another, all from the same start.
+
+    Args:
+        problem: what to plan.
+        state: a plan, see `keras_concurrent.problem.new_state`; the best one is left in it.
+        boards: the fastest so many may be used.
+        evaluations: of all annealings together, each of which has at most ``SEARCH`` of them.
+        seed: of the first; the next have the next.
+        budget_s: begin no further one after so many seconds.
+    """
+    begun = time.monotonic()
+    start_board, start_order = state.board.copy(), planned_order(state)
+    best_board, best_order, best = start_board, start_order, np.inf
+    for number, done in enumerate(range(0, evaluations, SEARCH)):
+        if budget_s is not None and number and time.monotonic() - begun >= budget_s:
+            break
+        state.board[:] = start_board
+        order = start_order.copy()
+        effort = min(SEARCH, evaluations - done)
+        found = anneal(problem, state, order, boards, effort, (seed + number) % 2**32)
+        if found < best:
+            best, best_board, best_order = found, state.board.copy(), order
+    state.board[:] = best_board
+    place(problem, state, best_order, boards, False)

@@ -66,7 +66,7 @@ class Outbox:
             receiver, packet, ready_at, sent = item
             start = ready_at
             if self._pacer is not None and packet.kind == "tensor":
-                start = self._pacer.pass_on(len(packet.payload), ready_at)
+                start = self._pacer.pass_on(receiver, len(packet.payload), ready_at)
             try:
                 self._channel.send(receiver, packet)
             except Exception as error:  # a broken link must not end the thread; the client's
@@ -306,7 +306,7 @@ def serve_board(
             placement,
             channel,
             stretch=Stretch(slowdown) if slowdown is not None else None,
-            pacer=Pacer(cluster.network) if slowdown is not None else None,
+            pacer=Pacer(cluster, name) if slowdown is not None else None,
             threads=threads,
         )
         _log.info("%s %s", name, READY)

@@ -140,7 +140,7 @@ class Client:
             payload = values[send.tensor].tobytes()
             start = time.monotonic()
             if self._pacer is not None:
-                start = self._pacer.pass_on(len(payload), self._started)
+                start = self._pacer.pass_on(send.receiver, len(payload), self._started)
             packet = Packet("tensor", CLIENT, self._session, self._image, send.tensor, payload)
             self._channel.send(send.receiver, packet)
             self._sent.append(

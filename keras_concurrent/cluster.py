@@ -5,25 +5,35 @@
     schema_version = 1
 
     [network]
-    bandwidth_mbit_per_s = 1000.0   # of each board's interface, full duplex through a switch
+    bandwidth_mbit_per_s = 1000.0   # of each board's interface
     latency_ms = 0.2                # one way, on the wire
     message_ms = 0.4                # what the software adds to each message
+    medium = "switch"               # full duplex; "shared": one message at a time, as on WiFi
 
     [[board]]
     name = "pi1"
     gflops_per_s = 3.7              # float32 convolutions, with the threads that it may use
     call_ms = 0.1                   # fixed cost of running one segment
+    memory_mb = 768.0               # for weights and tensors; without it, as much as they need
     endpoint = "tcp/127.0.0.1:7447"
 
-Units are in the names. A megabit is 1,000,000 bits.
+    [[link]]                        # a pair that the network's figures do not fit
+    between = ["pi1", "pi2"]        # "client" is a name too
+    bandwidth_mbit_per_s = 90.0
+    latency_ms = 1.5
+
+Units are in the names. A megabit is 1,000,000 bits, a megabyte 1,000,000 bytes.
 """
 
 from __future__ import annotations
 
+import json
+import math
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import MISSING, dataclass, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -40,11 +50,7 @@ CLIENT = "client"
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
-BOARD_GFLOPS_PER_S = {"pi3": 2.5, "pi4": 3.7}
-"""Float32 rate of one thread: the table in XNNPACK's README gives MobileNet v1 (1.138 GFLOP) 114 ms
-on a Raspberry Pi 3+ and 77 ms on a 64-bit Raspberry Pi 4 with four threads; divided by four."""
-
-_FIRST_PORT = 7447
+MEDIA = ("switch", "shared")
 _MOST = sys.float_info.max
 
 
@@ -57,6 +63,8 @@ class Board:
         gflops_per_s: float32 rate with the threads that the board may use.
         endpoint: where it listens, as Zenoh writes it, such as ``tcp/192.168.1.11:7447``.
         call_ms: fixed cost of running one segment.
+        memory_mb: megabytes for weights and tensors, what the system and the interpreter need
+            already taken off; ``None`` where there is enough.
 
     Raises:
         ClusterError: a value out of range.
@@ -66,6 +74,7 @@ class Board:
     gflops_per_s: float
     endpoint: str
     call_ms: float = 0.1
+    memory_mb: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name == CLIENT:
@@ -75,6 +84,8 @@ class Board:
             )
         _check_number(f"board {self.name!r}", "gflops_per_s", self.gflops_per_s, positive=True)
         _check_number(f"board {self.name!r}", "call_ms", self.call_ms, positive=False)
+        if self.memory_mb is not None:
+            _check_number(f"board {self.name!r}", "memory_mb", self.memory_mb, positive=True)
         if not isinstance(self.endpoint, str) or not re.fullmatch(
             r'(tcp|tls|quic)/[^\s"\\]+:\d+', self.endpoint
         ):
@@ -93,15 +104,22 @@ class Board:
         """Fixed cost of running one segment, in seconds."""
         return self.call_ms / 1e3
 
+    @property
+    def memory_bytes(self) -> float:
+        """Bytes for weights and tensors; infinite where nothing is said."""
+        return math.inf if self.memory_mb is None else self.memory_mb * 1e6
+
 
 @dataclass(frozen=True)
 class Network:
-    """The network: every board and the client have one full-duplex interface to a switch.
+    """The network: every board and the client have one interface.
 
     Args:
-        bandwidth_mbit_per_s: of each interface.
+        bandwidth_mbit_per_s: of each interface; of the medium, where that is shared.
         latency_ms: one way, on the wire.
         message_ms: what the software adds to each message.
+        medium: ``"switch"``: interfaces are full duplex, messages of different senders do not hold
+            each other up. ``"shared"``: there is one message at a time, as on WiFi.
 
     Raises:
         ClusterError: a value out of range.
@@ -110,26 +128,53 @@ class Network:
     bandwidth_mbit_per_s: float
     latency_ms: float
     message_ms: float = 0.4
+    medium: str = "switch"
 
     def __post_init__(self) -> None:
         _check_number("network", "bandwidth_mbit_per_s", self.bandwidth_mbit_per_s, positive=True)
         _check_number("network", "latency_ms", self.latency_ms, positive=False)
         _check_number("network", "message_ms", self.message_ms, positive=False)
+        if self.medium not in MEDIA:
+            raise ClusterError(
+                f"network: medium must be one of {', '.join(MEDIA)}, got {self.medium!r}"
+            )
 
     @property
-    def bytes_per_s(self) -> float:
-        """Bandwidth in bytes a second."""
-        return self.bandwidth_mbit_per_s * 1e6 / 8
+    def shared(self) -> bool:
+        """Whether all messages share one medium."""
+        return self.medium == "shared"
 
-    @property
-    def wire_s(self) -> float:
-        """Latency of the wire alone, in seconds."""
-        return self.latency_ms / 1e3
 
-    @property
-    def latency_s(self) -> float:
-        """From the last byte on the interface to the tensor in the receiver's hands, in seconds."""
-        return (self.latency_ms + self.message_ms) / 1e3
+@dataclass(frozen=True)
+class Link:
+    """What lies between two boards, or a board and the client, where it is not the usual.
+
+    Args:
+        between: their names; the figures hold in both directions.
+        bandwidth_mbit_per_s: between them.
+        latency_ms: one way, on the wire.
+
+    Raises:
+        ClusterError: a value out of range, or not two different names.
+    """
+
+    between: tuple[str, str]
+    bandwidth_mbit_per_s: float
+    latency_ms: float
+
+    def __post_init__(self) -> None:
+        names = self.between
+        if (
+            not isinstance(names, (list, tuple))
+            or len(names) != 2
+            or not all(isinstance(name, str) for name in names)
+            or names[0] == names[1]
+        ):
+            raise ClusterError(f"link: between must be two different names, got {names!r}")
+        object.__setattr__(self, "between", tuple(names))  # TOML has lists
+        where = f"link between {names[0]} and {names[1]}"
+        _check_number(where, "bandwidth_mbit_per_s", self.bandwidth_mbit_per_s, positive=True)
+        _check_number(where, "latency_ms", self.latency_ms, positive=False)
 
 
 @dataclass(frozen=True)
@@ -139,13 +184,16 @@ class Cluster:
     Args:
         boards: at least one, with different names and endpoints.
         network: between them.
+        links: pairs that the network's figures do not fit.
 
     Raises:
-        ClusterError: no board, or two with one name or endpoint.
+        ClusterError: no board, two with one name or endpoint, or a link of a board that is not
+            there, or two links of one pair.
     """
 
     boards: tuple[Board, ...]
     network: Network
+    links: tuple[Link, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.boards:
@@ -157,6 +205,35 @@ class Cluster:
                 if value in seen:
                     raise ClusterError(f"boards must differ in {what}, got {value!r} twice")
                 seen.add(value)
+        known = {CLIENT, *(board.name for board in self.boards)}
+        if len(self._link_of) < 2 * len(self.links):
+            raise ClusterError("links must differ in the pair that they are between")
+        for link in self.links:
+            for name in link.between:
+                if name not in known:
+                    raise ClusterError(
+                        f"link between {' and '.join(link.between)}: no board is named {name!r}"
+                    )
+
+    @cached_property
+    def _link_of(self) -> dict[tuple[str, str], Link]:
+        ways = ((link, link.between) for link in self.links)
+        return {pair: link for link, (a, b) in ways for pair in ((a, b), (b, a))}
+
+    def bytes_per_s(self, sender: str, receiver: str) -> float:
+        """Bandwidth from one to another."""
+        return self._between(sender, receiver).bandwidth_mbit_per_s * 1e6 / 8
+
+    def wire_s(self, sender: str, receiver: str) -> float:
+        """Latency of the wire alone from one to another, in seconds."""
+        return self._between(sender, receiver).latency_ms / 1e3
+
+    def latency_s(self, sender: str, receiver: str) -> float:
+        """From a message's last byte on the interface to the receiver's hands, in seconds."""
+        return (self._between(sender, receiver).latency_ms + self.network.message_ms) / 1e3
+
+    def _between(self, sender: str, receiver: str) -> Link | Network:
+        return self._link_of.get((sender, receiver), self.network)
 
     def board(self, name: str) -> Board:
         """The board of a name.
@@ -170,37 +247,14 @@ class Cluster:
         known = ", ".join(board.name for board in self.boards)
         raise ClusterError(f"no board is named {name!r}; the cluster has {known}")
 
-    @property
-    def fastest(self) -> Board:
-        """The board of the highest rate; of equals, the first."""
-        return max(self.boards, key=lambda board: board.flops_per_s)
-
     @classmethod
     def of(
         cls, kind: str, boards: int, link: str = "1gbit", ports: Sequence[int] | None = None
     ) -> Cluster:
-        """A described cluster of equal boards on this machine's loopback.
+        """A described cluster of equal boards, see `keras_concurrent.board_kinds.described`."""
+        from keras_concurrent.board_kinds import described
 
-        Args:
-            kind: one of ``BOARD_GFLOPS_PER_S``.
-            boards: how many.
-            link: ``"1gbit"``, ``"100mbit"`` and the like, see `parse_link`.
-            ports: one a board; by default from 7447 on.
-
-        Raises:
-            ValueError: an unknown kind, or a number below 1.
-        """
-        if kind not in BOARD_GFLOPS_PER_S:
-            raise ValueError(f"kind must be one of {', '.join(BOARD_GFLOPS_PER_S)}, got {kind!r}")
-        if boards < 1:
-            raise ValueError(f"boards must be at least 1, got {boards!r}")
-        rate = BOARD_GFLOPS_PER_S[kind]
-        ports = range(_FIRST_PORT, _FIRST_PORT + boards) if ports is None else ports
-        described = tuple(
-            Board(f"{kind}-{i}", rate, f"tcp/127.0.0.1:{port}")
-            for i, port in zip(range(1, boards + 1), ports, strict=True)
-        )
-        return cls(described, parse_link(link))
+        return described(kind, boards, link, ports)
 
     @classmethod
     def read(cls, path: str | Path) -> Cluster:
@@ -220,19 +274,21 @@ class Cluster:
             if type(version) is not int or version != SCHEMA_VERSION:
                 raise ClusterError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")
             network = data.pop("network", None)
-            boards = data.pop("board", [])
+            tables = {key: data.pop(key, []) for key in ("board", "link")}
             if data:
                 raise ClusterError(
-                    "expected the keys schema_version, network and board, "
+                    "expected the keys schema_version, network, board and link, "
                     f"got {', '.join(sorted(data))}"
                 )
             if network is None:
                 raise ClusterError("a cluster must have a [network], got none")
-            if not isinstance(boards, list):
-                raise ClusterError("boards are written [[board]], with two brackets; got one")
+            for key, listed in tables.items():
+                if not isinstance(listed, list):
+                    raise ClusterError(f"{key}s are written [[{key}]], with two brackets; got one")
             return cls(
-                tuple(_build(Board, "[[board]]", board) for board in boards),
+                tuple(_build(Board, "[[board]]", board) for board in tables["board"]),
                 _build(Network, "[network]", network),
+                tuple(_build(Link, "[[link]]", link) for link in tables["link"]),
             )
         except ClusterError as error:
             raise ClusterError(f"{path}: {error}") from None
@@ -242,22 +298,9 @@ class Cluster:
         lines = [f"schema_version = {SCHEMA_VERSION}", "", "[network]", *_lines(self.network)]
         for board in self.boards:
             lines += ["", "[[board]]", *_lines(board)]
+        for link in self.links:
+            lines += ["", "[[link]]", *_lines(link)]
         return "\n".join(lines) + "\n"
-
-
-def parse_link(link: str) -> Network:
-    """A network from a short name: ``"1gbit"``, ``"100mbit"``, ``"20mbit"``.
-
-    The wire's latency is 0.2 ms at a gigabit or more, otherwise 0.5 ms.
-
-    Raises:
-        ValueError: another form.
-    """
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(mbit|gbit)", link.lower())
-    if not match or not float(match.group(1)):
-        raise ValueError(f"link must look like '1gbit' or '100mbit', got {link!r}")
-    mbit = float(match.group(1)) * (1000 if match.group(2) == "gbit" else 1)
-    return Network(mbit, 0.2 if mbit >= 1000 else 0.5)
 
 
 def _check_number(where: str, key: str, value: object, *, positive: bool) -> None:
@@ -279,12 +322,15 @@ def _build(kind: Any, where: str, data: object) -> Any:
     try:
         return kind(**data)
     except TypeError as error:
-        missing = sorted(known - set(data))
+        missing = sorted(
+            f.name for f in fields(kind) if f.default is MISSING and f.name not in data
+        )
         raise ClusterError(f"{where} lacks {', '.join(missing)}") from error
 
 
 def _lines(value: Any) -> list[str]:
     def text(item: object) -> str:
-        return f'"{item}"' if isinstance(item, str) else f"{item}"
+        return json.dumps(item) if isinstance(item, (str, tuple)) else f"{item}"
 
-    return [f"{field.name} = {text(getattr(value, field.name))}" for field in fields(value)]
+    found = ((field.name, getattr(value, field.name)) for field in fields(value))
+    return [f"{name} = {text(item)}" for name, item in found if item is not None]

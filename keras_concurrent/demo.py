@@ -110,7 +110,7 @@ def run_demo(
     Args:
         boards: how many board processes.
         kind: of emulated board, or ``"none"`` for this machine's own speed over loopback.
-        link: of the emulated boards, see `keras_concurrent.cluster.parse_link`.
+        link: of the emulated boards, see `keras_concurrent.board_kinds.parse_link`.
         data: name of a data set.
         seed: of the candidates, the training and the data.
         out: folder for model.keras, bundle/, cluster.toml, report.html, report.png, trace.json.

@@ -9,7 +9,7 @@ With W_k the seconds of work on board k of K and s_k its rate:
 - concurrency ``C = (sum W_k - T0) / (sum W_k - max W_k)``: 1 where boards never wait for each other
   on a free network, on which the plan takes T0;
 - communication ``M = T0 / T``: 1 where the network costs nothing; the plan takes T;
-- speed-up ``SU = T1 / T``; the fastest board alone takes T1;
+- speed-up ``SU = T1 / T``; the best board alone takes T1;
 - efficiency ``S = clip((SU - 1) / (K_h - 1), 0, 1)`` with ``K_h = sum s / max s``.
 
 Look at all of them: one dominant task has C = 1 and S = 0. On equal boards
@@ -86,7 +86,7 @@ def efficiency(plan: Plan, cluster: Cluster, alone: Plan | None = None) -> Effic
         plan: from `keras_concurrent.schedule` or `keras_concurrent.segments`.
         cluster: the boards that it was made for.
         alone: the plan on one board to compare with. By default the one that ``schedule`` makes on
-            the fastest board, without calls; for a plan of segments give
+            the best board, without calls; for a plan of segments give
             `keras_concurrent.segments.one_board`.
 
     Raises:
@@ -98,8 +98,8 @@ def efficiency(plan: Plan, cluster: Cluster, alone: Plan | None = None) -> Effic
 
     problem = problem_of(plan.graph, cluster)
     state = new_state(problem)
-    alone_s = alone.latency_s if alone else float(kernel.portfolio(problem, state, 1)[0])
     boards = fastest_first(cluster)
+    alone_s = alone.latency_s if alone else float(kernel.portfolio(problem, state, len(boards))[0])
     state.board[:] = [boards.index(cluster.board(slot.board)) for slot in plan.slots]
     durations_s = np.array([slot.end_s - slot.start_s for slot in plan.slots])
     order = np.arange(len(plan.slots))

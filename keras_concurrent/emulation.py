@@ -19,7 +19,7 @@ import time
 from collections.abc import Callable
 from typing import TypeVar
 
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Cluster
 
 Result = TypeVar("Result")
 _MEASUREMENTS = 16  # of a step, of which the least counts
@@ -62,23 +62,26 @@ class Pacer:
     """One sender's interface: messages queue for its bandwidth, then take the latency.
 
     Args:
-        network: bandwidth and latency of the wire.
+        cluster: bandwidth and latency of the wires.
+        sender: whose interface it is: a board, or the client.
     """
 
-    def __init__(self, network: Network) -> None:
-        self._network = network
+    def __init__(self, cluster: Cluster, sender: str) -> None:
+        self._cluster = cluster
+        self._sender = sender
         self._free_at = 0.0
 
-    def pass_on(self, size: int, ready_at: float) -> float:
+    def pass_on(self, receiver: str, size: int, ready_at: float) -> float:
         """Wait until a message would have arrived; returns when it began, by `time.monotonic`.
 
         Args:
+            receiver: a board, or the client.
             size: of the message in bytes.
             ready_at: when it was handed to the interface.
         """
         start = max(ready_at, self._free_at)
-        self._free_at = start + size / self._network.bytes_per_s
-        _sleep_until(self._free_at + self._network.wire_s)
+        self._free_at = start + size / self._cluster.bytes_per_s(self._sender, receiver)
+        _sleep_until(self._free_at + self._cluster.wire_s(self._sender, receiver))
         return start
 
 

@@ -28,6 +28,7 @@ _Function = TypeVar("_Function", bound=Callable[..., object])
 
 COMMUNICATION_WEIGHTS = (0.0, 0.5, 1.0)
 _NOWHERE = -1.0  # in State.at
+_UNFIT = 1000.0  # a thousandth of a board's memory too much costs as much as any at all
 
 
 def compiled(function: _Function) -> _Function:
@@ -107,18 +108,17 @@ def _sort_by_arrival(
 def _send(
     tensor: int,
     receiver: int,
+    line: int,
     held_s: float,
     latency_s: float,
-    holder: Array,
+    ready: float,
     at: Array,
     sent_from: Array,
     taken: Array,
     lengths: Array,
 ) -> None:
-    """Send a tensor from its holder, in the earliest gap of the holder's interface."""
-    sender = holder[tensor]
-    line = at.shape[1] - 1 + sender
-    start = _earliest_gap(taken, lengths, line, at[tensor, sender], held_s)
+    """Send a tensor in the earliest gap of its holder's line, once it is ready there."""
+    start = _earliest_gap(taken, lengths, line, ready, held_s)
     _take(taken, lengths, line, start, start + held_s)
     sent_from[tensor, receiver] = start
     at[tensor, receiver] = start + held_s + latency_s
@@ -137,15 +137,24 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
         fill_gaps: a task may start in a gap between those planned earlier on its board.
 
     Returns:
-        The latency: when the client has the last tensor that it waits for, in seconds.
+        The latency: when the client has the last tensor that it waits for, in seconds. A plan that
+        needs more memory than the boards have costs ``unfit_s`` on top, and more the more it needs.
     """
-    reads, reads_from, writes, writes_from, producer, wanted, _, seconds, _, held_s, latency_s = (
-        problem
+    reads, reads_from, writes, writes_from = (
+        problem.reads,
+        problem.reads_from,
+        problem.writes,
+        problem.writes_from,
     )
-    board, start_s, end_s, holder, at, sent_from, taken, lengths, inputs, booked = state
+    producer, wanted, seconds = problem.producer, problem.wanted, problem.seconds
+    weights, sizes, memory = problem.weights, problem.sizes, problem.memory
+    interface, byte_s, latency_s = problem.interface, problem.byte_s, problem.latency_s
+    board, start_s, end_s, holder, at, sent_from, taken, lengths, used, inputs, booked = state
     client = seconds.shape[1]
     for line in range(lengths.size):
         lengths[line] = 0
+    for on in range(client):
+        used[on] = 0.0
     for tensor in range(producer.size):
         for receiver in range(client + 1):
             at[tensor, receiver] = _NOWHERE
@@ -155,18 +164,25 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
     for task in order:
         _sort_by_arrival(reads, reads_from[task], reads_from[task + 1], at, holder, inputs)
         many = reads_from[task + 1] - reads_from[task]
+        own = weights[task]
+        for i in range(writes_from[task], writes_from[task + 1]):
+            own += sizes[writes[i]]
         chosen, earliest = board[task], np.inf
         first, last = (0, boards) if chosen == ANY else (0, 0)
         # Every candidate is tried and taken back; the last round is for the chosen one.
         for attempt in range(first, last + 1):
             on = chosen if attempt == last else attempt
-            ready = 0.0
+            ready, needed = 0.0, used[on] + own
             for i in range(many):
                 tensor = inputs[i]
                 booked[i] = at[tensor, on] == _NOWHERE
                 if booked[i]:
-                    held = held_s[tensor]
-                    _send(tensor, on, held, latency_s, holder, at, sent_from, taken, lengths)
+                    sender = holder[tensor]
+                    _send(
+                        tensor, on, interface[sender], sizes[tensor] * byte_s[sender, on],
+                        latency_s[sender, on], at[tensor, sender], at, sent_from, taken, lengths,
+                    )  # fmt: skip
+                    needed += sizes[tensor]
                 ready = max(ready, at[tensor, on])
             start, duration = ready, seconds[task, on]
             if fill_gaps:
@@ -176,27 +192,40 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
             end = start + duration
             if attempt == last:
                 _take(taken, lengths, on, start, end)
+                used[on] = needed
                 board[task], start_s[task], end_s[task] = on, start, end
                 for i in range(writes_from[task], writes_from[task + 1]):
                     holder[writes[i]] = on
                     at[writes[i], on] = end
                 break
+            if needed > memory[on]:
+                end += problem.unfit_s * (needed / memory[on])
             if end < earliest or attempt == first:
                 chosen, earliest = on, end
             for i in range(many):
                 if booked[i]:
                     tensor = inputs[i]
-                    sent = sent_from[tensor, on]
-                    line = client + holder[tensor]
-                    _release(taken, lengths, line, sent, sent + held_s[tensor])
+                    sender, sent = holder[tensor], sent_from[tensor, on]
+                    held_s = sizes[tensor] * byte_s[sender, on]
+                    _release(taken, lengths, interface[sender], sent, sent + held_s)
                     at[tensor, on] = _NOWHERE
     latency = 0.0
     _sort_by_arrival(wanted, 0, wanted.size, at, holder, inputs)
     for i in range(wanted.size):
         tensor = inputs[i]
         if at[tensor, client] == _NOWHERE:
-            _send(tensor, client, held_s[tensor], latency_s, holder, at, sent_from, taken, lengths)
+            sender = holder[tensor]
+            _send(
+                tensor, client, interface[sender], sizes[tensor] * byte_s[sender, client],
+                latency_s[sender, client], at[tensor, sender], at, sent_from, taken, lengths,
+            )  # fmt: skip
         latency = max(latency, at[tensor, client])
+    excess = 0.0
+    for on in range(client):
+        if used[on] > memory[on]:
+            excess += used[on] / memory[on] - 1.0
+    if excess > 0.0:
+        latency += problem.unfit_s * (1.0 + _UNFIT * excess)
     return latency
 
 
@@ -207,9 +236,13 @@ def urgency_order(problem: Problem, communication: float) -> Array:
     A rank is the mean seconds from a task's start to the end of the graph, where a message weighs
     ``communication`` times its seconds.
     """
-    reads, reads_from, writes, writes_from, producer, _, name_rank, _, mean_s, held_s, latency_s = (
-        problem
+    reads, reads_from, writes, writes_from = (
+        problem.reads,
+        problem.reads_from,
+        problem.writes,
+        problem.writes_from,
     )
+    producer, name_rank, mean_s = problem.producer, problem.name_rank, problem.mean_s
     tasks = mean_s.size
     behind = np.full(producer.size, -1.0)  # the highest rank of a tensor's readers
     rank = np.empty(tasks)
@@ -217,7 +250,7 @@ def urgency_order(problem: Problem, communication: float) -> Array:
         longest = 0.0
         for i in range(writes_from[task], writes_from[task + 1]):
             if behind[writes[i]] >= 0.0:
-                travel_s = latency_s + held_s[writes[i]]
+                travel_s = problem.mean_latency_s + problem.sizes[writes[i]] * problem.mean_byte_s
                 longest = max(longest, communication * travel_s + behind[writes[i]])
         rank[task] = mean_s[task] + longest
         for i in range(reads_from[task], reads_from[task + 1]):
@@ -243,14 +276,22 @@ def urgency_order(problem: Problem, communication: float) -> Array:
 
 
 @compiled
-def portfolio(problem: Problem, state: State, boards: int) -> Array:
-    """Leave the best of the list schedules on the fastest 1, 2, ... boards in ``state``.
+def _unplaced(problem: Problem, state: State, board: int) -> None:
+    """Put every task that is not pinned on a board, or on ``ANY``."""
+    for task in range(problem.pinned.size):
+        pinned = problem.pinned[task]
+        state.board[task] = board if pinned == ANY else pinned
 
-    Ranks weigh communication by each of ``COMMUNICATION_WEIGHTS``. Of equal plans the first is
-    taken: the one on fewer boards.
+
+@compiled
+def portfolio(problem: Problem, state: State, boards: int) -> Array:
+    """Leave the best of the list schedules on 1, 2, ... boards in ``state``.
+
+    One board is whichever is best, more are the fastest. Ranks weigh communication by each of
+    ``COMMUNICATION_WEIGHTS``. Of equal plans the first is taken: the one on fewer boards.
 
     Returns:
-        (boards) least latency on the fastest 1, 2, ... boards, in seconds.
+        (boards) least latency on 1, 2, ... boards, in seconds.
     """
     tasks, weights = problem.mean_s.size, len(COMMUNICATION_WEIGHTS)
     orders = np.empty((weights, tasks), np.int64)
@@ -259,9 +300,11 @@ def portfolio(problem: Problem, state: State, boards: int) -> Array:
     latencies = np.full(boards, np.inf)
     least, best_order = np.inf, 0
     best_board = np.zeros(tasks, np.int64)
-    for allowed in range(1, boards + 1):
+    for attempt in range(2 * boards - 1):
+        alone = attempt < boards
+        allowed = 1 if alone else attempt - boards + 2
         for i in range(weights):
-            state.board[:] = ANY if allowed > 1 else 0
+            _unplaced(problem, state, attempt if alone else ANY)
             latency = place(problem, state, orders[i], allowed, True)
             latencies[allowed - 1] = min(latencies[allowed - 1], latency)
             if latency < least:
@@ -302,19 +345,13 @@ def figures(problem: Problem, state: State, order: Array, durations_s: Array) ->
         order: (n) the tasks as planned.
         durations_s: (n) seconds that each takes where it is.
     """
-    (
-        reads,
-        reads_from,
-        writes,
-        writes_from,
-        producer,
-        wanted,
-        name_rank,
-        seconds,
-        mean_s,
-        held_s,
-        _,
-    ) = problem
+    reads, reads_from, writes, writes_from = (
+        problem.reads,
+        problem.reads_from,
+        problem.writes,
+        problem.writes_from,
+    )
+    producer, seconds = problem.producer, problem.seconds
     tasks, boards = seconds.shape
     work_s, path_s, traffic_s = 0.0, 0.0, 0.0
     ready = np.zeros(producer.size)
@@ -326,7 +363,7 @@ def figures(problem: Problem, state: State, order: Array, durations_s: Array) ->
             before = max(before, ready[tensor])
             if not counted[tensor]:
                 counted[tensor] = True
-                traffic_s += held_s[tensor] + problem.latency_s
+                traffic_s += problem.sizes[tensor] * problem.mean_byte_s + problem.mean_latency_s
         work_s += seconds[task, 0]
         path_s = max(path_s, before + seconds[task, 0])
         for i in range(writes_from[task], writes_from[task + 1]):
@@ -342,11 +379,19 @@ def figures(problem: Problem, state: State, order: Array, durations_s: Array) ->
         writes,
         writes_from,
         producer,
-        wanted,
-        name_rank,
+        problem.wanted,
+        problem.name_rank,
+        problem.pinned,
         where_they_are,
-        mean_s,
-        np.zeros_like(held_s),
+        problem.mean_s,
+        problem.weights,
+        problem.sizes,
+        np.full(boards, np.inf),
+        problem.interface,
+        np.zeros_like(problem.byte_s),
+        np.zeros_like(problem.latency_s),
+        0.0,
+        0.0,
         0.0,
     )
     free_s = place(free, state, order, boards, False)

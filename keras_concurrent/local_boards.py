@@ -104,7 +104,7 @@ class LocalBoards:
                 raise BoardError(f"{late} did not start within {timeout_s:g} s")
             time.sleep(_POLL_S)
         channel = ZenohChannel(CLIENT, self._cluster, boards)
-        pacer = Pacer(self._cluster.network) if self._slowdown is not None else None
+        pacer = Pacer(self._cluster, CLIENT) if self._slowdown is not None else None
         client = Client(self._bundle, self._placement, channel, pacer=pacer)
         try:
             client.wait_ready(timeout_s)

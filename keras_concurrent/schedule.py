@@ -19,6 +19,7 @@ from functools import cached_property
 import numpy as np
 
 from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.errors import ClusterError
 from keras_concurrent.problem import (
     Problem,
     State,
@@ -98,6 +99,18 @@ class Plan:
             for board in self.boards
         }
 
+    @cached_property
+    def memory_bytes(self) -> dict[str, int]:
+        """Weights of its tasks, and tensors that they read or write, on every board in use."""
+        held: dict[str, set[str]] = {board: set() for board in self.boards}
+        needed = dict.fromkeys(held, 0)
+        for task in self.graph.tasks:
+            board = self.assignment[task.name]
+            held[board].update(task.inputs, task.outputs)
+            needed[board] += task.parameter_bytes
+        sizes = self.graph.tensor_bytes
+        return {board: needed[board] + sum(sizes[t] for t in held[board]) for board in held}
+
     @property
     def wire_bytes(self) -> int:
         """Bytes of all messages together."""
@@ -133,50 +146,80 @@ def decode(graph: TaskGraph, cluster: Cluster, assignment: Mapping[str, str]) ->
     state = new_state(problem)
     state.board[:] = [boards.index(cluster.board(assignment[task.name])) for task in graph.tasks]
     order = np.arange(len(graph.tasks))
-    latency_s = kernel.place(problem, state, order, len(boards), False)
-    return _plan(graph, cluster, problem, state, latency_s)
+    kernel.place(problem, state, order, len(boards), False)
+    return _plan(graph, cluster, problem, state)
 
 
-def schedule(graph: TaskGraph, cluster: Cluster, *, evaluations: int = 0, seed: int = 0) -> Plan:
+def schedule(
+    graph: TaskGraph,
+    cluster: Cluster,
+    *,
+    evaluations: int = 0,
+    seed: int = 0,
+    budget_s: float | None = None,
+    pins: Mapping[str, str] | None = None,
+) -> Plan:
     """The best of a portfolio of list schedules (HEFT with the interface in it), then improved.
 
-    Ranks weigh communication by 0, 0.5 and 1, on the fastest 1, 2, ... all boards. Calls cost
-    nothing here: `keras_concurrent.segments` groups tasks afterwards, with their cost.
+    Ranks weigh communication by 0, 0.5 and 1, on the best single board and on the fastest 2, 3, ...
+    all boards. Calls cost nothing here: `keras_concurrent.segments` groups tasks afterwards, with
+    their cost. No board gets more weights and tensors than it has memory for.
 
     Args:
         graph: any task graph with at least one task and one output.
         cluster: the boards and their network.
-        evaluations: how many candidates `keras_concurrent.annealing` tries after the portfolio;
-            20,000 take about 0.1 s for 50 tasks.
-        seed: of that search.
+        evaluations: how many candidates `keras_concurrent.annealing` tries after the portfolio, a
+            new search every 20,000; that many take about 0.1 s for 50 tasks.
+        seed: of these searches.
+        budget_s: begin no further search after so many seconds. What is found then depends on the
+            machine; without it, on the seed alone.
+        pins: board that a task must be on, by the task's name.
 
     Returns:
         The plan of least latency found; of equals in the portfolio, the one on fewer boards.
 
     Raises:
+        ClusterError: the boards' memory is not enough, or a pin's board is none of the cluster's.
         MissingExtraError: numba is not installed.
-        ValueError: a graph without a task or without an output, or negative ``evaluations``.
+        ValueError: a graph without a task or without an output, a pin of a task that is not there,
+            or a negative number.
     """
-    if evaluations < 0:
-        raise ValueError(f"evaluations must not be negative, got {evaluations!r}")
+    for name, value in (("evaluations", evaluations), ("budget_s", budget_s or 0)):
+        if value < 0:
+            raise ValueError(f"{name} must not be negative, got {value!r}")
     from keras_concurrent import kernel
 
-    problem = problem_of(graph, cluster)
+    problem = problem_of(graph, cluster, pins=pins)
     state = new_state(problem)
     boards = len(cluster.boards)
-    latency_s = float(kernel.portfolio(problem, state, boards).min())
-    if evaluations:
-        from keras_concurrent.annealing import anneal
+    kernel.portfolio(problem, state, boards)
+    if evaluations or (state.used > problem.memory).any():
+        from keras_concurrent.annealing import SEARCH, search
 
-        order = planned_order(state)
-        latency_s = float(anneal(problem, state, order, boards, evaluations, seed))
-    return _plan(graph, cluster, problem, state, latency_s)
+        search(problem, state, boards, evaluations or SEARCH, seed, budget_s)
+    plan = _plan(graph, cluster, problem, state)
+    check_memory(plan, cluster)
+    return plan
 
 
-def _plan(
-    graph: TaskGraph, cluster: Cluster, problem: Problem, state: State, latency_s: float
-) -> Plan:
+def check_memory(plan: Plan, cluster: Cluster) -> None:
+    """Every board has the memory for its weights and tensors.
+
+    Raises:
+        ClusterError: one has not; says how much it needs and has.
+    """
+    for board, needed in plan.memory_bytes.items():
+        there = cluster.board(board).memory_bytes
+        if needed > there:
+            raise ClusterError(
+                f"{board} needs {needed / 1e6:.1f} MB for weights and tensors and has "
+                f"{there / 1e6:.1f} MB (memory_mb); more boards, or ones with more memory, may do"
+            )
+
+
+def _plan(graph: TaskGraph, cluster: Cluster, problem: Problem, state: State) -> Plan:
     """A plan in names, from a plan in numbers."""
+    latency_s = float(state.at[problem.wanted, -1].max())
     order = planned_order(state).tolist()
     tensors = tensor_names(graph)
     names = [board.name for board in fastest_first(cluster)] + [CLIENT]
@@ -195,7 +238,7 @@ def _plan(
                 names[receiver],
                 graph.tensor_bytes[tensor],
                 sent_from,
-                sent_from + float(problem.held_s[number]),
+                sent_from + float(problem.sizes[number] * problem.byte_s[sender, receiver]),
                 float(state.at[number, receiver]),
             )
         )

@@ -58,6 +58,8 @@ class _Simulation:
         self._sends = {
             sender: deque(plan.messages_from(sender)) for sender in (CLIENT, *self._tasks)
         }
+        if cluster.network.shared:
+            self._sends = {"the medium": deque(plan.messages)}
         self._computing: set[str] = set()
         self._sending: set[str] = set()
         self._there = {(tensor, CLIENT): 0.0 for tensor in self._graph.inputs}
@@ -89,11 +91,11 @@ class _Simulation:
                 task = self._graph.by_name[waiting[0]]
                 if all((tensor, board) in self._there for tensor in task.inputs):
                     self._compute(board, waiting.popleft())
-        for sender, messages in self._sends.items():
-            if not messages or sender in self._sending:
+        for interface, messages in self._sends.items():
+            if not messages or interface in self._sending:
                 continue
-            if (messages[0].tensor, sender) in self._there:
-                self._send(sender, messages.popleft())
+            if (messages[0].tensor, messages[0].sender) in self._there:
+                self._send(interface, messages.popleft())
 
     def _compute(self, board: str, name: str) -> None:
         task = self._graph.by_name[name]
@@ -109,29 +111,29 @@ class _Simulation:
         self._computing.add(board)
         self._slots.append(Slot(name, board, self._now, self._after(seconds, done)))
 
-    def _send(self, sender: str, planned: Message) -> None:
-        network = self._cluster.network
+    def _send(self, interface: str, planned: Message) -> None:
+        sender, receiver = planned.sender, planned.receiver
         size = self._graph.tensor_bytes[planned.tensor]
         start = self._now
 
         def arrived() -> None:
-            self._there[planned.tensor, planned.receiver] = self._now
+            self._there[planned.tensor, receiver] = self._now
 
         def sent() -> None:
-            self._sending.remove(sender)
-            arrival = self._after(network.latency_s, arrived)
+            self._sending.remove(interface)
+            arrival = self._after(self._cluster.latency_s(sender, receiver), arrived)
             self._messages.append(
-                Message(planned.tensor, sender, planned.receiver, size, start, self._now, arrival)
+                Message(planned.tensor, sender, receiver, size, start, self._now, arrival)
             )
 
-        self._sending.add(sender)
-        self._after(size / network.bytes_per_s, sent)
+        self._sending.add(interface)
+        self._after(size / self._cluster.bytes_per_s(sender, receiver), sent)
 
     def _check_all_done(self) -> None:
         stuck = [f"{board} at {tasks[0]}" for board, tasks in self._tasks.items() if tasks]
         stuck += [
-            f"{sender} with {messages[0].tensor} for {messages[0].receiver}"
-            for sender, messages in self._sends.items()
+            f"{messages[0].sender} with {messages[0].tensor} for {messages[0].receiver}"
+            for messages in self._sends.values()
             if messages
         ]
         missing = [t for t in self._graph.outputs if (t, CLIENT) not in self._there]

@@ -5,6 +5,11 @@ import os
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
+from hypothesis import settings
+
+if os.environ.get("CI"):  # the same examples in every run; a developer's runs look for new ones
+    settings.register_profile("ci", derandomize=True)
+    settings.load_profile("ci")
 
 
 @pytest.fixture(scope="session")

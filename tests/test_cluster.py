@@ -4,14 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.cluster import (
-    BOARD_GFLOPS_PER_S,
-    CLIENT,
-    Board,
-    Cluster,
-    Network,
-    parse_link,
-)
+from keras_concurrent.board_kinds import BOARD_KINDS, parse_link
+from keras_concurrent.cluster import CLIENT, Board, Cluster, Link, Network
 from keras_concurrent.errors import ClusterError
 
 GOOD = """\
@@ -31,7 +25,13 @@ endpoint = "tcp/127.0.0.1:7447"
 name = "fast"
 gflops_per_s = 10.0
 call_ms = 0.2
+memory_mb = 256
 endpoint = "tls/[::1]:7448"
+
+[[link]]
+between = ["fast", "client"]
+bandwidth_mbit_per_s = 8
+latency_ms = 3
 """
 
 
@@ -51,15 +51,17 @@ def test_a_file_describes_boards_and_network_in_the_units_of_its_keys(read):
     assert (slow.name, slow.flops_per_s, slow.call_s) == ("slow", 2.5e9, 0.1e-3)
     assert (fast.name, fast.flops_per_s, fast.call_s) == ("fast", 10e9, 0.2e-3)
     assert fast.endpoint == "tls/[::1]:7448"
-    assert cluster.network.bytes_per_s == 12.5e6  # 100 million bits, eight to a byte
-    assert cluster.network.wire_s == 0.5e-3
-    assert cluster.network.latency_s == pytest.approx(0.5e-3 + 0.25e-3)  # and the software's share
-    assert cluster.fastest is fast
+    assert (slow.memory_bytes, fast.memory_bytes) == (math.inf, 256e6)
+    assert cluster.bytes_per_s("slow", "fast") == 12.5e6  # 100 million bits, eight to a byte
+    assert cluster.wire_s("slow", "fast") == 0.5e-3
+    # and the software's share
+    assert cluster.latency_s("slow", "fast") == pytest.approx(0.5e-3 + 0.25e-3)
+    for pair in (("fast", "client"), ("client", "fast")):
+        assert cluster.bytes_per_s(*pair) == 1e6
+        assert cluster.latency_s(*pair) == pytest.approx(3e-3 + 0.25e-3)
+    assert cluster.bytes_per_s("slow", "client") == 12.5e6
+    assert not cluster.network.shared
     assert cluster.board("slow") is slow
-
-
-def test_of_equally_fast_boards_the_first_is_the_fastest():
-    assert Cluster.of("pi4", 3).fastest.name == "pi4-1"
 
 
 names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}", fullmatch=True)
@@ -70,20 +72,26 @@ not_negative = st.just(0) | st.floats(0, 1e6) | st.integers(0, 10**6)
 @settings(max_examples=40, deadline=None)
 @given(
     boards=st.lists(
-        st.tuples(names.filter(lambda n: n != CLIENT), positive, not_negative),
+        st.tuples(
+            names.filter(lambda n: n != CLIENT), positive, not_negative, st.none() | positive
+        ),
         min_size=1,
         max_size=4,
         unique_by=lambda board: board[0],
     ),
-    network=st.builds(Network, positive, not_negative, not_negative),
+    network=st.builds(
+        Network, positive, not_negative, not_negative, st.sampled_from(["switch", "shared"])
+    ),
+    link=st.none() | st.tuples(positive, not_negative),
 )
-def test_what_is_written_is_read_back_equal(tmp_path_factory, boards, network):
+def test_what_is_written_is_read_back_equal(tmp_path_factory, boards, network, link):
     cluster = Cluster(
         tuple(
-            Board(name, rate, f"tcp/127.0.0.1:{7447 + i}", call)
-            for i, (name, rate, call) in enumerate(boards)
+            Board(name, rate, f"tcp/127.0.0.1:{7447 + i}", call, memory)
+            for i, (name, rate, call, memory) in enumerate(boards)
         ),
         network,
+        (Link((boards[0][0], CLIENT), *link),) if link else (),
     )
     path = tmp_path_factory.getbasetemp() / "round_trip.toml"
     path.write_text(cluster.to_toml(), encoding="utf-8")
@@ -127,6 +135,16 @@ NO_BOARDS = GOOD[: GOOD.index("[[board]]")]
         ),
         (edited('"slow"', '"client"'), "not 'client', got 'client'"),
         (edited('"slow"', '"a b"'), "letters, digits.*got 'a b'"),
+        (
+            edited("latency_ms = 0.5", 'latency_ms = 0.5\nmedium = "air"'),
+            "switch, shared, got 'air'",
+        ),
+        (edited("[[link]]", "[link]"), r"links are written \[\[link\]\]"),
+        (edited('"fast", "client"', '"fast", "pi"'), "link between fast and pi: no board is named"),
+        (edited('"fast", "client"', '"fast", "fast"'), "between must be two different names"),
+        (edited('["fast", "client"]', '"fast"'), "between must be two different names, got 'fast'"),
+        (edited("latency_ms = 3", ""), r"\[\[link\]\] lacks latency_ms"),
+        (GOOD + GOOD[GOOD.index("[[link]]") :], "links must differ in the pair"),
         (edited('"slow"', '""'), "letters, digits.*got ''"),
         (edited('"slow"', '"../x"'), "letters, digits.*got '../x'"),
         (edited('"slow"', "7"), "letters, digits.*got 7"),
@@ -158,6 +176,9 @@ BAD_NUMBERS = ["0", "-1", "nan", "inf", "-inf", '"fast"', "true", "[1]"]
         ("latency_ms = 0.5", "latency_ms", "network", True),
         ("gflops_per_s = 2.5", "gflops_per_s", "board 'slow'", False),
         ("call_ms = 0.2", "call_ms", "board 'fast'", True),
+        ("memory_mb = 256", "memory_mb", "board 'fast'", False),
+        ("latency_ms = 3", "latency_ms", "link between fast and client", True),
+        ("bandwidth_mbit_per_s = 8", "bandwidth_mbit_per_s", "link between fast and client", False),
     ],
 )
 def test_a_number_out_of_range_is_refused_by_name(read, number, line, key, where, may_be_0):
@@ -196,7 +217,8 @@ def test_a_described_cluster_listens_on_this_machine_only():
     assert [b.endpoint for b in cluster.boards] == [
         f"tcp/127.0.0.1:{port}" for port in (7447, 7448, 7449)
     ]
-    assert {b.gflops_per_s for b in cluster.boards} == {BOARD_GFLOPS_PER_S["pi3"]}
+    assert {b.gflops_per_s for b in cluster.boards} == {2.5}
+    assert {b.memory_bytes for b in cluster.boards} == {768e6}
     assert cluster.network == parse_link("100mbit")
     given_ports = Cluster.of("pi3", 2, ports=[9001, 9000])
     assert [b.endpoint for b in given_ports.boards] == ["tcp/127.0.0.1:9001", "tcp/127.0.0.1:9000"]
@@ -205,7 +227,7 @@ def test_a_described_cluster_listens_on_this_machine_only():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("pi9", 2), "kind must be one of pi3, pi4, got 'pi9'"),
+        (("pi9", 2), "kind must be one of zero2w, pi3, pi4, pi5, got 'pi9'"),
         (("pi3", 0), "boards must be at least 1, got 0"),
         (("pi3", 1, "fast"), "link must look like .*got 'fast'"),
     ],
@@ -228,15 +250,27 @@ def test_a_bad_argument_of_a_described_cluster_is_named(arguments, message):
 )
 def test_a_link_is_named_by_its_rate_in_bits(link, bytes_per_s, wire_ms):
     network = parse_link(link)
-    assert network.bytes_per_s == bytes_per_s
-    assert network.wire_s == wire_ms / 1000
+    assert network.bandwidth_mbit_per_s * 1e6 / 8 == bytes_per_s
+    assert network.latency_ms == wire_ms
+    assert not network.shared
+
+
+def test_wifi_is_one_medium_for_all():
+    assert parse_link("54mbit-wifi") == Network(54.0, 2.0, medium="shared")
+
+
+def test_a_newer_board_is_described_faster():
+    rates = [BOARD_KINDS[kind].gflops_per_s for kind in ("zero2w", "pi3", "pi4", "pi5")]
+    assert rates == sorted(rates)
+    assert BOARD_KINDS["pi5"].gflops_per_s == pytest.approx(3.7 * 30.249 / 11.433, rel=0.01)
+    assert BOARD_KINDS["zero2w"].gflops_per_s == pytest.approx(2.5 * 1.0 / 1.4, rel=0.01)
 
 
 @pytest.mark.parametrize(
-    "link", ["", "gbit", "0mbit", "0.0gbit", "-1gbit", "1 gbit", "1gb", "1e3mbit"]
+    "link", ["", "gbit", "0mbit", "0.0gbit", "-1gbit", "1 gbit", "1gb", "1e3mbit", "1gbit-air"]
 )
 def test_another_form_of_link_is_refused(link):
-    with pytest.raises(ValueError, match="link must look like '1gbit' or '100mbit', got"):
+    with pytest.raises(ValueError, match="link must look like '1gbit', '100mbit' or"):
         parse_link(link)
 
 

@@ -1,6 +1,7 @@
 import bisect
 import dataclasses
 import heapq
+import itertools
 import json
 import math
 import os
@@ -13,9 +14,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.architecture import stage
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.cluster import Board, Cluster, Link, Network
+from keras_concurrent.errors import ClusterError
 from keras_concurrent.generators import generate
 from keras_concurrent.schedule import Message, Plan, Slot, decode, schedule
+from keras_concurrent.simulator import replay
 from keras_concurrent.taskgraph import Task, TaskGraph
 
 MS = 1e-3
@@ -38,81 +41,23 @@ def work(name, ms, reads, writes):
 # ---------------------------------------------------------------- a second way to the same times
 
 
-def replay(plan, cluster, *, calls):
-    """A discrete event simulation: who is idle starts the next of his planned list, if it can.
-
-    Returns start and end of every task, start and arrival of every message, and the latency.
-    """
-    network = cluster.network
-    bytes_per_s = network.bandwidth_mbit_per_s * 125_000
-    travel_s = (network.latency_ms + network.message_ms) / 1000
-    boards = {board.name: board for board in cluster.boards}
-    tasks = {task.name: task for task in plan.graph.tasks}
-    runs = {name: list(plan.tasks_on(name)) for name in boards}
-    sends = {name: list(plan.messages_from(name)) for name in ("client", *boards)}
-    has = {(tensor, "client") for tensor in plan.graph.inputs}
-    busy = set()
-    slots, messages, latency = {}, {}, 0.0
-    events, count = [], 0
-
-    def at(time, kind, *what):
-        nonlocal count
-        count += 1
-        heapq.heappush(events, (time, count, kind, what))
-
-    def start_what_can(now):
-        for name, queue in runs.items():
-            if ("run", name) in busy or not queue:
-                continue
-            task = tasks[queue[0]]
-            if all((tensor, name) in has for tensor in task.inputs):
-                queue.pop(0)
-                busy.add(("run", name))
-                seconds = task.flops / (boards[name].gflops_per_s * 1e9)
-                seconds += boards[name].call_ms / 1000 if calls else 0
-                slots[task.name] = (now, now + seconds)
-                at(now + seconds, "ran", name, task)
-        for name, queue in sends.items():
-            if ("send", name) in busy or not queue:
-                continue
-            message = queue[0]
-            if (message.tensor, name) in has:
-                queue.pop(0)
-                busy.add(("send", name))
-                sent = now + plan.graph.tensor_bytes[message.tensor] / bytes_per_s
-                messages[message.tensor, message.receiver] = (now, sent + travel_s)
-                at(sent, "sent", name)
-                at(sent + travel_s, "there", message.tensor, message.receiver)
-
-    start_what_can(0.0)
-    while events:
-        now, _, kind, what = heapq.heappop(events)
-        if kind == "ran":
-            busy.discard(("run", what[0]))
-            has |= {(tensor, what[0]) for tensor in what[1].outputs}
-        elif kind == "sent":
-            busy.discard(("send", what[0]))
-        else:
-            has.add(what)
-            if what[1] == "client" and what[0] in plan.graph.outputs:
-                latency = max(latency, now)
-        if not events or events[0][0] > now:
-            start_what_can(now)
-    assert not any(runs.values()), f"these tasks never ran: {runs}"
-    assert not any(sends.values()), f"these messages were never sent: {sends}"
-    assert all((tensor, "client") in has for tensor in plan.graph.outputs)
-    return slots, messages, latency
-
-
 def check_replay(plan, cluster, *, calls):
-    slots, messages, latency = replay(plan, cluster, calls=calls)
-    assert set(slots) == {slot.task for slot in plan.slots}
-    for slot in plan.slots:
-        assert (slot.start_s, slot.end_s) == pytest.approx(slots[slot.task], abs=1e-9, rel=1e-9)
-    for message in plan.messages:
-        times = messages[message.tensor, message.receiver]
-        assert (message.start_s, message.arrival_s) == pytest.approx(times, abs=1e-9, rel=1e-9)
-    assert plan.latency_s == pytest.approx(latency, abs=1e-9, rel=1e-9)
+    found = replay(plan, cluster, calls=calls)
+    near = {"abs": 1e-9, "rel": 1e-9}
+    planned = {slot.task: slot for slot in plan.slots}
+    assert {slot.task for slot in found.slots} == planned.keys()
+    for slot in found.slots:
+        assert slot.board == planned[slot.task].board
+        assert slot.start_s == pytest.approx(planned[slot.task].start_s, **near)
+        assert slot.end_s == pytest.approx(planned[slot.task].end_s, **near)
+    sent = {(m.tensor, m.receiver): m for m in plan.messages}
+    assert len(found.messages) == len(sent)
+    for message in found.messages:
+        expected = sent[message.tensor, message.receiver]
+        assert (message.sender, message.bytes) == (expected.sender, expected.bytes)
+        for moment in ("start_s", "sent_s", "arrival_s"):
+            assert getattr(message, moment) == pytest.approx(getattr(expected, moment), **near)
+    assert plan.latency_s == pytest.approx(found.latency_s, **near)
 
 
 def check_valid(plan, cluster, *, calls):
@@ -140,9 +85,9 @@ def check_valid(plan, cluster, *, calls):
         assert m.sender == home[m.tensor]
         assert m.bytes == graph.tensor_bytes[m.tensor]
         assert m.start_s >= arrival[m.tensor, m.sender] - tiny
-        held = m.bytes * 8 / (cluster.network.bandwidth_mbit_per_s * 1e6)
+        held = m.bytes / cluster.bytes_per_s(m.sender, m.receiver)
         assert m.sent_s - m.start_s == pytest.approx(held, abs=tiny)
-        travel = (cluster.network.latency_ms + cluster.network.message_ms) / 1e3
+        travel = cluster.latency_s(m.sender, m.receiver)
         assert m.arrival_s - m.sent_s == pytest.approx(travel, abs=tiny)
         arrival[m.tensor, m.receiver] = m.arrival_s
     for task in graph.tasks:
@@ -152,8 +97,8 @@ def check_valid(plan, cluster, *, calls):
         own = [slot for slot in plan.slots if slot.board == name]
         assert tuple(slot.task for slot in own) == plan.tasks_on(name)
         assert all(a.end_s <= b.start_s + tiny for a, b in pairwise(own))
-    for name in ("client", *boards):
-        own = plan.messages_from(name)
+    senders = [plan.messages_from(name) for name in ("client", *boards)]
+    for own in [plan.messages] if cluster.network.shared else senders:
         assert all(a.sent_s <= b.start_s + tiny for a, b in pairwise(own))
     last = max(arrival[tensor, "client"] for tensor in graph.outputs)
     assert plan.latency_s == pytest.approx(last, abs=tiny)
@@ -167,10 +112,13 @@ class Calendar:
 
     def __init__(self, graph, cluster, calls):
         self.graph = graph
-        self.network = cluster.network
+        self.cluster = cluster
         self.calls = calls
         self.busy = {board.name: [] for board in cluster.boards}
         self.interface = {name: [] for name in ("client", *self.busy)}
+        if cluster.network.shared:
+            medium = []
+            self.interface = {name: medium for name in self.interface}  # noqa: C420 - one for all
         self.home = dict.fromkeys(graph.inputs, "client")
         self.at = {(name, "client"): 0.0 for name in graph.inputs}
         self.messages = []
@@ -201,10 +149,10 @@ class Calendar:
         if (tensor, receiver) not in self.at:
             sender = self.home[tensor]
             size = self.graph.tensor_bytes[tensor]
-            held = size / self.network.bytes_per_s
+            held = size * (1 / self.cluster.bytes_per_s(sender, receiver))
             start = earliest_gap(self.interface[sender], self.at[tensor, sender], held)
             sent = start + held
-            arrival = sent + self.network.latency_s
+            arrival = sent + self.cluster.latency_s(sender, receiver)
             bisect.insort(self.interface[sender], (start, sent))
             self.at[tensor, receiver] = arrival
             self.messages.append(Message(tensor, sender, receiver, size, start, sent, arrival))
@@ -246,11 +194,14 @@ def list_schedule(graph, cluster, boards, communication):
     """Most urgent task first, each on the board that finishes it first."""
     mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(cluster.boards)
     ranks = {}
+    names = ["client", *(board.name for board in cluster.boards)]
+    pairs = list(itertools.permutations(names, 2))
+    latency = math.fsum(cluster.latency_s(*pair) for pair in pairs) / len(pairs)
+    byte_s = math.fsum(1 / cluster.bytes_per_s(*pair) for pair in pairs) / len(pairs)
     for task in reversed(graph.tasks):
         behind = 0.0
         for tensor in task.outputs:
-            travel = cluster.network.latency_s
-            travel += graph.tensor_bytes[tensor] / cluster.network.bytes_per_s
+            travel = latency + graph.tensor_bytes[tensor] * byte_s
             for reader in graph.consumers[tensor]:
                 behind = max(behind, communication * travel + ranks[reader])
         ranks[task.name] = graph.seconds_on(task, 1 / mean) + behind
@@ -276,8 +227,8 @@ def list_schedule(graph, cluster, boards, communication):
 def reference_schedule(graph, cluster):
     ranked = sorted(cluster.boards, key=lambda board: -board.flops_per_s)
     plans = [
-        list_schedule(graph, cluster, ranked[:count], communication)
-        for count in range(1, len(ranked) + 1)
+        list_schedule(graph, cluster, boards, communication)
+        for boards in [[b] for b in ranked] + [ranked[:n] for n in range(2, len(ranked) + 1)]
         for communication in (0.0, 0.5, 1.0)
     ]
     return min(plans, key=lambda plan: plan.latency_s)
@@ -348,16 +299,25 @@ CALLS_MS = st.floats(0, 1)
 @st.composite
 def clusters(draw, call=CALLS_MS):
     rates = draw(st.lists(st.sampled_from([0.5, 1.0, 2.5, 2.5, 10.0]), min_size=1, max_size=4))
+    bandwidths, latencies = (
+        st.sampled_from([1.0, 20.0, 100.0, 1000.0]),
+        st.sampled_from([0, 0.2, 2]),
+    )
+    names = [f"p{i}" for i in range(len(rates))]
+    pairs = list(itertools.combinations(["client", *names], 2))
+    odd = draw(st.lists(st.sampled_from(pairs), max_size=2, unique=True))
     return Cluster(
         tuple(
-            Board(f"p{i}", rate, f"tcp/127.0.0.1:{7000 + i}", draw(call))
-            for i, rate in enumerate(rates)
+            Board(name, rate, f"tcp/127.0.0.1:{7000 + i}", draw(call))
+            for i, (name, rate) in enumerate(zip(names, rates, strict=True))
         ),
         Network(
-            draw(st.sampled_from([1.0, 20.0, 100.0, 1000.0])),
-            draw(st.sampled_from([0.0, 0.2, 2.0])),
+            draw(bandwidths),
+            draw(latencies),
             draw(st.sampled_from([0.0, 0.3])),
+            draw(st.sampled_from(["switch", "switch", "shared"])),
         ),
+        tuple(Link(pair, draw(bandwidths), draw(latencies)) for pair in odd),
     )
 
 
@@ -523,13 +483,13 @@ def test_a_generated_network_is_scheduled_as_the_reference_does(kind, link):
 @given(graph=graphs(), cluster=clusters())
 def test_a_schedule_is_no_worse_than_the_fastest_board_alone(graph, cluster):
     """In the scheduler's own order of tasks the work on one board ends at its sum."""
-    network = cluster.network
-    fastest = max(board.gflops_per_s for board in cluster.boards) * 1e9
+    board = max(cluster.boards, key=lambda board: board.gflops_per_s)
+    fastest = board.gflops_per_s * 1e9
     read = {t for task in graph.tasks for t in task.inputs}
-    travel = network.latency_ms / 1e3 + network.message_ms / 1e3
+    travel = cluster.latency_s("client", board.name)
     images = sum(graph.tensor_bytes[t] for t in graph.inputs if t in read)
     answers = sum(graph.tensor_bytes[t] for t in graph.outputs)
-    per_s = network.bandwidth_mbit_per_s * 125_000
+    per_s = cluster.bytes_per_s("client", board.name)
     alone = images / per_s + travel + graph.flops / fastest + answers / per_s + travel
     assert schedule(graph, cluster).latency_s <= alone * (1 + 1e-9)
 
@@ -632,3 +592,113 @@ except MissingExtraError as error:
         [sys.executable, "-c", program], capture_output=True, check=True, text=True
     )
     assert done.stdout.startswith("numba is not installed; it comes with the extra 'design'")
+
+
+# ---------------------------------------------------------------- memory and pins
+
+
+def with_memory(cluster, *megabytes):
+    boards = tuple(
+        dataclasses.replace(board, memory_mb=mb)
+        for board, mb in zip(cluster.boards, megabytes, strict=True)
+    )
+    return dataclasses.replace(cluster, boards=boards)
+
+
+# image (1,000) -> a (600 kB of weights) -> x (1,000) -> b (600 kB) -> answer (1,000)
+HEAVY = TaskGraph(
+    (
+        dataclasses.replace(work("a", 1, "image", "x"), parameter_bytes=600_000),
+        dataclasses.replace(work("b", 1, "x", "answer"), parameter_bytes=600_000),
+    ),
+    {"image": 1000, "x": 1000, "answer": 1000},
+    ("image",),
+    ("answer",),
+)
+
+
+def test_what_does_not_fit_on_one_board_is_shared_by_two():
+    cluster = cluster_of(1.0, 1.0)
+    assert schedule(HEAVY, cluster).boards == ("p1",)  # sooner
+    plan = schedule(HEAVY, with_memory(cluster, 0.61, 0.61))
+    assert plan.memory_bytes == {"p1": 602_000, "p2": 602_000}
+    # image 2 ms, a 1, x 2, b 1, answer 2
+    assert plan.latency_s == pytest.approx(8 * MS)
+    check_valid(plan, cluster, calls=False)
+
+
+def test_what_fits_nowhere_is_refused_with_the_figures():
+    small = with_memory(cluster_of(1.0), 0.5)
+    message = r"p1 needs 0\.6 MB for weights and tensors and has 0\.5 MB \(memory_mb\)"
+    with pytest.raises(ClusterError, match=message):
+        schedule(dataclasses.replace(HEAVY, tasks=HEAVY.tasks[:1], outputs=("x",)), small)
+    with pytest.raises(ClusterError, match=r"needs .* MB for weights"):
+        schedule(HEAVY, with_memory(cluster_of(1.0, 1.0), 0.61, 0.5))
+
+
+def weighing(graph, weights):
+    tasks = (
+        dataclasses.replace(task, parameter_bytes=weight)
+        for task, weight in zip(graph.tasks, itertools.cycle(weights), strict=False)
+    )
+    return dataclasses.replace(graph, tasks=tuple(tasks))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    graph=graphs(),
+    cluster=clusters(),
+    weights=st.lists(st.integers(0, 100_000), min_size=1, max_size=4),
+    data=st.data(),
+)
+def test_no_board_gets_more_than_it_has_memory_for(graph, cluster, weights, data):
+    heavy = weighing(graph, weights)
+    limits = [data.draw(st.floats(0.05, 1.0)) for _ in cluster.boards]
+    limited = with_memory(cluster, *limits)
+    try:
+        plan = schedule(heavy, limited, evaluations=200)
+    except ClusterError:
+        # It would not fit on the largest board alone either.
+        everything = sum(t.parameter_bytes for t in heavy.tasks) + sum(
+            heavy.tensor_bytes[t]
+            for t in {n for task in heavy.tasks for n in task.inputs + task.outputs}
+        )
+        assert everything > max(limits) * 1e6
+        return
+    check_valid(plan, limited, calls=False)
+    check_replay(plan, limited, calls=False)
+    for board in limited.boards:
+        own = [task for task in plan.graph.tasks if plan.assignment[task.name] == board.name]
+        tensors = {name for task in own for name in (*task.inputs, *task.outputs)}
+        needed = sum(t.parameter_bytes for t in own) + sum(heavy.tensor_bytes[t] for t in tensors)
+        assert needed <= board.memory_bytes
+        assert plan.memory_bytes.get(board.name, 0) == needed
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=graphs(), cluster=clusters(), evaluations=st.sampled_from([0, 100]), data=st.data())
+def test_a_pinned_task_is_where_it_was_pinned(graph, cluster, evaluations, data):
+    boards = st.sampled_from([board.name for board in cluster.boards])
+    pins = data.draw(st.dictionaries(st.sampled_from(sorted(graph.by_name)), boards))
+    plan = schedule(graph, cluster, evaluations=evaluations, pins=pins)
+    assert {name: plan.assignment[name] for name in pins} == pins
+    check_valid(plan, cluster, calls=False)
+    check_replay(plan, cluster, calls=False)
+
+
+def test_bad_pins_are_named():
+    with pytest.raises(ValueError, match="pins must name tasks of the graph, got 'z'"):
+        schedule(HEAVY, cluster_of(1.0), pins={"z": "p1"})
+    with pytest.raises(ClusterError, match="no board is named 'p9'; the cluster has p1"):
+        schedule(HEAVY, cluster_of(1.0), pins={"a": "p9"})
+
+
+def test_more_searches_never_find_less_and_a_budget_ends_them():
+    graph = TaskGraph.from_architecture(stage(generate("ER", 24, seed=2), (32, 32, 3), 10))
+    cluster = Cluster.of("pi4", 3, "100mbit")
+    one = schedule(graph, cluster, evaluations=20_000)
+    two = schedule(graph, cluster, evaluations=40_000)
+    assert two.latency_s <= one.latency_s
+    assert schedule(graph, cluster, evaluations=10**9, budget_s=1e-9) == one  # one is always made
+    with pytest.raises(ValueError, match=r"budget_s must not be negative, got -1"):
+        schedule(graph, cluster, budget_s=-1)
