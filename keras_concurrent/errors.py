@@ -7,6 +7,7 @@
     ├── ConversionError     a Keras model has no equal .tflite
     ├── ModelFileError      a .tflite that cannot be read or cut
     ├── ClusterError        a cluster file that describes no cluster
+    ├── PlacementError      a placement file that nothing can run
     ├── BundleError         a bundle that is missing a part, altered, or from another version
     ├── TransportError      a link could not be opened, or broke
     └── BoardError          a board failed or did not answer; names the board and the cause
@@ -49,6 +50,10 @@ class ModelFileError(ConcurrentError):
 
 class ClusterError(ConcurrentError):
     """A cluster description is wrong."""
+
+
+class PlacementError(ConcurrentError):
+    """A placement file is wrong, or describes what cannot run."""
 
 
 class BundleError(ConcurrentError):

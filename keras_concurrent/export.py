@@ -31,6 +31,7 @@ def export_bundle(
     path: str | Path,
     *,
     graph: TaskGraph | None = None,
+    plan: Plan | None = None,
     architecture: str | None = None,
 ) -> Bundle:
     """Plan a model on a cluster, cut it, and write the bundle.
@@ -41,15 +42,32 @@ def export_bundle(
         path: the bundle's folder.
         graph: the file's task graph with measured seconds, see `keras_concurrent.profile`; by
             default costs follow from FLOPs.
+        plan: of segments on these boards, such as one from
+            `keras_concurrent.placement_file.read_placement`; by default the best that is found.
         architecture: the network's recipe (``Architecture.to_json()``), kept for the report.
 
     Raises:
+        ClusterError: the boards' memory is not enough.
         ModelFileError: the file cannot be cut.
         BundleError: the folder cannot be written.
     """
     graph = TaskGraph.from_tflite(file) if graph is None else graph
-    alone = one_board(graph, cluster)
-    shared = plan_segments(graph, cluster)
+    plan = plan_segments(graph, cluster) if plan is None else plan
+    manifest, files = assemble(file, plan, one_board(graph, cluster), architecture)
+    return Bundle.write(path, manifest, files)
+
+
+def assemble(
+    file: TfliteFile, plan: Plan, alone: Plan, architecture: str | None = None
+) -> tuple[Manifest, dict[str, bytes]]:
+    """What a bundle holds: its manifest, and its files by name.
+
+    Args:
+        file: the model.
+        plan: of segments of that model.
+        alone: the plan on one board.
+        architecture: the network's recipe, kept for the report.
+    """
     segments: dict[str, SegmentSpec] = {
         _WHOLE: SegmentSpec(
             MODEL,
@@ -61,13 +79,11 @@ def export_bundle(
         )
     }
     files = {MODEL: file.data}
-    names = {alone.graph.tasks[0].name: _WHOLE}
-    if len(shared.graph.tasks) > 1:
+    names = {plan.graph.tasks[0].name: _WHOLE}
+    if len(plan.graph.tasks) > 1:
         names = {}
-        digits = len(str(len(shared.graph.tasks) - 1))
-        for index, (task, piece) in enumerate(
-            zip(shared.graph.tasks, cut(file, shared), strict=True)
-        ):
+        digits = len(str(len(plan.graph.tasks) - 1))
+        for index, (task, piece) in enumerate(zip(plan.graph.tasks, cut(file, plan), strict=True)):
             name = f"segment_{index:0{digits}d}"
             names[task.name] = name
             files[f"{name}.tflite"] = piece.content
@@ -90,12 +106,12 @@ def export_bundle(
         },
         segments=segments,
         placements={
-            "boards": _placement(shared, names),
+            "boards": _placement(plan, names),
             "one_board": _placement(alone, {alone.graph.tasks[0].name: _WHOLE}),
         },
         architecture=architecture,
     )
-    return Bundle.write(path, manifest, files)
+    return manifest, files
 
 
 def _placement(plan: Plan, names: dict[str, str]) -> Placement:

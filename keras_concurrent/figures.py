@@ -82,6 +82,17 @@ def report_png(summary: Summary, drawing: Drawing, colours: Colours) -> bytes:
         _network_panel(drawing, colours),
         *_timeline_panels(summary.timelines_of("boards"), colours),
     ]
+    return _png(summary, panels)
+
+
+def plan_png(summary: Summary, colours: Colours) -> bytes:
+    """Latency and predicted timeline of a plan."""
+    lines = summary.timelines_of("boards")
+    return _png(summary, [_latency_panel(summary), *_timeline_panels(lines, colours)])
+
+
+def _png(summary: Summary, panels: Sequence[_Panel]) -> bytes:
+    """Pictures below each other, under the verdict."""
     verdict = textwrap.wrap(summary.verdict, _VERDICT_LETTERS)
     head_in = 0.35 + 0.25 * len(verdict) + (0.45 if summary.emulated else 0.0)
     height_in = head_in + sum(panel.height_in for panel in panels)

@@ -202,6 +202,13 @@ def schedule(
     return plan
 
 
+def fits(plan: Plan, cluster: Cluster) -> bool:
+    """Whether every board has the memory for its weights and tensors."""
+    return all(
+        needed <= cluster.board(board).memory_bytes for board, needed in plan.memory_bytes.items()
+    )
+
+
 def check_memory(plan: Plan, cluster: Cluster) -> None:
     """Every board has the memory for its weights and tensors.
 

@@ -8,6 +8,7 @@ work on nothing else.
 from __future__ import annotations
 
 import heapq
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -275,14 +276,26 @@ class TaskGraph:
             raise ValueError(f"groups must not wait for each other; these do: {', '.join(stuck)}")
         return order
 
-    def chains_merged(self) -> TaskGraph:
-        """Merge neighbours between which no cut can pay.
+    def chains(
+        self, pins: Mapping[str, str] | None = None, most_bytes: float = math.inf
+    ) -> list[list[str]]:
+        """Group neighbours between which no cut can pay.
 
         Where a task's only reader reads nothing else, a cut between the two sends the tensor
         between them; it is never needed if a cut before or behind the pair sends no more.
+
+        Args:
+            pins: board that a task must be on, by name; tasks of two boards are never grouped.
+            most_bytes: of weights that a group may have, so that it fits on a board.
+
+        Returns:
+            Names of the tasks of each group, in topological order.
         """
+        pins = pins or {}
         group: dict[str, list[str]] = {task.name: [task.name] for task in self.tasks}
         head = {task.name: task.name for task in self.tasks}
+        board = {task.name: pins.get(task.name) for task in self.tasks}
+        weights = {task.name: task.parameter_bytes for task in self.tasks}
         wanted = set(self.outputs)
         for task in self.tasks:
             readers = self.successors[task.name]
@@ -291,11 +304,22 @@ class TaskGraph:
             reader = self.by_name[readers[0]]
             if set(reader.inputs) != set(task.outputs):
                 continue
-            first = self.by_name[group[head[task.name]][0]]
+            own = head[task.name]
+            if board[own] and board[reader.name] and board[own] != board[reader.name]:
+                continue
+            if weights[own] + weights[reader.name] > most_bytes:
+                continue
+            first = self.by_name[group[own][0]]
             between = sum(self.tensor_bytes[t] for t in task.outputs)
             before = sum(self.tensor_bytes[t] for t in first.inputs)
             behind = sum(self.tensor_bytes[t] for t in reader.outputs)
             if between >= before or between >= behind:
-                group[head[task.name]] += group.pop(reader.name)
-                head[reader.name] = head[task.name]
-        return self.merged(group.values())
+                group[own] += group.pop(reader.name)
+                head[reader.name] = own
+                board[own] = board[own] or board[reader.name]
+                weights[own] += weights[reader.name]
+        return list(group.values())
+
+    def chains_merged(self) -> TaskGraph:
+        """Each of the `chains` as one task."""
+        return self.merged(self.chains())

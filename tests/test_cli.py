@@ -136,3 +136,55 @@ def test_report_of_predictions_is_written(model, tmp_path):
     for name in ("report.html", "report.png", "trace.json"):
         assert name in shown
         assert (tmp_path / "drawn" / name).stat().st_size > 1000
+
+
+def test_a_plan_is_written_changed_by_hand_and_exported(model, tmp_path):
+    out = tmp_path / "plan"
+    shown = run("plan", model, "--boards", 2, "--evaluations", 500, "--out", out).stdout
+    assert "one board" in shown
+    assert "lower bound" in shown
+    names = ["cluster.toml", "placement.toml", "timeline.png", "trace.json"]
+    assert sorted(path.name for path in out.iterdir()) == names
+    placement = out / "placement.toml"
+    text = placement.read_text()
+    moved = tmp_path / "moved.toml"
+    moved.write_text(text.replace("pi4-1", "x").replace("pi4-2", "pi4-1").replace("x", "pi4-2"))
+    how = ("--cluster", out / "cluster.toml", "--placement")
+    first = json.loads(run("plan", model, *how, placement, "--out", out, "--json").stdout)
+    other = json.loads(run("plan", model, *how, moved, "--out", tmp_path / "b", "--json").stdout)
+    assert other["latency_s"] == pytest.approx(first["latency_s"])  # the boards are alike
+    assert first["lower_bound_s"] <= first["latency_s"]
+    exported = json.loads(
+        run("export", model, *how, placement, "--out", tmp_path / "bundle", "--json").stdout
+    )
+    assert exported["predicted_latency_s"] == pytest.approx(first["latency_s"])
+    moved.write_text(text.replace("pi4-1", "pi5-1"))
+    assert "no board is named 'pi5-1'" in run("plan", model, *how, moved, status=1).stderr
+
+
+def test_explain_says_what_the_answer_waits_for(model):
+    how = (model, "--boards", 2, "--link", "100mbit", "--evaluations", 500)
+    shown = run("explain", *how).stdout
+    for words in ("Critical path", "Busiest board", "Busiest interface", "one more board"):
+        assert words in shown
+    found = json.loads(run("explain", *how, "--json").stdout)
+    assert found["path"][-1]["end_s"] == found["latency_s"]
+    assert found["lower_bound_s"] <= found["latency_s"] <= found["one_board_latency_s"]
+    assert found["what_if"]["boards twice as fast"] < found["latency_s"]
+
+
+def test_a_pin_is_kept_and_a_wrong_one_named(model, tmp_path):
+    how = (model, "--boards", 2, "--evaluations", 500, "--out", tmp_path / "plan")
+    run("plan", *how, "--pin", "0=pi4-2", "--pin", "vertex_3=pi4-1")
+    placement = (tmp_path / "plan" / "placement.toml").read_text()
+    (board,) = re.findall(r'board = "(.*)"\noperators = "0[ \-"]', placement)
+    assert board == "pi4-2"
+    for pin, message in (
+        ("0", "--pin must look like 12=pi4-2"),
+        (
+            "vertex_99=pi4-1",
+            "--pin must name an operator or a vertex of the model",
+        ),
+    ):
+        assert message in run("plan", *how, "--pin", pin, status=2).stderr
+    assert "no board is named 'pi9'" in run("plan", *how, "--pin", "0=pi9", status=1).stderr

@@ -1,12 +1,25 @@
+import dataclasses
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from test_schedule import BY_HAND, ON, check_replay, check_valid, cluster_of, clusters, graphs, work
+from test_schedule import (
+    BY_HAND,
+    HEAVY,
+    ON,
+    check_replay,
+    check_valid,
+    cluster_of,
+    clusters,
+    graphs,
+    with_memory,
+    work,
+)  # fmt: skip
 
 from keras_concurrent.architecture import stage
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.generators import generate
-from keras_concurrent.schedule import decode, schedule
+from keras_concurrent.schedule import decode, fits, schedule
 from keras_concurrent.segments import merge_segments, one_board, plan_segments
 from keras_concurrent.taskgraph import TaskGraph
 
@@ -185,3 +198,35 @@ def test_the_plan_by_hand_is_found_no_worse():
     cluster = cluster_of(1.0, 1.0, call_ms=0.1)
     by_hand = decode(BY_HAND, cluster, ON)
     assert plan_segments(BY_HAND, cluster).latency_s <= by_hand.latency_s
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=graphs(), cluster=clusters(), data=st.data())
+def test_pins_hold_through_chains_and_segments(graph, cluster, data):
+    boards = st.sampled_from([board.name for board in cluster.boards])
+    pins = data.draw(st.dictionaries(st.sampled_from(sorted(graph.by_name)), boards))
+    numbered = dataclasses.replace(
+        graph,
+        tasks=tuple(dataclasses.replace(t, operators=(i,)) for i, t in enumerate(graph.tasks)),
+    )
+    plan = plan_segments(numbered, cluster, evaluations=50, pins=pins)
+    home = {
+        operator: plan.assignment[task.name]
+        for task in plan.graph.tasks
+        for operator in task.operators
+    }
+    for name, board in pins.items():
+        (operator,) = numbered.by_name[name].operators
+        assert home[operator] == board
+    check_replay(plan, cluster, calls=True)
+
+
+def test_one_board_is_no_plan_where_it_has_not_the_memory():
+    cluster = with_memory(cluster_of(1.0, 1.0), 0.61, 0.61)
+    plan = plan_segments(HEAVY, cluster, evaluations=100)
+    assert plan.boards == ("p1", "p2")
+    assert one_board(HEAVY, cluster).latency_s < plan.latency_s
+    assert not fits(one_board(HEAVY, cluster), cluster)
+    larger = with_memory(cluster_of(2.0, 1.0), 0.61, 2.0)
+    assert one_board(HEAVY, larger).boards == ("p2",)
+    assert plan_segments(HEAVY, larger, evaluations=100).boards == ("p2",)

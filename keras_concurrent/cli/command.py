@@ -40,7 +40,7 @@ def command(example: str) -> Callable[[Function], click.Command]:
         def guarded(*args: Any, debug: bool, **options: Any) -> None:
             try:
                 function(*args, **options)
-            except click.ClickException:
+            except (click.ClickException, BrokenPipeError):  # click ends quietly on the latter
                 raise
             except BaseException as error:
                 if debug or isinstance(error, SystemExit):

@@ -1,4 +1,4 @@
-"""Commands that make a network and its bundle: generate, score, train, export."""
+"""Commands that make a network: generate, score, train."""
 
 from __future__ import annotations
 
@@ -12,11 +12,6 @@ import click
 from keras_concurrent.cli.command import command
 from keras_concurrent.cli.options import as_json, existing, new_path, options
 
-described = options(
-    click.option("--boards", default=4, show_default=True, help="How many boards to describe."),
-    click.option("--board", "kind", default="pi4", show_default=True, help="Kind of board."),
-    click.option("--link", default="1gbit", show_default=True, help="'1gbit', '100mbit', ..."),
-)
 staging_options = options(
     click.option("--input-shape", default="48x48x3", show_default=True, help="HxWxC."),
     click.option("--classes", default=10, show_default=True, help="Number of classes."),
@@ -180,79 +175,3 @@ def train(network: Path, data: str, epochs: int, seed: int, out: Path, as_json: 
         click.echo(json.dumps(figures))
     else:
         click.echo(f"test accuracy {result.test_accuracy:.3f} in {result.seconds:.0f} s -> {out}")
-
-
-@command("keras-concurrent export model.keras --boards 4 --board pi4 --link 1gbit --out bundle")
-@click.argument("model", type=existing)
-@click.option("--cluster", type=existing, help="The cluster file; described boards without it.")
-@described
-@click.option(
-    "--profile/--flops",
-    "measured",
-    default=False,
-    help="Plan with the operators' measured time on this machine, or with their FLOPs.",
-)
-@click.option("--out", type=new_path, default=Path("bundle"), show_default=True)
-@as_json
-def export(
-    model: Path, cluster: Path | None, boards: int, kind: str, link: str, measured: bool,
-    out: Path, as_json: bool,
-) -> None:  # fmt: skip
-    """Plan a .keras or .tflite model on boards, cut it, and write the bundle.
-
-    Without --cluster, the described boards are written to a cluster.toml beside the bundle.
-    """
-    from keras_concurrent.cluster import Cluster
-    from keras_concurrent.export import export_bundle
-    from keras_concurrent.files import write_beside
-    from keras_concurrent.taskgraph import TaskGraph
-    from keras_concurrent.tflite_file import TfliteFile
-
-    where = Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link)
-    if model.suffix == ".tflite":
-        file = TfliteFile.read(model)
-    else:
-        file = TfliteFile(_converted(model), str(model))
-    graph = TaskGraph.from_tflite(file).chains_merged()
-    if measured:
-        from keras_concurrent.calibration import measure_host
-        from keras_concurrent.console import progress_bars
-        from keras_concurrent.profile import profile_tasks
-
-        with progress_bars() as progress:
-            measured_s = profile_tasks(file, graph, progress=progress("profiling")).seconds
-        graph = graph.timed(measured_s, measure_host())
-    bundle = export_bundle(file, where, out, graph=graph)
-    if cluster is None:
-        write_beside(out.parent / "cluster.toml", where.to_toml().encode())
-    many, one = (bundle.placement(name) for name in ("boards", "one_board"))
-    figures = {
-        "bundle": str(out),
-        "segments": len(bundle.manifest.segments) - 1 or 1,
-        "boards_used": sorted(many.programs),
-        "predicted_latency_s": many.predicted_latency_s,
-        "predicted_one_board_latency_s": one.predicted_latency_s,
-    }
-    if as_json:
-        click.echo(json.dumps(figures))
-    elif len(many.programs) == 1:
-        click.echo(f"{out}: one board is best, {one.predicted_latency_s * 1e3:.1f} ms predicted")
-    else:
-        click.echo(
-            f"{out}: {figures['segments']} segments on {len(many.programs)} boards, predicted "
-            f"{many.predicted_latency_s * 1e3:.1f} ms; "
-            f"one board {one.predicted_latency_s * 1e3:.1f} ms"
-        )
-
-
-def _converted(path: Path) -> bytes:
-    from keras_concurrent.console import load_tensorflow
-
-    load_tensorflow()
-    import keras
-
-    import keras_concurrent.layers  # noqa: F401 - registers the layers with Keras
-    from keras_concurrent.convert import to_tflite
-
-    content: bytes = to_tflite(keras.models.load_model(path))
-    return content

@@ -1,0 +1,291 @@
+"""Commands that place a network on boards: plan, explain, export."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keras_concurrent.cli.command import command
+from keras_concurrent.cli.options import as_json, existing, new_path, options
+
+if TYPE_CHECKING:
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.schedule import Plan
+    from keras_concurrent.taskgraph import TaskGraph
+    from keras_concurrent.tflite_file import TfliteFile
+
+on_boards = options(
+    click.option("--cluster", type=existing, help="The cluster file; described boards without it."),
+    click.option("--boards", default=4, show_default=True, help="How many boards to describe."),
+    click.option("--board", "kind", default="pi4", show_default=True, help="Kind of board."),
+    click.option("--link", default="1gbit", show_default=True, help="'1gbit', '100mbit', ..."),
+    click.option(
+        "--profile/--flops",
+        "measured",
+        default=False,
+        help="Plan with the operators' measured time on this machine, or with their FLOPs.",
+    ),
+)
+how_to_plan = options(
+    click.option(
+        "--evaluations", default=100_000, show_default=True, help="Of the search for a better plan."
+    ),
+    click.option("--budget", "budget_s", type=float, help="Seconds after which no search begins."),
+    click.option(
+        "--polish", "polish_s", type=float, help="Seconds for CP-SAT to go on from there."
+    ),
+    click.option("--seed", default=0, show_default=True, help="Of the search."),
+    click.option(
+        "--pin",
+        "pinned",
+        multiple=True,
+        help="Keep an operator or vertex on a board, such as 12=pi4-2 or vertex_03=pi4-1.",
+    ),
+    click.option("--placement", type=existing, help="Take this placement file's plan instead."),
+)
+
+
+@command("keras-concurrent plan model.tflite --boards 4 --board pi4 --link 100mbit --out plan")
+@click.argument("model", type=existing)
+@on_boards
+@how_to_plan
+@click.option("--out", type=new_path, default=Path("plan"), show_default=True, help="Folder.")
+@as_json
+def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
+    """Say who computes what and when, and how long one image takes.
+
+    Writes placement.toml, which can be changed by hand and given back with --placement,
+    timeline.png and trace.json (for ui.perfetto.dev).
+    """
+    from rich.console import Console
+
+    from keras_concurrent.bounds import lower_bound_s
+    from keras_concurrent.bundle import digest
+    from keras_concurrent.export import assemble
+    from keras_concurrent.figures import plan_png
+    from keras_concurrent.files import write_beside
+    from keras_concurrent.perfetto import trace_json
+    from keras_concurrent.placement_file import placement_toml
+    from keras_concurrent.plots import colours_of
+    from keras_concurrent.segments import one_board
+    from keras_concurrent.summary import summarise
+    from keras_concurrent.tables import plan_table
+
+    file, graph, where = _read(model, **how)
+    best = _plan(file, graph, where, **how)
+    alone = one_board(graph, where)
+    manifest, _ = assemble(file, best, alone)
+    summary = summarise(manifest, None)
+    contents = {
+        "placement.toml": placement_toml(best, digest(file.data)).encode(),
+        "timeline.png": plan_png(summary, colours_of([work.board for work in summary.boards])),
+        "trace.json": trace_json(manifest, summary.timelines, emulated=None).encode(),
+    }
+    if how["cluster"] is None:
+        contents["cluster.toml"] = where.to_toml().encode()
+    for name, content in contents.items():
+        write_beside(out / name, content)
+    bound_s = lower_bound_s(graph, where)
+    figures = {
+        "plan": str(out),
+        "latency_s": best.latency_s,
+        "one_board_latency_s": alone.latency_s,
+        "lower_bound_s": bound_s,
+        "boards_used": list(best.boards),
+        "segments": len(best.graph.tasks),
+        "wire_bytes": best.wire_bytes,
+        "memory_bytes": best.memory_bytes,
+    }
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    click.echo(f"{summary.verdict}.")
+    Console().print(plan_table(best, alone, bound_s, where))
+    click.echo(f"{out}: {', '.join(contents)}")
+
+
+@command("keras-concurrent explain model.tflite --boards 4 --board pi4 --link 100mbit")
+@click.argument("model", type=existing)
+@on_boards
+@how_to_plan
+@as_json
+def explain(model: Path, as_json: bool, **how: Any) -> None:
+    """Answer "why not faster": the critical path, who is busiest, and what would help."""
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from keras_concurrent.bounds import lower_bound_s
+    from keras_concurrent.explain import explain as explained
+    from keras_concurrent.explain import what_if
+    from keras_concurrent.segments import one_board, plan_segments
+    from keras_concurrent.summary import milliseconds
+    from keras_concurrent.tables import change_table, path_table
+
+    file, graph, where = _read(model, **how)
+    best = _plan(file, graph, where, **how)
+    found = explained(best, where)
+    alone_s, bound_s = one_board(graph, where).latency_s, lower_bound_s(graph, where)
+    changed = what_if(
+        where,
+        lambda other: (
+            plan_segments(
+                graph,
+                other,
+                evaluations=how["evaluations"],
+                seed=how["seed"],
+                budget_s=how["budget_s"],
+            ).latency_s
+        ),
+    )
+    if as_json:
+        known = {"one_board_latency_s": alone_s, "lower_bound_s": bound_s, "what_if": changed}
+        click.echo(json.dumps({**asdict(found), **known}))
+        return
+    click.echo(
+        f"{len(best.boards)} of {len(where.boards)} boards: {milliseconds(best.latency_s)}; one "
+        f"board: {milliseconds(alone_s)}; no plan on these boards is below {milliseconds(bound_s)}."
+    )
+    console = Console()
+    console.print(path_table(found, best))
+    board, interface = found.busiest_board, found.busiest_interface
+    click.echo(
+        f"Busiest board: {board}, computing {found.busy[board]:.0%} of the time; boards in use are "
+        f"idle {found.waiting:.0%} of it.\n"
+        f"Busiest interface: {interface}, held {found.interface_busy[interface]:.0%} of the time."
+    )
+    console.print(change_table(best.latency_s, changed))
+
+
+@command("keras-concurrent export model.keras --boards 4 --board pi4 --link 1gbit --out bundle")
+@click.argument("model", type=existing)
+@on_boards
+@how_to_plan
+@click.option("--out", type=new_path, default=Path("bundle"), show_default=True)
+@as_json
+def export(model: Path, out: Path, as_json: bool, **how: Any) -> None:
+    """Plan a .keras or .tflite model on boards, cut it, and write the bundle.
+
+    Without --cluster, the described boards are written to a cluster.toml beside the bundle.
+    """
+    from keras_concurrent.export import export_bundle
+    from keras_concurrent.files import write_beside
+
+    file, graph, where = _read(model, **how)
+    best = _plan(file, graph, where, **how)
+    bundle = export_bundle(file, where, out, graph=graph, plan=best)
+    if how["cluster"] is None:
+        write_beside(out.parent / "cluster.toml", where.to_toml().encode())
+    many, one = (bundle.placement(name) for name in ("boards", "one_board"))
+    figures = {
+        "bundle": str(out),
+        "segments": len(bundle.manifest.segments) - 1 or 1,
+        "boards_used": sorted(many.programs),
+        "predicted_latency_s": many.predicted_latency_s,
+        "predicted_one_board_latency_s": one.predicted_latency_s,
+    }
+    if as_json:
+        click.echo(json.dumps(figures))
+    elif len(many.programs) == 1:
+        click.echo(f"{out}: one board is best, {one.predicted_latency_s * 1e3:.1f} ms predicted")
+    else:
+        click.echo(
+            f"{out}: {figures['segments']} segments on {len(many.programs)} boards, predicted "
+            f"{many.predicted_latency_s * 1e3:.1f} ms; "
+            f"one board {one.predicted_latency_s * 1e3:.1f} ms"
+        )
+
+
+def _read(
+    model: Path,
+    *,
+    cluster: Path | None,
+    boards: int,
+    kind: str,
+    link: str,
+    measured: bool,
+    **_: Any,
+) -> tuple[TfliteFile, TaskGraph, Cluster]:
+    """The model, its tasks with their costs, and the boards."""
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.taskgraph import TaskGraph
+    from keras_concurrent.tflite_file import TfliteFile
+
+    where = Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link)
+    if model.suffix == ".tflite":
+        file = TfliteFile.read(model)
+    else:
+        file = TfliteFile(_converted(model), str(model))
+    graph = TaskGraph.from_tflite(file)
+    if measured:
+        from keras_concurrent.calibration import measure_host
+        from keras_concurrent.console import progress_bars
+        from keras_concurrent.profile import profile_tasks
+
+        graph = graph.chains_merged()
+        with progress_bars() as progress:
+            measured_s = profile_tasks(file, graph, progress=progress("profiling")).seconds
+        graph = graph.timed(measured_s, measure_host())
+    return file, graph, where
+
+
+def _plan(
+    file: TfliteFile,
+    graph: TaskGraph,
+    where: Cluster,
+    *,
+    evaluations: int,
+    budget_s: float | None,
+    polish_s: float | None,
+    seed: int,
+    pinned: tuple[str, ...],
+    placement: Path | None,
+    **_: Any,
+) -> Plan:
+    from keras_concurrent.bundle import digest
+    from keras_concurrent.placement_file import read_placement
+    from keras_concurrent.segments import plan_segments
+
+    pins = _pins(pinned, graph)
+    if placement is None:
+        return plan_segments(
+            graph, where, evaluations=evaluations, seed=seed, budget_s=budget_s,
+            polish_s=polish_s, pins=pins,
+        )  # fmt: skip
+    if pins:
+        raise ValueError("--pin asks for a search, --placement for none: give one of them")
+    return read_placement(placement, graph, where, digest(file.data))
+
+
+def _pins(pinned: tuple[str, ...], graph: TaskGraph) -> dict[str, str]:
+    """Board by task, from "12=pi4-2" and "vertex_03=pi4-1"."""
+    pins = {}
+    for text in pinned:
+        what, _, board = text.partition("=")
+        if not what or not board:
+            raise ValueError(f"--pin must look like 12=pi4-2 or vertex_03=pi4-1, got {text!r}")
+        found = [
+            task.name
+            for task in graph.tasks
+            if what in (*task.vertices, *(str(operator) for operator in task.operators))
+        ]
+        if not found:
+            raise ValueError(f"--pin must name an operator or a vertex of the model, got {what!r}")
+        pins.update(dict.fromkeys(found, board))
+    return pins
+
+
+def _converted(path: Path) -> bytes:
+    from keras_concurrent.console import load_tensorflow
+
+    load_tensorflow()
+    import keras
+
+    import keras_concurrent.layers  # noqa: F401 - registers the layers with Keras
+    from keras_concurrent.convert import to_tflite
+
+    content: bytes = to_tflite(keras.models.load_model(path))
+    return content
