@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 
 import numpy as np
-from outcome import Target, finish
+from outcome import Section, Target, finish
 
 from keras_concurrent import datasets, generate, stage
 from keras_concurrent.console import load_tensorflow
@@ -57,17 +57,19 @@ def main() -> None:
     found = {start: [accuracy(start, seed, vertices, epochs) for seed in seeds] for start in STARTS}
     means = {start: float(np.mean(values)) for start, values in found.items()}
     usual, soft = STARTS
-    finish(
+    rows = [
+        (f"{start[0]:g}, {start[1]:g}", f"{means[start]:.3f}", f"{min(v):.3f}", f"{max(v):.3f}")
+        for start, v in found.items()
+    ]
+    gain = Target("gain in accuracy of (2, -2) over (1, 0)", 0.0, means[soft] - means[usual])
+    section = Section(
         f"Test accuracy on photos after {epochs} epochs",
         ("gamma, beta", "mean", "least", "most"),
-        [
-            (f"{start[0]:g}, {start[1]:g}", f"{means[start]:.3f}", f"{min(v):.3f}", f"{max(v):.3f}")
-            for start, v in found.items()
-        ],
+        rows,
         {f"{start[0]:g},{start[1]:g}": values for start, values in found.items()},
-        [Target("gain in accuracy of (2, -2) over (1, 0)", 0.0, means[soft] - means[usual])],
-        as_json=options.json,
+        [gain],
     )
+    finish(section, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""What every benchmark ends with: a table or one JSON object, and the exit status."""
+"""What every benchmark ends with: tables or one JSON object, and the exit status."""
 
 from __future__ import annotations
 
@@ -32,29 +32,35 @@ class Target:
     @property
     def reached(self) -> bool:
         """Whether the value keeps to the bound."""
-        return self.value >= self.target if self.at_least else self.value <= self.target
+        return bool(self.value >= self.target if self.at_least else self.value <= self.target)
 
 
-def finish(
-    title: str,
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str]],
-    figures: Mapping[str, Any],
-    targets: Sequence[Target],
-    *,
-    as_json: bool,
-) -> NoReturn:
+@dataclass(frozen=True)
+class Section:
+    """A table of a benchmark, the figures behind it, and what they must reach."""
+
+    title: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    figures: Mapping[str, Any]
+    targets: Sequence[Target] = ()
+
+
+def finish(*sections: Section, as_json: bool) -> NoReturn:
     """Print what was found and exit: 1 when a target is missed."""
+    targets = [target for section in sections for target in section.targets]
     if as_json:
         stated = [
             {key: value for key, value in asdict(t).items() if key != "at_least"}
             | {"reached": t.reached}
             for t in targets
         ]
+        figures = {name: value for s in sections for name, value in s.figures.items()}
         print(json.dumps({"figures": figures, "targets": stated}))
     else:
         console = Console(width=100)
-        console.print(table(title, columns, rows))
+        for section in sections:
+            console.print(table(section.title, section.columns, section.rows))
         for t in targets:
             bound = "at least" if t.at_least else "at most"
             state = "reached" if t.reached else "MISSED"

@@ -14,7 +14,7 @@ import statistics
 import time
 from collections.abc import Callable
 
-from outcome import Target, finish
+from outcome import Section, Target, finish
 
 from keras_concurrent import Cluster, TaskGraph, concurrency_score, generate, stage
 from keras_concurrent.efficiency import scheduled_efficiency
@@ -60,7 +60,7 @@ def main() -> None:
         ),
         CONCURRENCY: rates_per_s(lambda graph: concurrency_score(graph, BOARDS), partitioned, 3),
     }
-    finish(
+    section = Section(
         f"Architectures a second on one core: DP, {VERTICES} vertices, {BOARDS} boards",
         ("score", "best round", "median", "least"),
         [
@@ -72,8 +72,8 @@ def main() -> None:
             Target(f"{name}, architectures a second", LEAST_PER_S, max(found[name]))
             for name in (ETA, EFFICIENCY)
         ],
-        as_json=options.json,
     )
+    finish(section, as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -19,8 +19,7 @@ import numpy as np
 from keras_concurrent.kernel import compiled, place
 from keras_concurrent.problem import ANY, Array, Problem, State, planned_order
 
-SEARCH = 20_000
-"""Evaluations of one annealing: two of them do more than one of twice the length."""
+_A_TASK = 1_000  # evaluations of one annealing: several of this length find more than a long one
 
 _HOT, _COLD = 0.03, 0.0005  # of the best latency: how much worse a candidate may well be
 _FREE_STRETCH, _FREE_NEIGHBOURS = 0.15, 0.25  # shares of the moves, each up to this
@@ -186,19 +185,20 @@ def search(
         problem: what to plan.
         state: a plan, see `keras_concurrent.problem.new_state`; the best one is left in it.
         boards: the fastest so many may be used.
-        evaluations: of all annealings together, each of which has at most ``SEARCH`` of them.
+        evaluations: of all annealings together, each of which has at most 1,000 a task.
         seed: of the first; the next have the next.
         budget_s: begin no further one after so many seconds.
     """
     begun = time.monotonic()
     start_board, start_order = state.board.copy(), planned_order(state)
     best_board, best_order, best = start_board, start_order, np.inf
-    for number, done in enumerate(range(0, evaluations, SEARCH)):
+    length = _A_TASK * start_order.size
+    for number, done in enumerate(range(0, evaluations, length)):
         if budget_s is not None and number and time.monotonic() - begun >= budget_s:
             break
         state.board[:] = start_board
         order = start_order.copy()
-        effort = min(SEARCH, evaluations - done)
+        effort = min(length, evaluations - done)
         found = anneal(problem, state, order, boards, effort, (seed + number) % 2**32)
         if found < best:
             best, best_board, best_order = found, state.board.copy(), order

@@ -31,6 +31,8 @@ from keras_concurrent.problem import (
 )  # fmt: skip
 from keras_concurrent.taskgraph import TaskGraph
 
+_TO_FIT = 20_000  # evaluations where the list schedules need more memory than there is
+
 
 @dataclass(frozen=True)
 class Slot:
@@ -169,7 +171,7 @@ def schedule(
         graph: any task graph with at least one task and one output.
         cluster: the boards and their network.
         evaluations: how many candidates `keras_concurrent.annealing` tries after the portfolio, a
-            new search every 20,000; that many take about 0.1 s for 50 tasks.
+            new search every 1,000 a task; 20,000 take about 0.1 s for 50 tasks.
         seed: of these searches.
         budget_s: begin no further search after so many seconds. What is found then depends on the
             machine; without it, on the seed alone.
@@ -194,9 +196,9 @@ def schedule(
     boards = len(cluster.boards)
     kernel.portfolio(problem, state, boards)
     if evaluations or (state.used > problem.memory).any():
-        from keras_concurrent.annealing import SEARCH, search
+        from keras_concurrent.annealing import search
 
-        search(problem, state, boards, evaluations or SEARCH, seed, budget_s)
+        search(problem, state, boards, evaluations or _TO_FIT, seed, budget_s)
     plan = _plan(graph, cluster, problem, state)
     check_memory(plan, cluster)
     return plan

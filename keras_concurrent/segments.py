@@ -10,12 +10,15 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+import numpy as np
+
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.problem import fastest_first, new_state, problem_of
 from keras_concurrent.schedule import Plan, decode, fits, schedule
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile
 
-EVALUATIONS = 20_000
+EVALUATIONS = 100_000
 _CHAIN = 1 / 8  # of the smallest board's memory: more would leave gaps that nothing fits into
 _ROUNDING = 1 + 1e-9  # latencies this close are equal: they are sums in another order
 
@@ -38,46 +41,25 @@ class CutSegment:
 
 
 def merge_segments(plan: Plan, cluster: Cluster) -> Plan:
-    """Group a plan's tasks into segments, so that calls cost little.
-
-    Neighbours in a board's planned order are merged as long as the predicted latency, calls
-    included, does not grow. Merging saves a call and may delay a tensor that someone waits for.
+    """Group a plan's tasks into segments, so that calls cost little; see `merging`.
 
     Returns:
         A plan whose tasks are the segments.
     """
-    graph = plan.graph
-    groups = {board: [[task] for task in plan.tasks_on(board)] for board in plan.boards}
+    from keras_concurrent import merging
 
-    def decoded() -> Plan | None:
-        try:
-            merged = graph.merged(group for board in groups for group in groups[board])
-        except ValueError:
-            return None  # the groups would wait for each other
-        boards = {
-            group_name: plan.assignment[group_name]
-            for group_name in (task.name for task in merged.tasks)
-        }
-        return decode(merged, cluster, boards)
-
-    best = decoded()
-    assert best is not None  # single tasks cannot wait for each other
-    improved = True
-    while improved:
-        improved = False
-        for own in groups.values():
-            index = 0
-            while index + 1 < len(own):
-                first, second = own[index], own[index + 1]
-                own[index : index + 2] = [first + second]
-                candidate = decoded()
-                if candidate is not None and candidate.latency_s <= best.latency_s * _ROUNDING:
-                    best = candidate
-                    improved = True
-                else:
-                    own[index : index + 1] = [first, second]
-                    index += 1
-    return best
+    graph, boards = plan.graph, fastest_first(cluster)
+    problem = problem_of(graph, cluster)
+    number = {board.name: i for i, board in enumerate(boards)}
+    homes = np.array([number[plan.assignment[task.name]] for task in graph.tasks])
+    call_s = np.array([board.call_s for board in boards])
+    first = merging.merge(problem, new_state(problem), call_s, homes)
+    names = [task.name for task in graph.tasks]
+    groups: dict[int, list[str]] = {}
+    for name, segment in zip(names, first.tolist(), strict=True):
+        groups.setdefault(segment, []).append(name)
+    merged = graph.merged(groups.values())
+    return decode(merged, cluster, {t.name: plan.assignment[t.name] for t in merged.tasks})
 
 
 def one_board(graph: TaskGraph, cluster: Cluster) -> Plan:

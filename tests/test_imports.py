@@ -86,6 +86,7 @@ def test_modules_import_only_upwards():
         "cluster", "board_kinds", "bundle", "interpreter", "tflite_file", "convert", "datasets",
         "training",
         "taskgraph", "partition", "distribution", "score", "problem", "kernel", "annealing",
+        "merging",
         "schedule",
         "efficiency", "simulator", "bounds", "explain", "polish", "segments", "placement_file",
         "export", "profile", "calibration", "engine", "emulation", "transport", "client", "board",

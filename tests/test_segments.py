@@ -200,6 +200,48 @@ def test_the_plan_by_hand_is_found_no_worse():
     assert plan_segments(BY_HAND, cluster).latency_s <= by_hand.latency_s
 
 
+def reference_merge(plan, cluster):
+    """The same in names: try each pair of neighbours until none can be merged any more."""
+    graph = plan.graph
+    groups = {board: [[task] for task in plan.tasks_on(board)] for board in plan.boards}
+
+    def decoded():
+        try:
+            merged = graph.merged(group for board in groups for group in groups[board])
+        except ValueError:
+            return None  # the groups would wait for each other
+        return decode(merged, cluster, {t.name: plan.assignment[t.name] for t in merged.tasks})
+
+    best = decoded()
+    improved = True
+    ranked = sorted(cluster.boards, key=lambda board: -board.flops_per_s)
+    while improved:
+        improved = False
+        for own in (groups[board.name] for board in ranked if board.name in groups):
+            index = 0
+            while index + 1 < len(own):
+                first, second = own[index], own[index + 1]
+                own[index : index + 2] = [first + second]
+                candidate = decoded()
+                if candidate and candidate.latency_s <= best.latency_s * (1 + 1e-9):
+                    best = candidate
+                    improved = True
+                else:
+                    own[index : index + 1] = [first, second]
+                    index += 1
+    return best
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=graphs(), cluster=clusters())
+def test_compiled_merging_equals_the_reference(graph, cluster):
+    plan = schedule(graph, cluster, evaluations=20)
+    merged, reference = merge_segments(plan, cluster), reference_merge(plan, cluster)
+    assert merged.latency_s == pytest.approx(reference.latency_s, rel=1e-9)
+    assert merged.graph == reference.graph
+    assert merged.assignment == reference.assignment
+
+
 @settings(max_examples=60, deadline=None)
 @given(graph=graphs(), cluster=clusters(), data=st.data())
 def test_pins_hold_through_chains_and_segments(graph, cluster, data):
