@@ -149,7 +149,7 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
     producer, wanted, seconds = problem.producer, problem.wanted, problem.seconds
     weights, sizes, memory = problem.weights, problem.sizes, problem.memory
     interface, byte_s, latency_s = problem.interface, problem.byte_s, problem.latency_s
-    board, start_s, end_s, holder, at, sent_from, taken, lengths, used, inputs, booked = state
+    board, start_s, end_s, turn, holder, at, sent_from, taken, lengths, used, inputs, booked = state
     client = seconds.shape[1]
     for line in range(lengths.size):
         lengths[line] = 0
@@ -161,7 +161,9 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
         if producer[tensor] < 0:
             holder[tensor] = client
             at[tensor, client] = 0.0
-    for task in order:
+    for position in range(order.size):
+        task = order[position]
+        turn[task] = position
         _sort_by_arrival(reads, reads_from[task], reads_from[task + 1], at, holder, inputs)
         many = reads_from[task + 1] - reads_from[task]
         own = weights[task]

@@ -79,6 +79,7 @@ class State(NamedTuple):
         board: (n) board of a task, or ``ANY`` before it is placed.
         start_s: (n) when a task starts.
         end_s: (n) when it ends.
+        turn: (n) how many tasks were placed before it.
         holder: (t) who has a tensor first: a board, or the client.
         at: (t, k + 1) when a tensor is at a board or at the client; negative where it never is.
         sent_from: (t, k + 1) since when its message there holds the holder's interface.
@@ -92,6 +93,7 @@ class State(NamedTuple):
     board: Array
     start_s: Array
     end_s: Array
+    turn: Array
     holder: Array
     at: Array
     sent_from: Array
@@ -209,6 +211,7 @@ def new_state(problem: Problem) -> State:
         board=np.full(tasks, ANY, np.int64),
         start_s=np.empty(tasks),
         end_s=np.empty(tasks),
+        turn=np.empty(tasks, np.int64),
         holder=np.empty(tensors, np.int64),
         at=np.empty((tensors, boards + 1)),
         sent_from=np.empty((tensors, boards + 1)),
@@ -222,5 +225,4 @@ def new_state(problem: Problem) -> State:
 
 def planned_order(state: State) -> Array:
     """(n) tasks by start; one that takes no time comes before one that starts with it."""
-    tasks = np.arange(state.start_s.size)
-    return np.lexsort((tasks, state.end_s, state.start_s))
+    return np.lexsort((state.turn, state.end_s, state.start_s))
