@@ -12,8 +12,8 @@
 =========== ===========================================================================
 
 All assume a network without contention: what one task hands another is there some seconds after
-the first has ended, on every other processor at once and whatever else travels. HEFT, CPOP and PEFT
-put a task into the earliest gap of a processor that holds it; min-min puts it behind the last.
+the first has ended, on every other processor at once and whatever else travels. A task goes into
+the earliest gap of a processor that holds it. Ties go to the lower number.
 
 `SCHEDULERS` holds them and the paper's own distribution (section V-A) as functions from a task
 graph and a cluster to the plan that comes of it in our execution model, where messages queue.

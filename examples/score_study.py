@@ -1,0 +1,379 @@
+"""Which score predicts how much sooner several boards answer.
+
+Candidates are networks of 50 vertices, wired by eight generators and staged in four ways; settings
+are 2, 4 or 8 boards, three links and two speeds. In each the candidates of one staging are ranked
+by every score, and the ranks compared (Spearman) with those of the best plan found for each
+candidate, by a search of 60,000 evaluations. What is to be predicted is
+
+- the speed-up: how many times sooner than on one such board. It compares wirings at equal work,
+  which is what a score is for.
+- the latency itself. Candidates differ up to threefold in FLOPs, so that it is decided by the
+  FLOPs as much as by the wiring; FLOPs alone and the list schedule's latency stand beside.
+
+python examples/score_study.py --out docs     # about a quarter of an hour on two cores
+python examples/score_study.py --quick        # few candidates, under a minute
+
+``OUT`` then holds ``score_study.csv`` (one line a setting and staging), ``score_study.md`` (the
+table) and ``score_study.png``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import itertools
+import os
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from keras_concurrent import Cluster, TaskGraph, concurrency_score, generate, stage
+from keras_concurrent.cluster import Board, Network
+from keras_concurrent.console import progress_bars, table
+from keras_concurrent.efficiency import efficiency, scheduled_efficiency
+from keras_concurrent.files import write_beside
+from keras_concurrent.schedule import schedule
+from keras_concurrent.score import eta
+
+Array = np.ndarray[Any, Any]
+Points = list[tuple[str, float, float]]
+
+WIRINGS: dict[str, tuple[str, dict[str, Any]]] = {
+    "ER": ("ER", {}),
+    "ER, p=0.1": ("ER", {"p": 0.1}),
+    "BA": ("BA", {}),
+    "BA, m=2": ("BA", {"m": 2}),
+    "WS": ("WS", {}),
+    "DP": ("DP", {}),
+    "lanes": ("lanes", {}),
+    "FB": ("FB", {}),
+}
+VERTICES, SHAPE, CHANNELS, CLASSES = 50, (32, 32, 3), 78, 10
+UNIT_BYTES = 4 * 32 * 32 * CHANNELS  # U_c, the same for all: no rank depends on it
+LINKS = {  # Mbit/s, ms on the wire
+    "1gbit": (1000.0, 0.2),
+    "100mbit": (100.0, 0.5),
+    "54mbit": (54.0, 2.0),
+}
+FEW, MANY = 300, 60_000  # evaluations: of a score, and of the best plan found
+DECIMALS = 2  # of a speed-up: closer ones are equal, for the search is not more exact
+
+
+@dataclass(frozen=True)
+class Setting:
+    """A cluster of equal boards.
+
+    Args:
+        boards: how many.
+        link: one of ``LINKS``.
+        gflops_per_s: of each board.
+    """
+
+    boards: int
+    link: str
+    gflops_per_s: float
+
+    def cluster(self) -> Cluster:
+        """The boards and their network."""
+        bandwidth, latency = LINKS[self.link]
+        boards = tuple(
+            Board(f"board-{i}", self.gflops_per_s, f"tcp/127.0.0.1:{7446 + i}", call_ms=0.0)
+            for i in range(1, self.boards + 1)
+        )
+        return Cluster(boards, Network(bandwidth_mbit_per_s=bandwidth, latency_ms=latency))
+
+
+@dataclass(frozen=True)
+class Staging:
+    """What candidates that are compared with each other share.
+
+    Args:
+        convolution: ``"dense"`` or ``"separable"``.
+        how: ``"uniform"`` or ``"probabilistic"``.
+    """
+
+    convolution: str
+    how: str
+
+
+SHOWN = Setting(4, "100mbit", 3.0)  # in the picture, with the first staging
+SETTINGS = tuple(Setting(*s) for s in itertools.product((2, 4, 8), LINKS, (3.0, 10.0)))
+STAGINGS = tuple(
+    Staging(*s) for s in itertools.product(("dense", "separable"), ("probabilistic", "uniform"))
+)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network.
+
+    Args:
+        wiring: one of ``WIRINGS``.
+        staging: one of ``STAGINGS``.
+        seed: of its graph and staging.
+    """
+
+    wiring: str
+    staging: Staging
+    seed: int
+
+    def graph(self) -> TaskGraph:
+        """Its tasks, one a vertex."""
+        kind, parameters = WIRINGS[self.wiring]
+        architecture = stage(
+            generate(kind, VERTICES, seed=self.seed, **parameters),
+            SHAPE,
+            CLASSES,
+            staging=self.staging.how,
+            filters=CHANNELS,
+            channel_cap=CHANNELS if self.staging.how == "uniform" else 4 * CHANNELS,
+            separable=self.staging.convolution == "separable",
+            seed=self.seed,
+        )
+        return TaskGraph.from_architecture(architecture)
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A candidate in a setting.
+
+    Args:
+        predictions: what each of ``PREDICTORS`` says.
+        one_board_s: latency on one of the boards.
+        best_s: the least latency found.
+    """
+
+    candidate: Candidate
+    setting: Setting
+    predictions: Mapping[str, float]
+    one_board_s: float
+    best_s: float
+
+    @property
+    def speed_up(self) -> float:
+        """How many times sooner the best plan is than one board, rounded to ``DECIMALS``."""
+        return round(self.one_board_s / self.best_s, DECIMALS)
+
+
+CS, ETA = "concurrency score (paper)", "eta alone"
+LISTED, SEARCHED = "efficiency, list schedule", f"efficiency, {FEW} evaluations"
+# By name, whether more of it is better. What the last two predict is latency.
+SCORES = {CS: False, ETA: False, LISTED: True, SEARCHED: True}
+PREDICTORS = SCORES | {"latency, list schedule": False, "FLOPs": False}
+
+
+def measure(candidate: Candidate, settings: Sequence[Setting], evaluations: int) -> list[Sample]:
+    """One sample a setting."""
+    graph = candidate.graph()
+    scores = {
+        boards: concurrency_score(graph, boards, unit_bytes=UNIT_BYTES).best.concurrency_score
+        for boards in dict.fromkeys(setting.boards for setting in settings)
+    }
+    found = []
+    for setting in settings:
+        cluster = setting.cluster()
+        listed = scheduled_efficiency(graph, cluster)
+        searched = efficiency(schedule(graph, cluster, evaluations=FEW, seed=1), cluster)
+        best_s = schedule(graph, cluster, evaluations=evaluations, seed=0).latency_s
+        values = (
+            scores[setting.boards], eta(graph, setting.boards), listed.rank, searched.rank,
+            listed.latency_s, graph.flops,
+        )  # fmt: skip
+        predictions = dict(zip(PREDICTORS, values, strict=True))
+        best_s = min(best_s, listed.latency_s, searched.latency_s)
+        found.append(Sample(candidate, setting, predictions, listed.one_board_latency_s, best_s))
+    return found
+
+
+def measure_all(
+    candidates: Sequence[Candidate], settings: Sequence[Setting], evaluations: int
+) -> list[Sample]:
+    """Measure on all cores; the result is in order and does not depend on their number."""
+    found: list[Sample] = []
+    with (
+        progress_bars() as progress,
+        ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool,
+    ):
+        bar = progress("candidates")
+        jobs = (itertools.repeat(each) for each in (settings, evaluations))
+        for done, samples in enumerate(pool.map(measure, candidates, *jobs), 1):
+            found += samples
+            bar(done, len(candidates))
+    return found
+
+
+def ranks(values: Sequence[float]) -> Array:
+    """Place of each value among all, from 1; equal values share the mean of their places."""
+    _, which, many = np.unique(values, return_inverse=True, return_counts=True)
+    last: Array = np.cumsum(many)
+    places: Array = (last - (many - 1) / 2)[which]
+    return places
+
+
+def spearman(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's rank correlation; 0 where all of one are equal, which predicts nothing."""
+    x, y = ranks(a) - (len(a) + 1) / 2, ranks(b) - (len(b) + 1) / 2
+    norm = float(np.sqrt((x @ x) * (y @ y)))
+    return float(x @ y) / norm if norm else 0.0
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How well each predictor ranks the candidates of one staging in one setting.
+
+    Args:
+        candidates: how many.
+        sooner: how many of them several boards answer sooner, by the best plan found.
+        speed_up: Spearman correlation with the speed-up, by predictor; 1 is the same order.
+        latency: likewise with the latency.
+    """
+
+    setting: Setting
+    staging: Staging
+    candidates: int
+    sooner: int
+    speed_up: Mapping[str, float]
+    latency: Mapping[str, float]
+
+
+def agreement(samples: Sequence[Sample]) -> Agreement:
+    """Compare the orders of samples of one setting and staging."""
+    speed_ups, latencies = [s.speed_up for s in samples], [-s.best_s for s in samples]
+    merits = {
+        name: [s.predictions[name] if more else -s.predictions[name] for s in samples]
+        for name, more in PREDICTORS.items()
+    }
+    return Agreement(
+        samples[0].setting,
+        samples[0].candidate.staging,
+        len(samples),
+        sum(s > 1 for s in speed_ups),
+        {name: spearman(merit, speed_ups) for name, merit in merits.items()},
+        {name: spearman(merit, latencies) for name, merit in merits.items()},
+    )
+
+
+def agreements(samples: Sequence[Sample]) -> list[Agreement]:
+    """One a setting and staging, in the order in which they come."""
+    groups: dict[tuple[Staging, Setting], list[Sample]] = {}
+    for sample in samples:
+        groups.setdefault((sample.candidate.staging, sample.setting), []).append(sample)
+    return [agreement(group) for group in groups.values()]
+
+
+COLUMNS = ("score", "speed-up: mean", "worst", "latency: mean", "worst")
+
+
+def rows_of(found: Sequence[Agreement]) -> list[tuple[str, ...]]:
+    """The table's cells, one row a predictor, under ``COLUMNS``."""
+    rows = []
+    for name in PREDICTORS:
+        speed_up, latency = [a.speed_up[name] for a in found], [a.latency[name] for a in found]
+        cells = (np.mean(speed_up), min(speed_up), np.mean(latency), min(latency))
+        rows.append((name, *(f"{cell:.3f}" for cell in cells)))
+    return rows
+
+
+def to_csv(found: Sequence[Agreement]) -> str:
+    """One line a setting and staging."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(
+        ["convolution", "staging", "boards", "link", "gflops_per_s", "candidates", "sooner",
+         *(f"{what}: {name}" for what in ("speed-up", "latency") for name in PREDICTORS)]
+    )  # fmt: skip
+    for a in found:
+        s = a.setting
+        correlations = [*a.speed_up.values(), *a.latency.values()]
+        writer.writerow(
+            [a.staging.convolution, a.staging.how, s.boards, s.link, f"{s.gflops_per_s:g}",
+             a.candidates, a.sooner, *(f"{c:.4f}" for c in correlations)]
+        )  # fmt: skip
+    return text.getvalue()
+
+
+def to_markdown(found: Sequence[Agreement]) -> str:
+    """The table, and what it compares."""
+    lines = [
+        "# Which score predicts latency",
+        "",
+        "![Speed-up against two scores, and their rank correlations](score_study.png)",
+        "",
+        f"Spearman's rank correlation over {len(found)} groups of {found[0].candidates} candidate "
+        "networks, 1 being the",
+        f"same order. The candidates of a group share setting and staging ({VERTICES} vertices, "
+        f"{len(WIRINGS)} generators).",
+        "**Speed-up**: how many times sooner than on one board of the same kind, by the best plan "
+        f"found in {MANY:,}",
+        "evaluations; it compares wirings at equal work. **Latency**: that plan's own, over "
+        "candidates whose FLOPs",
+        "differ. One line a group: [score_study.csv](score_study.csv). The command, and what is "
+        "drawn:",
+        "",
+        "    python examples/score_study.py --out docs",
+        "",
+        "| " + " | ".join(COLUMNS) + " |",
+        "|---" + "|---:" * (len(COLUMNS) - 1) + "|",
+        *("| " + " | ".join(row) + " |" for row in rows_of(found)),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def picture(
+    samples: Sequence[Sample], found: Sequence[Agreement]
+) -> tuple[str, dict[str, Points], dict[str, Points]]:
+    """What `score_figure.draw` draws: a title, two scores' samples, all scores' correlations."""
+    shown = [s for s in samples if (s.setting, s.candidate.staging) == (SHOWN, STAGINGS[0])]
+    clouds: dict[str, Points] = {
+        f"{name}; {'more' if SCORES[name] else 'less'} is better": [
+            (s.candidate.wiring, s.predictions[name], s.speed_up) for s in shown
+        ]
+        for name in (CS, LISTED)
+    }
+    spreads: dict[str, Points] = {
+        name: [(a.setting.link, a.speed_up[name], a.latency[name]) for a in found]
+        for name in SCORES
+    }
+    title = (
+        f"{SHOWN.boards} boards of {SHOWN.gflops_per_s:g} GFLOP/s, {SHOWN.link}, "
+        f"{STAGINGS[0].convolution} convolutions"
+    )
+    return title, clouds, spreads
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure, print the table, and leave the files."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--out", type=Path, default=Path("scores"), help="folder for the files")
+    parser.add_argument("--quick", action="store_true", help="few candidates, few evaluations")
+    options = parser.parse_args(arguments)
+    seeds, stagings, evaluations = (
+        (2, STAGINGS[:1], 3_000) if options.quick else (6, STAGINGS, MANY)
+    )
+    candidates = [
+        Candidate(wiring, staging, seed)
+        for staging in stagings
+        for wiring in WIRINGS
+        for seed in range(seeds)
+    ]
+    samples = measure_all(candidates, SETTINGS, evaluations)
+    found = agreements(samples)
+    title = f"Spearman's rank correlation, {len(found)} groups of {found[0].candidates} candidates"
+    Console(width=100).print(table(title, COLUMNS, rows_of(found)))
+    from score_figure import draw
+
+    write_beside(options.out / "score_study.csv", to_csv(found).encode())
+    write_beside(options.out / "score_study.md", to_markdown(found).encode())
+    draw(options.out / "score_study.png", *picture(samples, found))
+    print(*(options.out / f"score_study.{kind}" for kind in ("csv", "md", "png")), sep="\n")
+
+
+if __name__ == "__main__":
+    main()
