@@ -130,6 +130,12 @@ def test_messages_queue_where_a_plan_is_simulated():
     assert textbook.simulated(graph, cluster, planned).latency_s == 4.0
 
 
+def test_the_planned_order_is_kept():
+    graph, cluster = fan(3)
+    planned = Timetable((0, 1, 1, 1), (0.0, 4.0, 2.0, 3.0), (1.0, 5.0, 3.0, 4.0))
+    assert textbook.simulated(graph, cluster, planned).tasks_on("b2") == ("2", "3", "1")
+
+
 def test_a_call_costs_nothing_as_in_our_own_plans():
     graph, cluster = fan(2)
     slow = replace(cluster, boards=tuple(replace(b, call_ms=500.0) for b in cluster.boards))
