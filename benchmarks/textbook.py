@@ -123,7 +123,8 @@ class _Draft:
     def ends_s(self, task: int) -> Array:
         """(p) the earliest end of a task on each processor, gaps included: EFT."""
         starts = [self._gap_s(task, p, ready_s) for p, ready_s in enumerate(self.ready_s(task))]
-        return np.array(starts) + self._costs.seconds[task]
+        ends: Array = np.array(starts) + self._costs.seconds[task]
+        return ends
 
     def put(self, task: int, processor: int) -> None:
         """Plan a task in the earliest gap of a processor."""

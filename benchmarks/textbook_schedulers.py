@@ -122,7 +122,7 @@ def rows(found: Sequence[Measured]) -> list[tuple[str, ...]]:
 
 def scheduler_rows(found: Sequence[Measured]) -> list[tuple[str, ...]]:
     """One row a textbook scheduler: its latency over our search's, and how often it is the best."""
-    result = []
+    result: list[tuple[str, ...]] = []
     for name in SCHEDULERS:
         ratios = [m.textbook_s[name] / m.searched_s for m in found]
         best = sum(m.textbook_s[name] <= m.best_s * (1 + _ROUNDING) for m in found)
@@ -148,10 +148,18 @@ def main() -> None:
     found = measure_all(list(instances())[:: _EVERY if options.quick else 1])
     if not options.json:
         console = Console(width=100)
-        columns = ("scheduler", "mean", "most", "best of the five")
-        console.print(table("Latency over our search's", columns, scheduler_rows(found)))
-        columns = ("instance", "planned better by", "our gain")
-        console.print(table("Where ours is worse", columns, losses(found)))
+        console.print(
+            table(
+                "Latency over our search's",
+                ("scheduler", "mean", "most", "best of the five"),
+                scheduler_rows(found),
+            )
+        )
+        console.print(
+            table(
+                "Where ours is worse", ("instance", "planned better by", "our gain"), losses(found)
+            )
+        )
     finish(
         "Gain: latency of the best textbook scheduler over ours",
         ("instances", "number", "list: mean", "least", "worse", "search: mean", "least", "most",
