@@ -86,7 +86,10 @@ def test_the_table_and_the_file_hold_every_predictor(study, sampled):
     (line,) = csv.DictReader(io.StringIO(study.to_csv(found)))
     assert (line["boards"], line["link"], line["sooner"]) == ("4", "100mbit", "4")
     assert float(line["latency: eta alone"]) == -1
-    assert "| FLOPs |" in study.to_markdown(found)
+    text = study.to_markdown(sampled, 50)
+    assert "50\n  evaluations" in text
+    assert "up to 6.0\n  times" in text  # 6 FLOPs over 1
+    assert text.count("| FLOPs | 0.") == 2  # with staged wiring, and without
 
 
 def test_a_candidate_is_measured_in_every_setting(study, tmp_path):
