@@ -2,9 +2,10 @@
 
 A candidate is a topological order and a board for every task; its cost is the latency to which
 `keras_concurrent.kernel.place` comes with them. Most moves change one thing: a task's board, to any
-or to a neighbour's; two tasks' boards; a task's place in the order. The strongest frees some tasks
-at once, a stretch of the order or a task with its neighbours, and lets each go again where it ends
-first. Worse candidates are accepted ever more rarely.
+or to a neighbour's; two tasks' boards; a task's place in the order; the board of a task and of
+neighbours that were with it. The strongest frees some tasks at once, a stretch of the order or a
+task with its neighbours, and lets each go again where it ends first. Worse candidates are accepted
+ever more rarely.
 
 The work is counted in evaluations and not in seconds, so that one seed gives one plan on every
 machine.
@@ -13,6 +14,7 @@ machine.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -23,7 +25,7 @@ _A_TASK = 1_000  # evaluations of one annealing: several of this length find mor
 
 _HOT, _COLD = 0.03, 0.0005  # of the best latency: how much worse a candidate may well be
 _FREE_STRETCH, _FREE_NEIGHBOURS = 0.15, 0.25  # shares of the moves, each up to this
-_ANY_BOARD, _NEIGHBOURS_BOARD, _SWAP = 0.4, 0.65, 0.75
+_MOVE_CLUSTER, _ANY_BOARD, _NEIGHBOURS_BOARD, _SWAP = 0.3, 0.45, 0.65, 0.75
 _ASTRAY = 0.1  # of freed tasks go on any board
 
 
@@ -94,6 +96,37 @@ def _shift(problem: Problem, after: Array, after_from: Array, order: Array) -> N
 
 
 @compiled
+def _move_cluster(
+    problem: Problem, after: Array, after_from: Array, board: Array, task: int, to: int
+) -> None:
+    """Move a task to a board, and with it neighbours that were on its board, and theirs."""
+    tasks = board.size
+    most = 2 + np.random.randint(1 + tasks // 2)
+    home = board[task]
+    if home == to:
+        return
+    found = np.empty(tasks, np.int64)
+    found[0], count = task, 1
+    board[task] = to
+    at = 0
+    while at < count and count < most:
+        task = found[at]
+        at += 1
+        for i in range(problem.reads_from[task], problem.reads_from[task + 1]):
+            other = problem.producer[problem.reads[i]]
+            if other >= 0 and board[other] == home and count < most:
+                board[other] = to
+                found[count] = other
+                count += 1
+        for i in range(after_from[task], after_from[task + 1]):
+            other = after[i]
+            if board[other] == home and count < most:
+                board[other] = to
+                found[count] = other
+                count += 1
+
+
+@compiled
 def _change(
     problem: Problem, after: Array, after_from: Array, board: Array, order: Array, boards: int
 ) -> None:
@@ -113,6 +146,8 @@ def _change(
             task = _neighbour(problem, after, after_from, task)
             astray = np.random.random() < _ASTRAY
             board[task] = np.random.randint(boards) if astray else ANY
+    elif move < _MOVE_CLUSTER:
+        _move_cluster(problem, after, after_from, board, task, np.random.randint(boards))
     elif move < _ANY_BOARD:
         board[task] = np.random.randint(boards)
     elif move < _NEIGHBOURS_BOARD:
@@ -173,29 +208,32 @@ def anneal(
 
 def search(
     problem: Problem,
-    state: State,
+    starts: Sequence[State],
     boards: int,
     evaluations: int,
     seed: int,
     budget_s: float | None = None,
 ) -> None:
-    """Improve a plan by one annealing after another, all from the same start.
+    """Improve plans by one annealing after another.
 
     Args:
         problem: what to plan.
-        state: a plan, see `keras_concurrent.problem.new_state`; the best one is left in it.
+        starts: plans, from which the annealings start in turn; the best one is left in the first.
         boards: the fastest so many may be used.
         evaluations: of all annealings together, each of which has at most 1,000 a task.
         seed: of the first; the next have the next.
         budget_s: begin no further one after so many seconds.
     """
     begun = time.monotonic()
-    start_board, start_order = state.board.copy(), planned_order(state)
-    best_board, best_order, best = start_board, start_order, np.inf
-    length = _A_TASK * start_order.size
+    state = starts[0]
+    begins = [(start.board.copy(), planned_order(start)) for start in starts]
+    best_board, best_order = begins[0]
+    best = np.inf
+    length = _A_TASK * best_order.size
     for number, done in enumerate(range(0, evaluations, length)):
         if budget_s is not None and number and time.monotonic() - begun >= budget_s:
             break
+        start_board, start_order = begins[number % len(begins)]
         state.board[:] = start_board
         order = start_order.copy()
         effort = min(length, evaluations - done)

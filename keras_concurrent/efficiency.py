@@ -94,12 +94,12 @@ def efficiency(plan: Plan, cluster: Cluster, alone: Plan | None = None) -> Effic
         MissingExtraError: numba is not installed.
         ValueError: a plan without a task or without an output.
     """
-    from keras_concurrent import kernel
+    from keras_concurrent.portfolio import portfolio
 
     problem = problem_of(plan.graph, cluster)
     state = new_state(problem)
     boards = fastest_first(cluster)
-    alone_s = alone.latency_s if alone else float(kernel.portfolio(problem, state, len(boards))[0])
+    alone_s = alone.latency_s if alone else float(portfolio(problem, len(boards))[2][0])
     state.board[:] = [boards.index(cluster.board(slot.board)) for slot in plan.slots]
     durations_s = np.array([slot.end_s - slot.start_s for slot in plan.slots])
     order = np.arange(len(plan.slots))
@@ -113,11 +113,10 @@ def scheduled_efficiency(graph: TaskGraph, cluster: Cluster) -> Efficiency:
         MissingExtraError: numba is not installed.
         ValueError: a graph without a task or without an output.
     """
-    from keras_concurrent import kernel
+    from keras_concurrent.portfolio import portfolio
 
     problem = problem_of(graph, cluster)
-    state = new_state(problem)
-    latencies_s = kernel.portfolio(problem, state, len(cluster.boards))
+    state, _, latencies_s = portfolio(problem, len(cluster.boards))
     latency_s, alone_s = float(latencies_s.min()), float(latencies_s[0])
     order = planned_order(state)
     durations_s = state.end_s - state.start_s

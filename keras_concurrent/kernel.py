@@ -1,7 +1,7 @@
 """The execution model of `keras_concurrent.schedule` in compiled code, on arrays.
 
 `place` is the only scheduler: it walks an order of the tasks and puts each on its given board or,
-where none is given, on the board that finishes it first. All else is made of it: the portfolio lets
+where none is given, on the board that finishes it first. All else is made of it: list schedules let
 it choose the boards, a given assignment is decoded by it, and so is a plan on a free network. A
 search keeps one `State`, writes ``board`` and an order, and calls `place` again and again: 2 us for
 40 tasks on 4 boards.
@@ -26,7 +26,6 @@ except ImportError as error:
 
 _Function = TypeVar("_Function", bound=Callable[..., object])
 
-COMMUNICATION_WEIGHTS = (0.0, 0.5, 1.0)
 _NOWHERE = -1.0  # in State.at
 _UNFIT = 1000.0  # a thousandth of a board's memory too much costs as much as any at all
 
@@ -275,46 +274,6 @@ def urgency_order(problem: Problem, communication: float) -> Array:
         done[best] = True
         order[step] = best
     return order
-
-
-@compiled
-def _unplaced(problem: Problem, state: State, board: int) -> None:
-    """Put every task that is not pinned on a board, or on ``ANY``."""
-    for task in range(problem.pinned.size):
-        pinned = problem.pinned[task]
-        state.board[task] = board if pinned == ANY else pinned
-
-
-@compiled
-def portfolio(problem: Problem, state: State, boards: int) -> Array:
-    """Leave the best of the list schedules on 1, 2, ... boards in ``state``.
-
-    One board is whichever is best, more are the fastest. Ranks weigh communication by each of
-    ``COMMUNICATION_WEIGHTS``. Of equal plans the first is taken: the one on fewer boards.
-
-    Returns:
-        (boards) least latency on 1, 2, ... boards, in seconds.
-    """
-    tasks, weights = problem.mean_s.size, len(COMMUNICATION_WEIGHTS)
-    orders = np.empty((weights, tasks), np.int64)
-    for i in range(weights):
-        orders[i] = urgency_order(problem, COMMUNICATION_WEIGHTS[i])
-    latencies = np.full(boards, np.inf)
-    least, best_order = np.inf, 0
-    best_board = np.zeros(tasks, np.int64)
-    for attempt in range(2 * boards - 1):
-        alone = attempt < boards
-        allowed = 1 if alone else attempt - boards + 2
-        for i in range(weights):
-            _unplaced(problem, state, attempt if alone else ANY)
-            latency = place(problem, state, orders[i], allowed, True)
-            latencies[allowed - 1] = min(latencies[allowed - 1], latency)
-            if latency < least:
-                least, best_order = latency, i
-                best_board[:] = state.board
-    state.board[:] = best_board
-    place(problem, state, orders[best_order], boards, True)
-    return latencies
 
 
 class Figures(NamedTuple):

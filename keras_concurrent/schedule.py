@@ -161,11 +161,13 @@ def schedule(
     budget_s: float | None = None,
     pins: Mapping[str, str] | None = None,
 ) -> Plan:
-    """The best of a portfolio of list schedules (HEFT with the interface in it), then improved.
+    """The best of a portfolio of list schedules and packings, then improved by search.
 
-    Ranks weigh communication by 0, 0.5 and 1, on the best single board and on the fastest 2, 3, ...
-    all boards. Calls cost nothing here: `keras_concurrent.segments` groups tasks afterwards, with
-    their cost. No board gets more weights and tensors than it has memory for.
+    List schedules are HEFT with the interface in it, whose ranks weigh communication by 0, 0.5 and
+    1, on the best single board and on the fastest 2, 3, ... all boards; packings leave together
+    what hands each other large tensors, see `keras_concurrent.portfolio`. Calls cost nothing here:
+    `keras_concurrent.segments` groups tasks afterwards, with their cost. No board gets more weights
+    and tensors than it has memory for.
 
     Args:
         graph: any task graph with at least one task and one output.
@@ -189,17 +191,20 @@ def schedule(
     for name, value in (("evaluations", evaluations), ("budget_s", budget_s or 0)):
         if value < 0:
             raise ValueError(f"{name} must not be negative, got {value!r}")
-    from keras_concurrent import kernel
+    from keras_concurrent.portfolio import portfolio
 
     problem = problem_of(graph, cluster, pins=pins)
-    state = new_state(problem)
     boards = len(cluster.boards)
-    kernel.portfolio(problem, state, boards)
-    if evaluations or (state.used > problem.memory).any():
+    state, other, _ = portfolio(problem, boards)
+    plan = _plan(graph, cluster, problem, state)
+    fitting = fits(plan, cluster)
+    if evaluations or not fitting:
         from keras_concurrent.annealing import search
 
-        search(problem, state, boards, evaluations or _TO_FIT, seed, budget_s)
-    plan = _plan(graph, cluster, problem, state)
+        search(problem, (state, other), boards, evaluations or _TO_FIT, seed, budget_s)
+        found = _plan(graph, cluster, problem, state)
+        if not fitting or found.latency_s < plan.latency_s:
+            plan = found
     check_memory(plan, cluster)
     return plan
 

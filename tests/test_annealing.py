@@ -80,7 +80,7 @@ def test_the_search_gains_where_the_wire_is_slow():
     cluster = cluster_of(3.7, 3.7, 3.7, 3.7, mbit=100.0)
     gains = []
     for seed in range(4):
-        drawn = generate("lanes", 40, seed=seed)
+        drawn = generate("DP", 40, seed=seed)
         graph = TaskGraph.from_architecture(stage(drawn, (32, 32, 3), 10, staging="uniform"))
         listed = schedule(graph, cluster).latency_s
         gains.append(schedule(graph, cluster, evaluations=4000).latency_s / listed)

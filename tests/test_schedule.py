@@ -9,6 +9,7 @@ import subprocess
 import sys
 from itertools import pairwise
 
+import networkx as nx
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -173,8 +174,7 @@ class Calendar:
         """Deliver the outputs and close the calendar."""
         outputs = sorted(self.graph.outputs, key=lambda t: (self.at[t, self.home[t]], t))
         latency = max(self.deliver(tensor, "client") for tensor in outputs)
-        position = {task.name: i for i, task in enumerate(self.graph.tasks)}
-        slots = sorted(self.slots, key=lambda s: (s.start_s, s.end_s, position[s.task]))
+        slots = sorted(self.slots, key=lambda s: (s.start_s, s.end_s))  # else as they were placed
         tasks = tuple(self.graph.by_name[slot.task] for slot in slots)
         messages = sorted(self.messages, key=lambda m: (m.start_s, m.sent_s, m.tensor, m.receiver))
         graph = dataclasses.replace(self.graph, tasks=tasks)
@@ -190,8 +190,8 @@ def earliest_gap(busy, ready, duration):
     return start
 
 
-def list_schedule(graph, cluster, boards, communication):
-    """Most urgent task first, each on the board that finishes it first."""
+def list_schedule(graph, cluster, boards, communication, homes=None):
+    """Most urgent task first, each on the board that finishes it first, or on a given one."""
     mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(cluster.boards)
     ranks = {}
     names = ["client", *(board.name for board in cluster.boards)]
@@ -212,6 +212,8 @@ def list_schedule(graph, cluster, boards, communication):
     while ready:
         _, name = heapq.heappop(ready)
         task = graph.by_name[name]
+        if homes:
+            boards = [homes[name]]
         ends = []
         for board in boards:
             ends.append(calendar.place(task, board, fill_gaps=True))
@@ -231,7 +233,46 @@ def reference_schedule(graph, cluster):
         for boards in [[b] for b in ranked] + [ranked[:n] for n in range(2, len(ranked) + 1)]
         for communication in (0.0, 0.5, 1.0)
     ]
+    plans += [
+        list_schedule(
+            graph, cluster, ranked, 1.0, reference_pack(graph, cluster, ranked[:count], cut)
+        )
+        for cut in (0.0, 0.25, 0.5, 0.75)
+        for count in range(1, len(ranked) + 1)
+    ]
     return min(plans, key=lambda plan: plan.latency_s)
+
+
+def reference_pack(graph, cluster, boards, cut):
+    """Boards of the clusters that the larger tensors bind together, longest cluster first."""
+    edges = [
+        (graph.producer[tensor], task.name, graph.tensor_bytes[tensor])
+        for task in graph.tasks
+        for tensor in task.inputs
+        if tensor in graph.producer
+    ]
+    sizes = sorted(size for _, _, size in edges)
+    bound = sizes[int(len(sizes) * cut)] if sizes else 0
+    bonds = nx.Graph((a, b) for a, b, size in edges if size >= bound)
+    bonds.add_nodes_from(graph.by_name)
+    position = {task.name: i for i, task in enumerate(graph.tasks)}
+    clusters = [sorted(c, key=position.get) for c in nx.connected_components(bonds)]
+    mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(cluster.boards)
+    clusters.sort(key=lambda c: position[c[0]])
+    clusters.sort(key=lambda c: -sum(graph.seconds_on(graph.by_name[n], 1 / mean) for n in c))
+    load = dict.fromkeys((board.name for board in boards), 0.0)
+    homes = {}
+    for tied in clusters:
+        ends = []
+        for board in boards:
+            end = load[board.name]
+            for name in tied:
+                end += graph.seconds_on(graph.by_name[name], board.flops_per_s)
+            ends.append(end)
+        chosen = boards[ends.index(min(ends))]
+        load[chosen.name] = min(ends)
+        homes |= dict.fromkeys(tied, chosen)
+    return homes
 
 
 def reference_decode(graph, cluster, assignment):
