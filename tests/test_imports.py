@@ -83,7 +83,8 @@ def test_modules_import_only_upwards():
     """Each module imports only modules that stand before it in this order (functions aside)."""
     order = [
         "_version", "errors", "generators", "flops", "architecture", "layers", "models",
-        "cluster", "bundle", "interpreter", "tflite_file", "convert", "datasets", "training",
+        "cluster", "bundle", "interpreter", "operator_cost", "tflite_schema", "tflite_piece",
+        "wholeness", "tflite_file", "convert", "datasets", "training",
         "taskgraph", "partition", "distribution", "score", "problem", "kernel", "annealing",
         "schedule",
         "efficiency", "simulator", "segments",
