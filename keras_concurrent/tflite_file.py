@@ -203,7 +203,7 @@ class TfliteFile:
         self._warn_of_unknown()
         result = []
         for index, operator in enumerate(self._graph.operators):
-            constant = self._moving.isdisjoint(operator.outputs)
+            constant = self.whole_because is None and self._moving.isdisjoint(operator.outputs)
             buffers = set().union(*(self._constants_under(i) for i in operator.inputs))
             result.append(
                 Operator(
