@@ -201,17 +201,22 @@ class TfliteFile:
     def operators(self) -> tuple[Operator, ...]:
         """All operators, in running order. Operators of no known cost are named in a warning."""
         self._warn_of_unknown()
+        # Buffers from which the value of a tensor follows that is the same for every image.
+        under = {
+            index: frozenset() if index in self._writers else frozenset([tensor.buffer])
+            for index, tensor in enumerate(self._graph.tensors)
+        }
         result = []
         for index, operator in enumerate(self._graph.operators):
             constant = self.whole_because is None and self._moving.isdisjoint(operator.outputs)
-            buffers = set().union(*(self._constants_under(i) for i in operator.inputs))
+            read = [i for i in operator.inputs if i >= 0]
+            buffers = frozenset().union(*(under[i] for i in read if i not in self._moving))
+            under.update(dict.fromkeys(operator.outputs, buffers))
             result.append(
                 Operator(
                     index,
                     kind_of(self._model, operator),
-                    tuple(
-                        dict.fromkeys(self._names(i for i in operator.inputs if i in self._moving))
-                    ),
+                    tuple(dict.fromkeys(self._names(i for i in read if i in self._moving))),
                     self._names(operator.outputs),
                     0 if constant else self._flops(self._graph, operator),
                     self._buffer_bytes(buffers),
@@ -244,15 +249,6 @@ class TfliteFile:
                 f"{self.origin} is damaged: no {kind} reads tensors of shapes {read} and writes "
                 f"{written}"
             ) from error
-
-    def _constants_under(self, index: int) -> set[int]:
-        """Buffers from which the value of a tensor follows that is the same for every image."""
-        if index < 0 or index in self._moving:
-            return set()
-        if index not in self._writers:
-            return {self._graph.tensors[index].buffer}
-        inputs = self._graph.operators[self._writers[index]].inputs
-        return set().union(*(self._constants_under(i) for i in inputs))
 
     def _buffer_bytes(self, buffers: Iterable[int]) -> int:
         contents = (self._model.buffers[buffer].data for buffer in buffers)

@@ -405,6 +405,10 @@ def with_two_writers(model):
     model.subgraphs[0].operators[2].outputs = [3]
 
 
+def with_operators_that_wait_for_each_other(model):
+    model.subgraphs[0].operators[0].inputs = [4, 1]
+
+
 def with_no_use_of_the_image(model):
     model.subgraphs[0].operators[0].inputs = [1, 1]
 
@@ -428,6 +432,7 @@ BUILTIN = schema.BuiltinOperator
         (with_tensor(shapeSignature=[-1, 16, 16, 64]), "the size of the tensor 'sum' is known"),
         (with_open_batch_and_height, "the size of the tensor 'sum' is known only when it runs"),
         (with_wrong_order, "LOGISTIC reads the tensor 'sum' before it is written"),
+        (with_operators_that_wait_for_each_other, "ADD reads the tensor 'squashed' before it is"),
         (with_two_writers, "the tensor 'product' is written twice"),
         (with_no_use_of_the_image, "no operator depends on its inputs"),
     ],
