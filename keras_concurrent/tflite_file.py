@@ -4,8 +4,8 @@ The file itself is what gets cut: operators, tensors and buffers are copied into
 so that a piece computes exactly what the whole computes. No TensorFlow is needed.
 
 What is the same for every image never travels between pieces: weights that operators unpack
-(float16) and shapes that operators read are in every piece that needs them. What cannot be cut
-stays whole, see `TfliteFile.whole_because`.
+(float16) are in every piece that needs them. An open batch is made one. What cannot be cut stays
+whole, see `TfliteFile.whole_because`.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 
 from keras_concurrent.errors import ModelFileError, UnknownOperatorWarning
 from keras_concurrent.operator_cost import flops_of, is_known
+from keras_concurrent.shape_folding import fold_shapes
 from keras_concurrent.tflite_piece import Piece
 from keras_concurrent.tflite_schema import (
     aligned,
@@ -100,7 +101,7 @@ class TfliteFile:
         origin: what to call the file in errors.
 
     Attributes:
-        data: the file's content, its tensors' names made unique.
+        data: the file's content, its tensors' names made unique and its batch one.
         origin: what to call the file in errors.
         whole_because: why the file cannot be cut (control flow, several subgraphs, variables,
             resources, custom operators, sparse tensors, text, sizes known only at run time, random
@@ -116,9 +117,12 @@ class TfliteFile:
         self.origin = origin
         self._model = unpack(data, origin)
         self._graph = self._model.subgraphs[0]  # the one that runs; others are its subroutines
-        if self._name_tensors():
-            self.data = self.renamed({})
+        altered = self._name_tensors()
         self.whole_because = reason_to_stay_whole(self._model)
+        if self.whole_because is None:
+            altered = fold_shapes(self._model) or altered
+        if altered:
+            self.data = self.renamed({})
 
     @classmethod
     def read(cls, path: str | Path) -> TfliteFile:
@@ -319,10 +323,7 @@ class TfliteFile:
                         f"{self._graph.tensors[index].name!r}, which the piece does not have"
                     )
             available.update(operator.outputs)
-            if kind_of(self._model, operator) == "SHAPE":
-                piece.keep(operator.outputs[0], shape_of(self._graph.tensors[operator.inputs[0]]))
-            else:
-                piece.add(operator)
+            piece.add(operator)
         for name in outputs:
             if index_of[name] in self._moving and index_of[name] not in available:
                 raise ModelFileError(f"the piece does not compute {name!r}, which it is to give")

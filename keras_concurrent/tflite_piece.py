@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
-from keras_concurrent.tflite_schema import AlignedBuffer, aligned, pack, schema, type_of
+from keras_concurrent.tflite_schema import AlignedBuffer, aligned, pack, schema
 
 
 class Piece:
@@ -54,12 +51,6 @@ class Piece:
             self._tensors[index] = len(self.graph.tensors)
             self.graph.tensors.append(tensor)
         return self._tensors[index]
-
-    def keep(self, index: int, shape: Sequence[int]) -> None:
-        """Take over a tensor that a SHAPE operator writes, as a constant."""
-        tensor = self.graph.tensors[self.place(index)]
-        tensor.buffer = len(self._model.buffers)
-        self._model.buffers.append(aligned(np.array(shape, type_of(tensor)).view(np.uint8)))
 
     def add(self, operator: Any) -> None:
         """Take an operator over, with its tensors."""

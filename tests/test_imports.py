@@ -84,7 +84,7 @@ def test_modules_import_only_upwards():
     order = [
         "_version", "errors", "generators", "flops", "architecture", "layers", "models",
         "cluster", "bundle", "interpreter", "operator_cost", "tflite_schema", "tflite_piece",
-        "wholeness", "tflite_file", "convert", "datasets", "training",
+        "wholeness", "shape_folding", "tflite_file", "convert", "datasets", "training",
         "taskgraph", "partition", "distribution", "score", "problem", "kernel", "annealing",
         "schedule",
         "efficiency", "simulator", "segments",
