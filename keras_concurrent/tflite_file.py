@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_concurrent.errors import ModelFileError, UnknownOperatorWarning
+from keras_concurrent.errors import BundleError, ModelFileError, UnknownOperatorWarning
 from keras_concurrent.operator_cost import flops_of, is_known
 from keras_concurrent.shape_folding import fold_shapes
 from keras_concurrent.tflite_piece import Piece
@@ -109,7 +109,7 @@ class TfliteFile:
 
     Raises:
         ModelFileError: no .tflite, a damaged one, one of another schema version than 3, one above
-            2 GB or whose weights lie outside the flatbuffer.
+            2 GB or whose weights lie outside the flatbuffer, one whose shapes cannot be computed.
     """
 
     def __init__(self, data: bytes, origin: str = "the model") -> None:
@@ -120,7 +120,10 @@ class TfliteFile:
         altered = self._name_tensors()
         self.whole_because = reason_to_stay_whole(self._model)
         if self.whole_because is None:
-            altered = fold_shapes(self._model) or altered
+            try:
+                altered = fold_shapes(self._model) or altered
+            except BundleError as error:
+                raise ModelFileError(f"{origin} computes a shape in an odd way: {error}") from error
         if altered:
             self.data = self.renamed({})
 

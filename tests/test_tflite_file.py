@@ -595,6 +595,32 @@ def test_an_open_batch_is_one_and_shapes_do_not_travel():
     check_pieces(file, [[task.name] for task in graph.tasks])
 
 
+@pytest.mark.parametrize("version", [1, 99])
+def test_shapes_are_computed_once_or_the_file_is_refused(version):
+    def measure(graph):
+        graph.tensors += [described("shape", [4], kind="INT32"), described("less", [4], 0, "INT32")]
+        graph.operators += [operator(3, [2], [5], "ShapeOptions"), operator(4, [5], [6])]
+        graph.operators[-2].builtinOptions.outType = schema.TensorType.INT32
+        graph.outputs = [3, 6]
+
+    def code(model):
+        model.operatorCodes += [coded(BUILTIN.SHAPE), coded(BUILTIN.NEG)]
+        model.operatorCodes[-1].version = version
+
+    content = by_hand(measure, code)[0]
+    if version == 99:
+        with pytest.raises(
+            ModelFileError, match=r"photo\.tflite computes a shape in an odd way: .*"
+        ):
+            TfliteFile(content, "photo.tflite")
+        return
+    file = TfliteFile(content)
+    assert [operator.kind for operator in file.operators] == ["ADD", "MUL", "LOGISTIC"]
+    _, less = Segment(file.data).run(list(image_for(file).values()))
+    np.testing.assert_array_equal(less, [-1, -16, -16, -64])
+    check_pieces(file, [[task.name] for task in TaskGraph.from_tflite(file).tasks])
+
+
 # ---------------------------------------------------------------- unknown operators
 
 
