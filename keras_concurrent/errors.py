@@ -13,7 +13,7 @@
     └── BoardError          a board failed or did not answer; names the board and the cause
 
 A bad argument in a call is a plain ``ValueError``. Every message says what was expected and what
-came.
+came. ``UnknownOperatorWarning`` is no error: the work goes on with an estimate.
 """
 
 from __future__ import annotations
@@ -46,6 +46,10 @@ class ConversionError(ConcurrentError):
 
 class ModelFileError(ConcurrentError):
     """A .tflite file cannot be read, or not be cut."""
+
+
+class UnknownOperatorWarning(UserWarning):
+    """A .tflite has operators whose FLOPs are estimated, because no rule counts them."""
 
 
 class ClusterError(ConcurrentError):

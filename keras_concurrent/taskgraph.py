@@ -155,25 +155,33 @@ class TaskGraph:
 
     @classmethod
     def from_tflite(cls, file: TfliteFile) -> TaskGraph:
-        """One task an operator."""
-        tasks = []
-        for operator in file.operators:
-            found = _VERTEX.search(operator.outputs[0]) if operator.outputs else None
-            tasks.append(
-                Task(
-                    f"{operator.index:04d}_{operator.kind}",
-                    operator.flops,
-                    operator.inputs,
-                    operator.outputs,
-                    operator.parameter_bytes,
-                    (operator.index,),
-                    (found.group(1),) if found else (),
-                )
+        """One task an operator that depends on the inputs; one in all for a file that stays whole.
+
+        Outputs that are the same for every image are the last task's to give.
+        """
+        tasks = [
+            Task(
+                f"{operator.index:04d}_{operator.kind}",
+                operator.flops,
+                operator.inputs,
+                operator.outputs,
+                operator.parameter_bytes,
+                (operator.index,),
+                tuple(_VERTEX.findall(operator.outputs[0])[:1]),
             )
-        sizes = {name: tensor.bytes for name, tensor in file.tensors.items()}
+            for operator in file.operators
+            if not operator.constant
+        ]
+        if file.whole_because is not None:
+            indices = tuple(operator.index for operator in file.operators)
+            tasks = [Task("model", file.flops, file.inputs, (), file.parameter_bytes, indices)]
+        written = {*file.inputs, *(tensor for task in tasks for tensor in task.outputs)}
+        others = tuple(dict.fromkeys(name for name in file.outputs if name not in written))
+        tasks[-1] = replace(tasks[-1], outputs=(*tasks[-1].outputs, *others))
         used = {t for task in tasks for t in (*task.inputs, *task.outputs)}
         used.update(file.inputs, file.outputs)
-        return cls(tuple(tasks), {name: sizes[name] for name in used}, file.inputs, file.outputs)
+        sizes = {name: file.tensors[name].bytes for name in used}
+        return cls(tuple(tasks), sizes, file.inputs, tuple(dict.fromkeys(file.outputs)))
 
     def timed(self, seconds: Mapping[str, float], flops_per_s: float) -> TaskGraph:
         """The same graph with measured durations.

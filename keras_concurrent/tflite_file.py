@@ -1,15 +1,19 @@
 """A .tflite file as operators and tensors, and pieces of it back as .tflite bytes.
 
 The file itself is what gets cut: operators, tensors and buffers are copied into a new flatbuffer,
-so that a piece computes exactly what the whole computes. No TensorFlow is needed; the schema's
-classes come with ai-edge-litert.
+so that a piece computes exactly what the whole computes. No TensorFlow is needed.
+
+What is the same for every image never travels between pieces: weights that operators unpack
+(float16) are in every piece that needs them. An open batch is made one. What cannot be cut stays
+whole, see `TfliteFile.whole_because`.
 """
 
 from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,61 +21,22 @@ from typing import Any
 
 import numpy as np
 
-from keras_concurrent import flops
-from keras_concurrent.errors import MissingExtraError, ModelFileError
-
-try:
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-except ImportError as error:  # pragma: no cover - depends on the installation
-    raise MissingExtraError(str(error.name), "design") from error
-
-_IDENTIFIER = b"TFL3"
-_ALIGNMENT = 16  # what the schema demands of a buffer's data
-_CONTROL_FLOW = {"CALL", "CALL_ONCE", "IF", "WHILE", "READ_VARIABLE", "ASSIGN_VARIABLE"}
-_MOVES_ONLY = {
-    "BROADCAST_TO", "CONCATENATION", "EXPAND_DIMS", "FILL", "GATHER", "MIRROR_PAD", "PACK", "PAD",
-    "PADV2", "RESHAPE", "SHAPE", "SLICE", "SPLIT", "SPLIT_V", "SQUEEZE", "STRIDED_SLICE", "TILE",
-    "TRANSPOSE", "UNPACK",
-}  # fmt: skip
-_REDUCTIONS = {"MEAN", "REDUCE_MAX", "REDUCE_MIN", "REDUCE_PROD", "SUM"}
-_POOLS = {"AVERAGE_POOL_2D", "MAX_POOL_2D", "L2_POOL_2D"}
-
-
-def _constants_of(kind: type) -> dict[int, str]:
-    return {value: name for name, value in vars(kind).items() if isinstance(value, int)}
-
-
-_OPERATOR_NAMES = _constants_of(schema.BuiltinOperator)
-_DTYPES = {
-    schema.TensorType.FLOAT32: "float32",
-    schema.TensorType.FLOAT16: "float16",
-    schema.TensorType.FLOAT64: "float64",
-    schema.TensorType.INT8: "int8",
-    schema.TensorType.UINT8: "uint8",
-    schema.TensorType.INT16: "int16",
-    schema.TensorType.INT32: "int32",
-    schema.TensorType.INT64: "int64",
-    schema.TensorType.BOOL: "bool",
-}
-
-
-class _AlignedBuffer(schema.BufferT):  # type: ignore[misc]
-    """A buffer written at the alignment that the schema demands; the Python packer ignores it."""
-
-    def Pack(self, builder: Any) -> Any:  # noqa: N802 - the generated classes' name
-        data = None
-        if self.data is not None and len(self.data):
-            raw = np.ascontiguousarray(self.data, dtype=np.uint8).tobytes()
-            builder.StartVector(1, len(raw), _ALIGNMENT)
-            head = builder.head - len(raw)
-            builder.head = head
-            builder.Bytes[head : head + len(raw)] = raw
-            data = builder.EndVector()
-        schema.BufferStart(builder)
-        if data is not None:
-            schema.BufferAddData(builder, data)
-        return schema.BufferEnd(builder)
+from keras_concurrent.errors import BundleError, ModelFileError, UnknownOperatorWarning
+from keras_concurrent.operator_cost import flops_of, is_known
+from keras_concurrent.shape_folding import fold_shapes
+from keras_concurrent.tflite_piece import Piece
+from keras_concurrent.tflite_schema import (
+    aligned,
+    check_size,
+    is_numpy,
+    kind_of,
+    pack,
+    shape_of,
+    text,
+    type_of,
+    unpack,
+)
+from keras_concurrent.wholeness import moving_tensors, reason_to_stay_whole
 
 
 @dataclass(frozen=True)
@@ -81,7 +46,7 @@ class TensorInfo:
     Args:
         name: unique in the file.
         shape: with a batch of one where the file leaves the batch open.
-        dtype: NumPy's name of the type.
+        dtype: NumPy's name of the type; the schema's, such as ``"string"``, where NumPy has none.
         constant: whether its value lies in the file.
     """
 
@@ -92,8 +57,8 @@ class TensorInfo:
 
     @property
     def bytes(self) -> int:
-        """Size of the value in bytes."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+        """Size of the value in bytes; 0 where NumPy does not have the type."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize if is_numpy(self.dtype) else 0
 
 
 @dataclass(frozen=True)
@@ -103,10 +68,12 @@ class Operator:
     Args:
         index: position in the file.
         kind: the builtin's name, such as ``CONV_2D``.
-        inputs: names of the computed tensors it reads.
+        inputs: names of the tensors it reads that depend on the model's inputs.
         outputs: names of the tensors it writes.
-        flops: floating point (or integer) operations, a multiply-accumulate counting 2.
-        parameter_bytes: bytes of the constants it reads.
+        flops: floating point (or integer) operations an image, a multiply-accumulate counting 2.
+        parameter_bytes: bytes in the file of the constants that it needs.
+        constant: whether its result is the same for every image. Then it belongs to every piece
+            that reads its result, is part of no count, and is no task.
     """
 
     index: int
@@ -115,6 +82,15 @@ class Operator:
     outputs: tuple[str, ...]
     flops: int
     parameter_bytes: int
+    constant: bool = False
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The names by which a model's author calls inputs and outputs: name -> tensor name."""
+
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
 
 
 class TfliteFile:
@@ -124,31 +100,32 @@ class TfliteFile:
         data: the file's content.
         origin: what to call the file in errors.
 
+    Attributes:
+        data: the file's content, its tensors' names made unique and its batch one.
+        origin: what to call the file in errors.
+        whole_because: why the file cannot be cut (control flow, several subgraphs, variables,
+            resources, custom operators, sparse tensors, text, sizes known only at run time, random
+            numbers), as the end of "it stays whole because ..."; ``None`` for one that can.
+
     Raises:
-        ModelFileError: not a .tflite, or one that cannot be cut: several subgraphs, control flow,
-            variables, or tensor types without a NumPy equivalent.
+        ModelFileError: no .tflite, a damaged one, one of another schema version than 3, one above
+            2 GB or whose weights lie outside the flatbuffer, one whose shapes cannot be computed.
     """
 
     def __init__(self, data: bytes, origin: str = "the model") -> None:
-        if data[4:8] != _IDENTIFIER:
-            raise ModelFileError(
-                f"{origin} is not a .tflite file: expected the identifier 'TFL3' at byte 4, "
-                f"got {bytes(data[4:8])!r}"
-            )
         self.data = data
         self.origin = origin
-        try:
-            self._model = schema.ModelT.InitFromPackedBuf(data, 0)
-        except Exception as error:  # the generated reader raises whatever a broken offset gives
-            raise ModelFileError(f"{origin} is damaged: {error}") from error
-        if len(self._model.subgraphs or []) != 1:
-            raise ModelFileError(
-                f"{origin} must have one subgraph to be cut, got {len(self._model.subgraphs or [])}"
-            )
-        self._graph = self._model.subgraphs[0]
-        if self._name_tensors():
+        self._model = unpack(data, origin)
+        self._graph = self._model.subgraphs[0]  # the one that runs; others are its subroutines
+        altered = self._name_tensors()
+        self.whole_because = reason_to_stay_whole(self._model)
+        if self.whole_because is None:
+            try:
+                altered = fold_shapes(self._model) or altered
+            except BundleError as error:
+                raise ModelFileError(f"{origin} computes a shape in an odd way: {error}") from error
+        if altered:
             self.data = self.renamed({})
-        self._check()
 
     @classmethod
     def read(cls, path: str | Path) -> TfliteFile:
@@ -158,6 +135,7 @@ class TfliteFile:
             ModelFileError: as the constructor, or when the file cannot be opened.
         """
         try:
+            check_size(Path(path).stat().st_size, str(path))
             return cls(Path(path).read_bytes(), str(path))
         except OSError as error:
             raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
@@ -167,7 +145,7 @@ class TfliteFile:
         seen: set[str] = set()
         changed = False
         for index, tensor in enumerate(self._graph.tensors):
-            name = (tensor.name or b"").decode("utf-8", "replace") or f"tensor_{index}"
+            name = text(tensor.name) or f"tensor_{index}"
             if name in seen:
                 name = f"{name}#{index}"
             seen.add(name)
@@ -175,46 +153,22 @@ class TfliteFile:
             tensor.name = name
         return changed
 
-    def _check(self) -> None:
-        for tensor in self._graph.tensors:
-            if tensor.isVariable:
-                raise ModelFileError(f"{self.origin} cannot be cut: {tensor.name!r} is a variable")
-            if tensor.sparsity is not None:
-                raise ModelFileError(f"{self.origin} cannot be cut: {tensor.name!r} is sparse")
-            if tensor.type not in _DTYPES and not self._is_constant(tensor):
-                raise ModelFileError(
-                    f"{self.origin} cannot be cut: {tensor.name!r} has tensor type {tensor.type}"
-                )
-        for operator in self._graph.operators:
-            if self._kind(operator) in _CONTROL_FLOW:
-                raise ModelFileError(
-                    f"{self.origin} cannot be cut: it has the operator {self._kind(operator)}"
-                )
-
-    def _is_constant(self, tensor: Any) -> bool:
+    def _has_data(self, tensor: Any) -> bool:
         data = self._model.buffers[tensor.buffer].data
         return data is not None and len(data) > 0
-
-    def _kind(self, operator: Any) -> str:
-        code = self._model.operatorCodes[operator.opcodeIndex]
-        number = max(code.builtinCode, code.deprecatedBuiltinCode)
-        return _OPERATOR_NAMES.get(number, f"OPERATOR_{number}")
 
     @cached_property
     def tensors(self) -> dict[str, TensorInfo]:
         """All tensors by name."""
         return {
             tensor.name: TensorInfo(
-                tensor.name,
-                tuple(int(size) for size in (tensor.shape if tensor.shape is not None else ())),
-                _DTYPES.get(tensor.type, "uint8"),
-                self._is_constant(tensor),
+                tensor.name, shape_of(tensor), type_of(tensor), self._has_data(tensor)
             )
             for tensor in self._graph.tensors
         }
 
-    def _names(self, indices: Sequence[int] | None) -> tuple[str, ...]:
-        return tuple(self._graph.tensors[i].name for i in (indices if indices is not None else ()))
+    def _names(self, indices: Iterable[int]) -> tuple[str, ...]:
+        return tuple(self._graph.tensors[index].name for index in indices if index >= 0)
 
     @property
     def inputs(self) -> tuple[str, ...]:
@@ -227,55 +181,100 @@ class TfliteFile:
         return self._names(self._graph.outputs)
 
     @cached_property
+    def signatures(self) -> dict[str, Signature]:
+        """Signatures of the graph that runs, by key; files of older converters have none."""
+        return {
+            text(found.signatureKey): Signature(
+                {text(m.name): self._names([m.tensorIndex])[0] for m in found.inputs or ()},
+                {text(m.name): self._names([m.tensorIndex])[0] for m in found.outputs or ()},
+            )
+            for found in self._model.signatureDefs or ()
+            if found.subgraphIndex == 0
+        }
+
+    @cached_property
+    def _moving(self) -> frozenset[int]:
+        """Indices of the tensors that depend on the model's inputs."""
+        return moving_tensors(self._model)
+
+    @cached_property
+    def _writers(self) -> dict[int, int]:
+        """Tensor index -> position of the operator that writes it."""
+        return {
+            i: at for at, operator in enumerate(self._graph.operators) for i in operator.outputs
+        }
+
+    @cached_property
     def operators(self) -> tuple[Operator, ...]:
-        """All operators, in running order."""
-        produced = set(self.inputs)
-        for operator in self._graph.operators:
-            produced.update(self._names(operator.outputs))
+        """All operators, in running order. Operators of no known cost are named in a warning."""
+        self._warn_of_unknown()
+        # Buffers from which the value of a tensor follows that is the same for every image.
+        under = {
+            index: frozenset() if index in self._writers else frozenset([tensor.buffer])
+            for index, tensor in enumerate(self._graph.tensors)
+        }
         result = []
         for index, operator in enumerate(self._graph.operators):
-            read = [i for i in (operator.inputs if operator.inputs is not None else ()) if i >= 0]
-            names = self._names(read)
+            constant = self.whole_because is None and self._moving.isdisjoint(operator.outputs)
+            read = [i for i in operator.inputs if i >= 0]
+            buffers = frozenset().union(*(under[i] for i in read if i not in self._moving))
+            under.update(dict.fromkeys(operator.outputs, buffers))
             result.append(
                 Operator(
                     index,
-                    self._kind(operator),
-                    tuple(dict.fromkeys(name for name in names if name in produced)),
+                    kind_of(self._model, operator),
+                    tuple(dict.fromkeys(self._names(i for i in read if i in self._moving))),
                     self._names(operator.outputs),
-                    self._flops(operator),
-                    sum(self.tensors[name].bytes for name in names if name not in produced),
+                    0 if constant else self._flops(self._graph, operator),
+                    self._buffer_bytes(buffers),
+                    constant,
                 )
             )
         return tuple(result)
 
-    def _flops(self, operator: Any) -> int:
-        kind = self._kind(operator)
-        if kind in _MOVES_ONLY or len(operator.outputs) == 0:
-            return 0
-        shapes = [
-            self.tensors[self._graph.tensors[i].name].shape if i >= 0 else ()
-            for i in operator.inputs
-        ]
-        out = self.tensors[self._graph.tensors[operator.outputs[0]].name].shape
-        if kind == "CONV_2D":
-            _, height, width, channels = shapes[1]
-            return flops.convolution(out, (height, width), channels)
-        if kind == "DEPTHWISE_CONV_2D":
-            return flops.depthwise(out, shapes[1][1:3])
-        if kind == "TRANSPOSE_CONV":
-            filters, height, width, _ = shapes[1]
-            return flops.convolution(shapes[2], (height, width), filters)
-        if kind == "FULLY_CONNECTED":
-            return flops.convolution(out, (), shapes[1][-1])
-        if kind == "BATCH_MATMUL":
-            inner = shapes[0][-2] if operator.builtinOptions.adjX else shapes[0][-1]
-            return flops.convolution(out, (), inner)
-        if kind in _POOLS:
-            options = operator.builtinOptions
-            return flops.pooling(out, (options.filterHeight, options.filterWidth))
-        if kind in _REDUCTIONS:
-            return flops.elementwise(shapes[0])
-        return flops.elementwise(out)
+    def _warn_of_unknown(self) -> None:
+        kinds = {
+            kind_of(self._model, o) for graph in self._model.subgraphs for o in graph.operators
+        }
+        unknown = sorted(kind for kind in kinds if not is_known(kind))
+        if unknown:
+            warnings.warn(
+                f"{self.origin} has operators of unknown cost, {', '.join(unknown)}: one operation "
+                "an output element is assumed",
+                UnknownOperatorWarning,
+                stacklevel=3,
+            )
+
+    def _flops(self, graph: Any, operator: Any) -> int:
+        kind = kind_of(self._model, operator)
+        read = [shape_of(graph.tensors[i]) if i >= 0 else () for i in operator.inputs]
+        written = [shape_of(graph.tensors[i]) for i in operator.outputs if i >= 0]
+        try:
+            return flops_of(kind, operator.builtinOptions, read, written)
+        except (AttributeError, IndexError, ValueError) as error:
+            raise ModelFileError(
+                f"{self.origin} is damaged: no {kind} reads tensors of shapes {read} and writes "
+                f"{written}"
+            ) from error
+
+    def _buffer_bytes(self, buffers: Iterable[int]) -> int:
+        contents = (self._model.buffers[buffer].data for buffer in buffers)
+        return sum(len(data) for data in contents if data is not None)
+
+    @cached_property
+    def flops(self) -> int:
+        """FLOPs of one image; of a file with subroutines, as if each ran once."""
+        others = (
+            self._flops(graph, operator)
+            for graph in self._model.subgraphs[1:]
+            for operator in graph.operators
+        )
+        return sum(operator.flops for operator in self.operators) + sum(others)
+
+    @cached_property
+    def parameter_bytes(self) -> int:
+        """Bytes of all constants."""
+        return self._buffer_bytes({t.buffer for g in self._model.subgraphs for t in g.tensors})
 
     def renamed(self, names: dict[str, str]) -> bytes:
         """The whole file with some tensors under other names."""
@@ -284,99 +283,64 @@ class TfliteFile:
         graph.tensors = [copy.copy(tensor) for tensor in self._graph.tensors]
         for tensor in graph.tensors:
             tensor.name = names.get(tensor.name, tensor.name)
-        model.subgraphs = [graph]
-        model.buffers = [_aligned(buffer) for buffer in self._model.buffers]
-        return _pack(model, self.origin)
+        model.subgraphs = [graph, *self._model.subgraphs[1:]]
+        model.buffers = [aligned(buffer.data) for buffer in self._model.buffers]
+        return pack(model)
 
     def cut(self, operators: Iterable[int], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
         """Some of the operators as a .tflite file of their own.
 
         Args:
-            operators: indices; they keep the file's order.
+            operators: indices; they keep the file's order. Constant operators whose results are
+                needed come along by themselves.
             inputs: names of the tensors that come from elsewhere, in the wanted order.
             outputs: names of the tensors to give, in the wanted order.
 
         Returns:
-            The piece's bytes. Its tensors keep their names.
+            The piece's bytes. Its tensors keep their names. All of a file that stays whole is
+            the file itself.
 
         Raises:
             ModelFileError: a tensor that is unknown, or is read or to be given but neither comes
-                from elsewhere nor is computed or constant.
+                from elsewhere nor is computed or constant; a part of a file that stays whole.
         """
-        chosen = sorted(set(operators))
+        chosen = set(operators)
+        if self.whole_because is not None:
+            if chosen != set(range(len(self._graph.operators))):
+                raise ModelFileError(f"{self.origin} cannot be cut: {self.whole_because}")
+            return self.data
         index_of = {tensor.name: i for i, tensor in enumerate(self._graph.tensors)}
         for name in (*inputs, *outputs):
             if name not in index_of:
                 raise ModelFileError(f"{self.origin} has no tensor named {name!r}")
+        piece = Piece(self._model)
         available = {index_of[name] for name in inputs}
-        tensor_map: dict[int, int] = {}
-        buffers: list[Any] = [_AlignedBuffer()]  # buffer 0 is the empty one, by convention
-        buffer_map: dict[int, int] = {}
-        codes: list[Any] = []
-        code_map: dict[int, int] = {}
-        graph = schema.SubGraphT()
-        graph.name = self._graph.name
-        graph.tensors, graph.operators = [], []
-
-        def place(index: int) -> int:
-            if index < 0:
-                return -1  # an optional input left out
-            if index not in tensor_map:
-                tensor = copy.copy(self._graph.tensors[index])
-                if self._is_constant(tensor):
-                    if tensor.buffer not in buffer_map:
-                        buffer_map[tensor.buffer] = len(buffers)
-                        buffers.append(_aligned(self._model.buffers[tensor.buffer]))
-                    tensor.buffer = buffer_map[tensor.buffer]
-                else:
-                    tensor.buffer = 0
-                tensor_map[index] = len(graph.tensors)
-                graph.tensors.append(tensor)
-            return tensor_map[index]
-
-        graph.inputs = [place(index_of[name]) for name in inputs]
-        for position in chosen:
-            operator = copy.copy(self._graph.operators[position])
-            for index in operator.inputs if operator.inputs is not None else ():
-                if index < 0 or index in available:
-                    continue
-                if not self._is_constant(self._graph.tensors[index]):
+        piece.graph.inputs = [piece.place(index_of[name]) for name in inputs]
+        self._with_constants(chosen, available, [index_of[name] for name in outputs])
+        for position in sorted(chosen):
+            operator = self._graph.operators[position]
+            for index in operator.inputs:
+                if index in self._moving and index not in available:
                     raise ModelFileError(
-                        f"operator {position} ({self._kind(operator)}) reads "
+                        f"operator {position} ({kind_of(self._model, operator)}) reads "
                         f"{self._graph.tensors[index].name!r}, which the piece does not have"
                     )
             available.update(operator.outputs)
-            if operator.opcodeIndex not in code_map:
-                code_map[operator.opcodeIndex] = len(codes)
-                codes.append(self._model.operatorCodes[operator.opcodeIndex])
-            operator.opcodeIndex = code_map[operator.opcodeIndex]
-            for field in ("inputs", "outputs", "intermediates"):
-                indices = getattr(operator, field)
-                if indices is not None:
-                    setattr(operator, field, [place(index) for index in indices])
-            graph.operators.append(operator)
+            piece.add(operator)
         for name in outputs:
-            if index_of[name] not in available:
+            if index_of[name] in self._moving and index_of[name] not in available:
                 raise ModelFileError(f"the piece does not compute {name!r}, which it is to give")
-        graph.outputs = [place(index_of[name]) for name in outputs]
+        piece.graph.outputs = [piece.place(index_of[name]) for name in outputs]
+        return piece.packed()
 
-        model = schema.ModelT()
-        model.version = self._model.version
-        model.description = "cut by keras_concurrent"
-        model.operatorCodes, model.subgraphs, model.buffers = codes, [graph], buffers
-        return _pack(model, self.origin)
-
-
-def _aligned(buffer: Any) -> _AlignedBuffer:
-    aligned = _AlignedBuffer()
-    aligned.data = buffer.data
-    return aligned
-
-
-def _pack(model: Any, origin: str) -> bytes:
-    size = sum(len(buffer.data) for buffer in model.buffers if buffer.data is not None)
-    if size > 2_000_000_000:
-        raise ModelFileError(f"{origin} holds {size} bytes; a .tflite can hold 2 GB at most")
-    builder = flatbuffers.Builder(size + 65536)
-    builder.Finish(model.Pack(builder), _IDENTIFIER)
-    return bytes(builder.Output())
+    def _with_constants(self, chosen: set[int], given: set[int], outputs: Iterable[int]) -> None:
+        """Add the constant operators that the chosen ones and the outputs need."""
+        needed = [i for at in chosen for i in self._graph.operators[at].inputs]
+        needed.extend(outputs)
+        while needed:
+            index = needed.pop()
+            at = self._writers.get(index)
+            if at is None or at in chosen or index in self._moving or index in given:
+                continue
+            chosen.add(at)
+            needed.extend(self._graph.operators[at].inputs)

@@ -83,11 +83,11 @@ def test_modules_import_only_upwards():
     """Each module imports only modules that stand before it in this order (functions aside)."""
     order = [
         "_version", "errors", "generators", "flops", "architecture", "layers", "models",
-        "cluster", "board_kinds", "bundle", "interpreter", "tflite_file", "convert", "datasets",
-        "training",
-        "taskgraph", "partition", "distribution", "score", "problem", "kernel", "portfolio",
-        "annealing", "merging", "schedule",
-        "efficiency", "simulator", "bounds", "explain", "polish", "segments", "placement_file",
+        "cluster", "board_kinds", "bundle", "interpreter", "operator_cost", "tflite_schema",
+        "tflite_piece", "wholeness", "shape_folding", "tflite_file", "convert", "datasets",
+        "training", "taskgraph", "partition", "distribution", "score", "problem", "kernel",
+        "portfolio", "annealing", "merging", "schedule", "efficiency", "simulator", "bounds",
+        "explain", "polish", "segments", "placement_file",
         "export", "profile", "calibration", "engine", "emulation", "transport", "client", "board",
         "local_boards", "bench", "files", "console",
     ]  # fmt: skip

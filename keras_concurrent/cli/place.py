@@ -219,6 +219,8 @@ def _read(
         file = TfliteFile.read(model)
     else:
         file = TfliteFile(_converted(model), str(model))
+    if file.whole_because is not None:
+        click.echo(f"{model} stays whole because {file.whole_because}.", err=True)
     graph = TaskGraph.from_tflite(file)
     if measured:
         from keras_concurrent.calibration import measure_host

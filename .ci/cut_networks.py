@@ -1,0 +1,61 @@
+"""Networks in pieces, as files: written by the environment of `make test`, checked on boards.
+
+PYTHONPATH=tests python .ci/cut_networks.py write FOLDER
+python .ci/cut_networks.py check FOLDER
+"""
+
+import random
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from keras_concurrent.interpreter import Segment, interpreter_package
+
+CASES = [("MobileNetV3Small", p) for p in ("float32", "float16", "int8")] + [
+    ("MobileNetV2", "int8")
+]
+
+
+def write(folder: Path) -> None:
+    """Cut each network twice at random; a folder a cut, the pieces in running order."""
+    from networks import network
+    from pieces import board_groups, image_for, random_groups
+
+    from keras_concurrent.taskgraph import TaskGraph
+
+    for name, precision in CASES:
+        file = network(name, precision)
+        graph = TaskGraph.from_tflite(file)
+        rng = random.Random(f"{name} {precision}")
+        for index, groups in enumerate(
+            (random_groups(graph, rng, 20), board_groups(graph, rng, 4))
+        ):
+            cut = folder / f"{name}-{precision}-{index}"
+            cut.mkdir(parents=True)
+            (cut / "whole.tflite").write_bytes(file.data)
+            (image,) = image_for(file).values()
+            np.save(cut / "image.npy", image)
+            for number, task in enumerate(graph.merged(groups).tasks):
+                piece = file.cut(task.operators, task.inputs, task.outputs)
+                (cut / f"{number:03d}.tflite").write_bytes(piece)
+
+
+def check(folder: Path) -> None:
+    """Run the pieces of each cut one after another and compare with the whole, bit for bit."""
+    for cut in sorted(folder.iterdir()):
+        whole = Segment((cut / "whole.tflite").read_bytes())
+        values = dict(zip(whole.input_names, [np.load(cut / "image.npy")], strict=True))
+        answers = whole.run(list(values.values()))
+        pieces = sorted(cut.glob("[0-9]*.tflite"))
+        for path in pieces:
+            piece = Segment(path.read_bytes())
+            given = piece.run([values[name] for name in piece.input_names])
+            values.update(zip(piece.output_names, given, strict=True))
+        for name, answer in zip(whole.output_names, answers, strict=True):
+            np.testing.assert_array_equal(values[name], answer, err_msg=str(cut))
+        print(f"{interpreter_package()}: {cut.name}, {len(pieces)} pieces, equal bit for bit")
+
+
+if __name__ == "__main__":
+    {"write": write, "check": check}[sys.argv[1]](Path(sys.argv[2]))
