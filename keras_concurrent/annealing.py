@@ -18,13 +18,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from keras_concurrent.kernel import compiled, place
+from keras_concurrent.kernel import compiled, place, place_below
 from keras_concurrent.problem import ANY, Array, Problem, State, planned_order
 
 _A_TASK = 1_000  # evaluations of one annealing: several of this length find more than a long one
 
 _HOT, _COLD = 0.03, 0.0005  # of the best latency: how much worse a candidate may well be
-_FREE_STRETCH, _FREE_NEIGHBOURS = 0.15, 0.25  # shares of the moves, each up to this
+_FREE_STRETCH, _FREE_NEIGHBOURS = 0.15, 0.25
 _MOVE_CLUSTER, _ANY_BOARD, _NEIGHBOURS_BOARD, _SWAP = 0.3, 0.45, 0.65, 0.75
 _ASTRAY = 0.1  # of freed tasks go on any board
 
@@ -48,6 +48,37 @@ def successors_of(problem: Problem) -> tuple[Array, Array]:
                 after[filled[before]] = task
                 filled[before] += 1
     return after, starts
+
+
+@compiled
+def _equal(a: Array, b: Array) -> bool:
+    """Whether two arrays of one length hold the same."""
+    for i in range(a.size):  # noqa: SIM110 - compiled
+        if a[i] != b[i]:
+            return False
+    return True
+
+
+@compiled
+def _tails(problem: Problem, after: Array, after_from: Array) -> Array:
+    """(n) least seconds from a task's end to the answer: the longest path on the fastest boards."""
+    tasks, client = problem.seconds.shape
+    wanted = np.zeros(problem.producer.size, np.bool_)
+    for tensor in problem.wanted:
+        wanted[tensor] = True
+    tail_s = np.zeros(tasks)
+    for task in range(tasks - 1, -1, -1):
+        for i in range(problem.writes_from[task], problem.writes_from[task + 1]):
+            if wanted[problem.writes[i]]:
+                travel_s = np.inf
+                for sender in range(client):
+                    held_s = problem.sizes[problem.writes[i]] * problem.byte_s[sender, client]
+                    travel_s = min(travel_s, held_s + problem.latency_s[sender, client])
+                tail_s[task] = max(tail_s[task], travel_s)
+        for i in range(after_from[task], after_from[task + 1]):
+            least_s = problem.seconds[after[i]].min()
+            tail_s[task] = max(tail_s[task], least_s + tail_s[after[i]])
+    return tail_s
 
 
 @compiled
@@ -183,6 +214,7 @@ def anneal(
     now_order = order.copy()
     now = place(problem, state, order, boards, False)
     best = now
+    tail_s = _tails(problem, after, after_from)
     for evaluation in range(evaluations):
         trial_board[:] = board
         trial_order[:] = now_order
@@ -190,10 +222,14 @@ def anneal(
         for task in range(order.size):
             if problem.pinned[task] != ANY:
                 trial_board[task] = problem.pinned[task]
+        if _equal(trial_board, board) and _equal(trial_order, now_order):
+            continue
         state.board[:] = trial_board
-        found = place(problem, state, trial_order, boards, False)
         warmth = best * _HOT * (_COLD / _HOT) ** (evaluation / evaluations)
-        if found <= now or np.random.random() < np.exp((now - found) / warmth):
+        # A worse one is accepted with the probability exp((now - found) / warmth).
+        most = now - warmth * np.log(1.0 - np.random.random())
+        found = place_below(problem, state, trial_order, boards, False, tail_s, most)
+        if found <= most:
             now = found
             board[:] = state.board
             now_order[:] = trial_order

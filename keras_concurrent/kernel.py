@@ -42,14 +42,17 @@ def compiled(function: _Function) -> _Function:
 @compiled
 def _earliest_gap(taken: Array, lengths: Array, line: int, ready: float, duration: float) -> float:
     """First moment from ``ready`` on at which a line does nothing for ``duration``."""
-    first = lengths[line]
+    end = lengths[line]
+    if end == 0 or taken[line, end - 1, 1] <= ready:  # most often
+        return ready
+    first = end
     while first > 0 and (
         taken[line, first - 1, 0] > ready
         or (taken[line, first - 1, 0] == ready and taken[line, first - 1, 1] > ready)
     ):
         first -= 1
     start = ready
-    for i in range(max(0, first - 1), lengths[line]):
+    for i in range(max(0, first - 1), end):
         if start + duration <= taken[line, i, 0]:
             break
         start = max(start, taken[line, i, 1])
@@ -85,17 +88,15 @@ def _release(taken: Array, lengths: Array, line: int, start: float, end: float) 
 
 
 @compiled
-def _sort_by_arrival(
-    tensors: Array, first: int, end: int, at: Array, holder: Array, result: Array
-) -> None:
+def _sort_by_arrival(tensors: Array, first: int, end: int, since_s: Array, result: Array) -> None:
     """Sort ``tensors[first:end]`` as they become ready to be sent; of equals, by name."""
     for i in range(end - first):
         tensor = tensors[first + i]
-        ready = at[tensor, holder[tensor]]
+        ready = since_s[tensor]
         j = i
         while j > 0:
             other = result[j - 1]
-            there = at[other, holder[other]]
+            there = since_s[other]
             if there < ready or (there == ready and other <= tensor):
                 break
             result[j] = other
@@ -125,7 +126,25 @@ def _send(
 
 @compiled
 def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: bool) -> float:
-    """Plan the tasks one after another.
+    """Plan the tasks one after another; see `place_below`.
+
+    Returns:
+        The latency, in seconds.
+    """
+    return place_below(problem, state, order, boards, fill_gaps, np.zeros(0), np.inf)
+
+
+@compiled
+def place_below(
+    problem: Problem,
+    state: State,
+    order: Array,
+    boards: int,
+    fill_gaps: bool,
+    tail_s: Array,
+    most_s: float,
+) -> float:
+    """Plan the tasks one after another, and give up where the latency grows too long.
 
     Args:
         problem: what to plan.
@@ -134,10 +153,14 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
         order: a topological order of all tasks.
         boards: a task that may go anywhere goes on one of the first so many.
         fill_gaps: a task may start in a gap between those planned earlier on its board.
+        tail_s: (n) what passes at least from a task's end to the answer; not looked at where
+            ``most_s`` is infinite.
+        most_s: a latency above it is of no interest.
 
     Returns:
-        The latency: when the client has the last tensor that it waits for, in seconds. A plan that
-        needs more memory than the boards have costs ``unfit_s`` on top, and more the more it needs.
+        The latency: when the client has the last tensor that it waits for, in seconds. Infinity,
+        once it is known to be above ``most_s``. A plan that needs more memory than the boards have
+        costs ``unfit_s`` on top, and more the more it needs.
     """
     reads, reads_from, writes, writes_from = (
         problem.reads,
@@ -148,7 +171,10 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
     producer, wanted, seconds = problem.producer, problem.wanted, problem.seconds
     weights, sizes, memory = problem.weights, problem.sizes, problem.memory
     interface, byte_s, latency_s = problem.interface, problem.byte_s, problem.latency_s
-    board, start_s, end_s, turn, holder, at, sent_from, taken, lengths, used, inputs, booked = state
+    board, start_s, end_s, turn = state.board, state.start_s, state.end_s, state.turn
+    holder, since_s, at, sent_from = state.holder, state.since_s, state.at, state.sent_from
+    taken, lengths, used = state.taken, state.lengths, state.used
+    inputs, booked = state.inputs, state.booked
     client = seconds.shape[1]
     for line in range(lengths.size):
         lengths[line] = 0
@@ -158,12 +184,12 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
         for receiver in range(client + 1):
             at[tensor, receiver] = _NOWHERE
         if producer[tensor] < 0:
-            holder[tensor] = client
+            holder[tensor], since_s[tensor] = client, 0.0
             at[tensor, client] = 0.0
     for position in range(order.size):
         task = order[position]
         turn[task] = position
-        _sort_by_arrival(reads, reads_from[task], reads_from[task + 1], at, holder, inputs)
+        _sort_by_arrival(reads, reads_from[task], reads_from[task + 1], since_s, inputs)
         many = reads_from[task + 1] - reads_from[task]
         own = weights[task]
         for i in range(writes_from[task], writes_from[task + 1]):
@@ -173,6 +199,19 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
         # Every candidate is tried and taken back; the last round is for the chosen one.
         for attempt in range(first, last + 1):
             on = chosen if attempt == last else attempt
+            if first < attempt < last:
+                # Without queues it would end no sooner than at the best board so far.
+                soonest = 0.0 if fill_gaps or not lengths[on] else taken[on, lengths[on] - 1, 1]
+                for i in range(many):
+                    tensor = inputs[i]
+                    there = at[tensor, on]
+                    if there == _NOWHERE:
+                        sender = holder[tensor]
+                        there = since_s[tensor] + sizes[tensor] * byte_s[sender, on]
+                        there += latency_s[sender, on]
+                    soonest = max(soonest, there)
+                if soonest + seconds[task, on] >= earliest:
+                    continue
             ready, needed = 0.0, used[on] + own
             for i in range(many):
                 tensor = inputs[i]
@@ -181,7 +220,7 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
                     sender = holder[tensor]
                     _send(
                         tensor, on, interface[sender], sizes[tensor] * byte_s[sender, on],
-                        latency_s[sender, on], at[tensor, sender], at, sent_from, taken, lengths,
+                        latency_s[sender, on], since_s[tensor], at, sent_from, taken, lengths,
                     )  # fmt: skip
                     needed += sizes[tensor]
                 ready = max(ready, at[tensor, on])
@@ -192,11 +231,13 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
                 start = max(ready, taken[on, lengths[on] - 1, 1])
             end = start + duration
             if attempt == last:
+                if most_s < np.inf and end + tail_s[task] > most_s:
+                    return float(np.inf)
                 _take(taken, lengths, on, start, end)
                 used[on] = needed
                 board[task], start_s[task], end_s[task] = on, start, end
                 for i in range(writes_from[task], writes_from[task + 1]):
-                    holder[writes[i]] = on
+                    holder[writes[i]], since_s[writes[i]] = on, end
                     at[writes[i], on] = end
                 break
             if needed > memory[on]:
@@ -211,14 +252,14 @@ def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: 
                     _release(taken, lengths, interface[sender], sent, sent + held_s)
                     at[tensor, on] = _NOWHERE
     latency = 0.0
-    _sort_by_arrival(wanted, 0, wanted.size, at, holder, inputs)
+    _sort_by_arrival(wanted, 0, wanted.size, since_s, inputs)
     for i in range(wanted.size):
         tensor = inputs[i]
         if at[tensor, client] == _NOWHERE:
             sender = holder[tensor]
             _send(
                 tensor, client, interface[sender], sizes[tensor] * byte_s[sender, client],
-                latency_s[sender, client], at[tensor, sender], at, sent_from, taken, lengths,
+                latency_s[sender, client], since_s[tensor], at, sent_from, taken, lengths,
             )  # fmt: skip
         latency = max(latency, at[tensor, client])
     excess = 0.0

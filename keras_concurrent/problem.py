@@ -81,6 +81,7 @@ class State(NamedTuple):
         end_s: (n) when it ends.
         turn: (n) how many tasks were placed before it.
         holder: (t) who has a tensor first: a board, or the client.
+        since_s: (t) since when it has it.
         at: (t, k + 1) when a tensor is at a board or at the client; negative where it never is.
         sent_from: (t, k + 1) since when its message there holds the holder's interface.
         taken: (2k + 1, ., 2) start and end of each thing that a line does, sorted.
@@ -95,6 +96,7 @@ class State(NamedTuple):
     end_s: Array
     turn: Array
     holder: Array
+    since_s: Array
     at: Array
     sent_from: Array
     taken: Array
@@ -213,6 +215,7 @@ def new_state(problem: Problem) -> State:
         end_s=np.empty(tasks),
         turn=np.empty(tasks, np.int64),
         holder=np.empty(tensors, np.int64),
+        since_s=np.empty(tensors),
         at=np.empty((tensors, boards + 1)),
         sent_from=np.empty((tensors, boards + 1)),
         taken=np.empty((lines, max(tasks, tensors * boards), 2)),
