@@ -26,7 +26,7 @@ def test_the_pipeline_is_the_example_in_at_most_15_lines():
 
 def test_the_whole_path_is_shown_on_the_command_line():
     shown = [shlex.split(line)[1] for line in commands()]
-    assert shown == ["generate", "score", "train", "export", "bench", "report"]
+    assert shown == ["generate", "score", "train", "plan", "export", "bench", "report"]
 
 
 @pytest.mark.parametrize("line", commands())
