@@ -13,7 +13,9 @@ import keras_concurrent
 
 PACKAGE = Path(keras_concurrent.__file__).parent
 NEEDS_TENSORFLOW = {"layers", "models", "convert", "training"}
-SEARCH_NEEDS_TENSORFLOW = {"callbacks", "hypermodel", "objectives", "oracle"}
+SEARCH_NEEDS_TENSORFLOW = {
+    "callbacks", "hypermodel", "objectives", "optuna_oracle", "oracle", "session",
+}  # fmt: skip
 ON_A_BOARD = (
     "errors", "bundle", "interpreter", "engine", "transport", "board", "client", "emulation",
     "cluster", "local_boards", "bench", "files", "console", "cli",
