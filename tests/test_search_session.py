@@ -3,8 +3,8 @@
 import json
 import os
 import stat
+import subprocess
 import sys
-from dataclasses import replace
 
 import keras_tuner
 import numpy as np
@@ -241,9 +241,29 @@ def test_the_dead_are_started_again_and_the_chief_stopped_at_the_end(tmp_path, m
         assert sum(f"--worker 127.0.0.1:8642 --name {name}" in line for line in lines) == 3
 
 
+def test_processes_end_with_the_one_that_started_them(tmp_path):
+    code = "from keras_concurrent.search.workers import end_with_stdin as end; end();"
+    child = subprocess.Popen(
+        [sys.executable, "-c", code + "import time; print('here', flush=True); time.sleep(60)"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+    )
+    assert child.stdout.readline() == b"here\n"
+    assert child.poll() is None
+    child.stdin.close()
+    assert child.wait(10) == 1
+    child.stdout.close()
+
+
+def test_only_one_process_hands_out_the_trials(tmp_path):
+    with workers.sole(tmp_path), pytest.raises(ConcurrentError, match="another process hands out"):
+        workers.sole(tmp_path).__enter__()
+    with workers.sole(tmp_path):
+        pass
+
+
 def test_one_that_always_dies_is_given_up(tmp_path, monkeypatch):
     started = program(tmp_path, monkeypatch, "exit 3")
     with pytest.raises(ConcurrentError, match=r"died 6 times while no trial ended"):
         supervise(tmp_path, 1, 8642, lambda: 0)
     assert len(started.read_text().splitlines()) <= 2 * 6
-    assert replace(Role(), chief="a:1").name == "chief"

@@ -48,7 +48,7 @@ from keras_concurrent.search.screening import Screening, screen
 from keras_concurrent.search.settings import Settings
 from keras_concurrent.search.space import architecture_of
 from keras_concurrent.search.watch import Watch
-from keras_concurrent.search.workers import Role, patient
+from keras_concurrent.search.workers import Role, patient, sole
 from keras_concurrent.tflite_file import TfliteFile
 from keras_concurrent.training import save_model
 
@@ -165,12 +165,13 @@ class Session:
         """Train until all trials have ended; as a chief, hand them out; as a worker, ask for them.
 
         Raises:
-            ConcurrentError: no candidate keeps the limits.
+            ConcurrentError: no candidate keeps the limits, or another process hands out the trials.
         """
         data = self.settings.dataset
         held = max(1, int(_HELD_BACK * len(data.train_labels)))
         keras.utils.set_random_seed(self.settings.seed)
-        with contextlib.redirect_stdout(sys.stderr):  # KerasTuner prints where it reads from
+        alone = contextlib.nullcontext() if role.worker else sole(self.folder)
+        with alone, contextlib.redirect_stdout(sys.stderr):  # KerasTuner prints where it reads from
             tuner = self.tuner(role)
             tuner.search(
                 data.train_images[held:],

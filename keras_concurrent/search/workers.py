@@ -12,12 +12,15 @@ chief listens where it is told to, on this machine's loopback unless told otherw
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import re
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,6 +100,34 @@ def patient(tuner: Any) -> None:
         setattr(client, name, wait(getattr(client, name)))
 
 
+def end_with_stdin() -> None:
+    """End this process when its standard input ends: with the one that started it."""
+
+    def read() -> None:
+        while os.read(0, 4096):
+            pass
+        os._exit(1)  # at once, as any kill would
+
+    threading.Thread(target=read, daemon=True).start()
+
+
+@contextlib.contextmanager
+def sole(folder: Path) -> Iterator[None]:
+    """Only one process at a time hands out the trials of a folder; its death sets it free.
+
+    Raises:
+        ConcurrentError: another does.
+    """
+    with open(folder / "lock", "ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConcurrentError(
+                f"another process hands out the trials of {folder}: take part with --worker"
+            ) from None
+        yield
+
+
 class _Process:
     """A command that is started again when it dies."""
 
@@ -108,9 +139,17 @@ class _Process:
         self.running = self._start()
 
     def _start(self) -> subprocess.Popen[bytes]:
-        with open(self._log, "ab") as log:
-            return subprocess.Popen(self._arguments, stdin=subprocess.DEVNULL, stderr=log,
-                                    stdout=log)  # fmt: skip
+        with open(self._log, "ab") as log:  # the pipe closes when this process dies, however
+            return subprocess.Popen(
+                [*self._arguments, "--until-stdin-ends"],
+                stdin=subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+            )
+
+    def _let_go(self) -> None:
+        assert self.running.stdin
+        self.running.stdin.close()
 
     def tend(self, ended: int) -> bool:
         """Start it again if it died; whether it has ended well.
@@ -128,10 +167,12 @@ class _Process:
                 f"{' '.join(self._arguments[3:])} died {self._deaths} times while no trial ended; "
                 f"its last words are in {self._log}"
             )
+        self._let_go()
         self.running = self._start()
         return False
 
     def stop(self) -> None:
+        self._let_go()
         if self.running.poll() is None:
             self.running.terminate()
             try:
