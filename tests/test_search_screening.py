@@ -23,8 +23,8 @@ def screened():
     return screen(SPACE, CLUSTER, 450, seed=3, processes=1)
 
 
-def candidate(index, latency_s, flops):
-    return Candidate(index, {"n": index}, Costs(latency_s, 1.0, flops, 1, 0.5))
+def candidate(index, latency_s, parameters):
+    return Candidate(index, {"n": index}, Costs(latency_s, 1.0, 1, parameters, 0.5))
 
 
 def test_the_number_of_processes_does_not_matter(screened):
@@ -81,11 +81,11 @@ def test_no_candidate_beats_one_of_the_pareto_set(screened):
 
 
 def test_a_spread_covers_all_latencies_from_its_first_part_on():
-    # On the front: latencies 1, 2, 4, 8, 16; in its shadow: 3 with the FLOPs of 1.
+    # On the front: latencies 1, 2, 4, 8, 16; in its shadow: 3 with the weights of 1.
     on = [candidate(i, float(2**i), 2**i) for i in range(5)]
     shadow = [candidate(9, 3.0, 1)]
     spread = Screening((*shadow, *on)).spread(3)
-    assert [c.costs.latency_s for c in spread] == [1.0, 16.0, 4.0]
+    assert [c.costs.latency_s for c in spread] == [16.0, 1.0, 4.0]
     assert Screening((*shadow, *on)).spread(9)[-1].index in range(10)
     assert len(Screening((*shadow, *on)).spread(9)) == 6
     assert Screening(()).spread(3) == ()

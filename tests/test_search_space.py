@@ -78,6 +78,13 @@ def test_every_drawn_candidate_has_what_applies_to_it_and_nothing_else():
         assert network.recipe["kind"] == values["kind"]
 
 
+def test_small_graphs_have_the_defaults_that_fit_them():
+    space = Space((32, 32, 3), 10, kinds=("lanes", "BA"), vertices=(4, 9))
+    values = {parameter.name: getattr(parameter, "values", ()) for parameter in space.parameters}
+    assert values["lanes_lanes"] == (4,)
+    assert values["BA_m"] == (1, 2)
+
+
 def test_the_default_candidate_is_the_first_of_everything():
     values = SPACE.defaults()
     assert (values["kind"], values["vertices"], values["graph_seed"]) == ("DP", 16, 0)
@@ -92,7 +99,11 @@ def test_the_default_candidate_is_the_first_of_everything():
         ({"kinds": ("XX",)}, "kinds must be some of ER"),
         ({"stagings": ("merges",)}, "stagings must be some of uniform"),
         ({"filters": (64,), "channel_caps": (32, 128)}, "filters must be at most 32"),
-        ({"vertices": (4,), "kinds": ("lanes",)}, "networks that exist: lanes must be"),
+        (
+            {"vertices": (6,), "kinds": ("lanes",), "wiring": {"lanes": {"lanes": (8,)}}},
+            "wiring must be possible with 6 vertices, got .*'lanes': 8",
+        ),
+        ({"vertices": (8,), "kinds": ("FB",)}, "FB's k must be wired with 8 vertices"),
         ({"rates": {"adam": (0.1, 0.01)}}, "rates must be 0 < low < high for adam"),
         ({"rates": {"lion": (0.1, 0.2)}}, "rates must be adam, sgd"),
         ({"wiring": {"DP": {"q": (1,)}}}, "wiring of DP must be some of p, alpha, beta"),

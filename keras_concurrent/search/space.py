@@ -142,7 +142,7 @@ class Space:
         optimizers: some of ``OPTIMIZERS``.
         rates: smallest and largest learning rate by optimiser; others have their defaults.
         wiring: values of generators' parameters, by kind and name; kinds that are not in it have
-            their defaults.
+            those of their defaults with which the smallest graph exists.
 
     Raises:
         ValueError: an empty or unknown choice, or a combination that no network has.
@@ -169,17 +169,15 @@ class Space:
         _check(max(self.filters) <= least, "filters", f"at most {least}, a cap", self.filters)
         for name, (low, high) in self._rates.items():
             _check(0 < low < high, "rates", f"0 < low < high for {name}", (low, high))
-        for kind in self.kinds:  # the smallest graph is the strictest
+        for kind in self.kinds:
             known = self._wiring(kind)
-            for values in itertools.product(*known.values()):
-                try:
-                    generate(
-                        kind, min(self.vertices), seed=0, **dict(zip(known, values, strict=True))
-                    )
-                except ValueError as error:
-                    raise ValueError(
-                        f"a space must hold only networks that exist: {error}"
-                    ) from None
+            least = min(self.vertices)
+            for name, values in known.items():
+                _check(len(values) > 0, f"{kind}'s {name}", f"wired with {least} vertices", values)
+            for chosen in itertools.product(*known.values()):
+                wiring = dict(zip(known, chosen, strict=True))
+                _check(self._has(kind, wiring), "wiring", f"possible with {least} vertices",
+                       {kind: wiring})  # fmt: skip
         architecture_of(self.defaults())
 
     def _check_names(self) -> None:
@@ -205,8 +203,21 @@ class Space:
         _check(set(self.rates) <= set(OPTIMIZERS), "rates", f"{', '.join(OPTIMIZERS)}", self.rates)
 
     def _wiring(self, kind: str) -> dict[str, tuple[Value, ...]]:
-        given = self.wiring.get(kind, _WIRING[kind])
-        return {name: tuple(values) for name, values in given.items()}
+        if kind in self.wiring:
+            return {name: tuple(values) for name, values in self.wiring[kind].items()}
+        fitting: dict[str, tuple[Value, ...]] = {}
+        for name, values in _WIRING[kind].items():
+            others = {other: chosen[0] for other, chosen in fitting.items() if chosen}
+            fitting[name] = tuple(v for v in values if self._has(kind, {**others, name: v}))
+        return fitting
+
+    def _has(self, kind: str, wiring: Mapping[str, Value]) -> bool:
+        """Whether the smallest graph can be wired so: what it can be, all can."""
+        try:
+            generate(kind, min(self.vertices), seed=0, **wiring)
+        except ValueError:
+            return False
+        return True
 
     @property
     def _rates(self) -> dict[str, tuple[float, float]]:
