@@ -59,7 +59,8 @@ def searching(quick: bool, seeds: int, seconds: float) -> Outcome:
     """What screening brings."""
     how: dict[str, Any] = {
         "seconds": seconds, "samples": 4_000, "images": 1_200, "epochs": 3,
-        "vertices": (6, 8, 10),
+        "vertices": (6, 8, 10), "filters": (16, 24, 32), "channel_caps": (64, 128),
+        "convolutions": ("dense",),  # with separable ones these boards mostly wait for messages
     }  # fmt: skip
     sets: tuple[str, ...] = ("photos", "mnist")
     if quick:

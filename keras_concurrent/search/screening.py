@@ -35,8 +35,8 @@ AIMS: Mapping[str, str] = {
     "parameters": "max",
     "efficiency": "max",
 }
-"""Parameters count as capacity: of networks trained briefly on MNIST (20 of 6 to 10 vertices), their
-number went with the accuracy most closely (Spearman 0.80; FLOPs 0.67, latency 0.70)."""
+"""Parameters count as capacity: in 20 short trainings on MNIST (6 to 10 vertices) their number went
+with the accuracy most closely (Spearman 0.80; FLOPs 0.67, latency 0.70)."""
 
 CAPACITY: Mapping[str, str] = {"latency_s": "min", "parameters": "max"}
 _CHUNK = 50
