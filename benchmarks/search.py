@@ -81,9 +81,7 @@ def searching(quick: bool, seeds: int, seconds: float) -> Outcome:
                 )
             )
     ratio = statistics.mean(one.ratio for one in found)
-    linear = statistics.mean(
-        one.linear_volume(one.screened) / max(one.linear_volume(one.random), 1e-9) for one in found
-    )
+    linear = statistics.mean(one.linear_ratio for one in found)
     behind = statistics.mean(one.points_behind for one in found)
     rows.append(("searching: mean with latency in seconds", f"{linear:.2f}x hypervolume", ""))
     targets = [] if quick else [

@@ -73,7 +73,12 @@ class Comparison:
     @property
     def ratio(self) -> float:
         """Hypervolume with screening over that without."""
-        return self.volume(self.screened) / max(self.volume(self.random), 1e-9)
+        return _ratio(self.volume(self.screened), self.volume(self.random))
+
+    @property
+    def linear_ratio(self) -> float:
+        """The same with the latency in seconds."""
+        return _ratio(self.linear_volume(self.screened), self.linear_volume(self.random))
 
     @property
     def best_accuracy(self) -> float:
@@ -91,6 +96,10 @@ class Comparison:
             if latency_s <= SHARE_OF_MEDIAN * self.median_s
         ]
         return 100 * (self.best_accuracy - max(kept, default=0.0))
+
+
+def _ratio(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else math.nan  # random search found nothing above chance
 
 
 def compare(
