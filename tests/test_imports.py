@@ -13,6 +13,9 @@ import keras_concurrent
 
 PACKAGE = Path(keras_concurrent.__file__).parent
 NEEDS_TENSORFLOW = {"layers", "models", "convert", "training"}
+SEARCH_NEEDS_TENSORFLOW = {
+    "callbacks", "hypermodel", "objectives", "optuna_oracle", "oracle", "session",
+}  # fmt: skip
 ON_A_BOARD = (
     "errors", "bundle", "interpreter", "engine", "transport", "board", "client", "emulation",
     "cluster", "local_boards", "bench", "files", "console", "cli",
@@ -44,6 +47,19 @@ def test_everything_but_the_keras_side_works_without_tensorflow():
     modules = {path.stem for path in PACKAGE.glob("*.py")} - NEEDS_TENSORFLOW - {"__main__"}
     lines = "\n".join(f"import keras_concurrent.{name}" for name in sorted(modules))
     assert not imported_after(lines).intersection(("tensorflow", "keras", "keras_tuner"))
+
+
+def test_screening_works_without_tensorflow():
+    modules = {path.stem for path in (PACKAGE / "search").glob("*.py")} - SEARCH_NEEDS_TENSORFLOW
+    assert {"space", "costs", "limits", "pareto", "screening"} <= modules
+    lines = "\n".join(f"import keras_concurrent.search.{name}" for name in sorted(modules))
+    screened = """
+from keras_concurrent import Cluster
+from keras_concurrent.search import Space, screen
+screen(Space((8, 8, 1), 10), Cluster.of("pi4", 2), 5)
+"""
+    loaded = imported_after(lines.replace(".__init__", "") + screened)
+    assert not loaded.intersection(("tensorflow", "keras", "keras_tuner"))
 
 
 def test_importing_the_root_takes_less_than_a_fifth_of_a_second():

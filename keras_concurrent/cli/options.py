@@ -32,3 +32,9 @@ local = options(
         "--emulate", is_flag=True, help="Like --local, slowed down to the cluster file's rates."
     ),
 )
+described = options(
+    click.option("--boards", default=4, show_default=True, help="How many boards to describe."),
+    click.option("--board", "kind", default="pi4", show_default=True, help="Kind of board."),
+    click.option("--link", default="1gbit", show_default=True, help="'1gbit', '54mbit-wifi', ..."),
+)
+"""Boards described rather than owned."""

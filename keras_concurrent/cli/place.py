@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from keras_concurrent.cli.command import command
-from keras_concurrent.cli.options import as_json, existing, new_path, options
+from keras_concurrent.cli.options import as_json, described, existing, new_path, options
 
 if TYPE_CHECKING:
     from keras_concurrent.cluster import Cluster
@@ -19,9 +19,7 @@ if TYPE_CHECKING:
 
 on_boards = options(
     click.option("--cluster", type=existing, help="The cluster file; described boards without it."),
-    click.option("--boards", default=4, show_default=True, help="How many boards to describe."),
-    click.option("--board", "kind", default="pi4", show_default=True, help="Kind of board."),
-    click.option("--link", default="1gbit", show_default=True, help="'1gbit', '100mbit', ..."),
+    described,
     click.option(
         "--profile/--flops",
         "measured",

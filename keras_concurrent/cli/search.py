@@ -1,0 +1,158 @@
+"""The command that searches for the most accurate network within a latency."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import click
+
+from keras_concurrent.cli.command import command
+from keras_concurrent.cli.options import as_json, described, existing, new_path, options
+
+asked = options(
+    click.option("--data", default="photos", show_default=True, help="A name, or a .npz file."),
+    click.option("--size", type=int, help="Side of an image in pixels, where it can be chosen."),
+    click.option("--images", type=int, help="Use at most so many training images."),
+    click.option("--cluster", type=existing, help="The cluster file; described boards without."),
+    described,
+    click.option("--latency-ms", type=float, help="The longest predicted latency, in ms."),
+    click.option("--limit", "limits", multiple=True, help="Such as 'parameters <= 200000'."),
+    click.option(
+        "--tuner",
+        type=click.Choice(["random", "hyperband", "bayesian", "grid", "optuna"]),
+        default="random",
+        show_default=True,
+        help="What proposes candidates after those of the screening.",
+    ),
+    click.option("--trials", default=20, show_default=True, help="Networks to train."),
+    click.option("--epochs", default=5, show_default=True, help="Of each."),
+    click.option("--batch-size", default=32, show_default=True),
+    click.option("--samples", default=10_000, show_default=True, help="To screen first; 0: none."),
+    click.option("--kinds", help="Generators, such as DP,lanes."),
+    click.option("--vertices", help="Sizes of the graphs, such as 8,12,16."),
+    click.option("--filters", help="Channels of the first blocks, such as 8,16."),
+    click.option("--channel-caps", help="Most channels, such as 32,64."),
+    click.option("--convolutions", help="separable, dense or both."),
+    click.option("--seed", default=0, show_default=True),
+)
+
+
+@command("keras-concurrent search --data photos --latency-ms 30 --trials 20 --export bundle")
+@asked
+@click.option("--out", type=new_path, default=Path("search"), show_default=True, help="Folder.")
+@click.option("--resume", type=existing, help="Go on with the search in this folder.")
+@click.option("--export", "bundle", type=new_path, help="Write the best as a bundle here.")
+@click.option("--local-workers", type=int, help="Train in so many processes of this machine.")
+@click.option("--chief", help="Hand out the trials at this address, such as 127.0.0.1:8642.")
+@click.option("--worker", help="Train for the chief at this address.")
+@click.option("--name", default="worker-0", show_default=True, help="Of a worker, one each.")
+@click.option("--until-stdin-ends", is_flag=True, hidden=True)
+@as_json
+def search(
+    out: Path, resume: Path | None, bundle: Path | None, local_workers: int | None,
+    chief: str | None, worker: str | None, name: str, until_stdin_ends: bool, as_json: bool,
+    **how: Any,
+) -> None:  # fmt: skip
+    """Search for the most accurate network that keeps a latency.
+
+    Screens thousands of candidates, trains the most promising, and writes a leaderboard, a picture
+    and what the parameters matter into a folder. Killed and started again with --resume, it goes
+    on. Other machines take part with `--resume FOLDER --worker HOST:PORT --name NAME`.
+    """
+    from keras_concurrent.console import load_tensorflow, progress_bars
+    from keras_concurrent.local_boards import free_ports
+    from keras_concurrent.search.workers import Role, end_with_stdin, supervise
+
+    if until_stdin_ends:
+        end_with_stdin()
+    role = Role(chief, worker, name)
+    if local_workers is not None and (chief or worker or local_workers < 1):
+        raise ValueError("--local-workers must be at least 1, without --chief and --worker")
+    folder = resume or out
+    if resume is None:
+        _settings(**how).write(_new(out))
+    load_tensorflow()
+    from keras_concurrent.search.session import Session
+
+    session = Session(folder)
+    if not worker:
+        with progress_bars() as progress:
+            session.screen(progress("screening"))
+    watch = session.watch(lambda line: click.echo(line, err=True))
+    if local_workers:
+        supervise(folder, local_workers, free_ports(1)[0], watch.look)
+    elif worker:
+        session.search(role)
+        return
+    else:
+        with watch.looking():
+            session.search(role)
+    best = session.finish()
+    figures: dict[str, Any] = {"folder": str(folder), "trials": len(session.results)}
+    if best is None:
+        raise click.ClickException(f"no trial was completed, see {folder / 'leaderboard.csv'}")
+    figures |= {"best": best.trial, "values": dict(best.values), **best.figures}
+    if bundle is not None:
+        exported, figures["test_accuracy"] = session.export(best, bundle)
+        placement = exported.placement("boards")
+        figures["bundle"] = str(bundle)
+        figures["bundle_latency_s"] = placement.predicted_latency_s
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    click.echo(
+        f"best of {figures['trials']}: trial {best.trial}, val_accuracy "
+        f"{best.figures['val_accuracy']:.3f}, {best.figures['latency_s'] * 1e3:.1f} ms predicted "
+        f"on {len(session.settings.cluster.boards)} boards, "
+        f"{best.figures['one_board_latency_s'] * 1e3:.1f} ms on one"
+    )
+    for file in ("leaderboard.csv", "pareto.png", "importance.csv", "tensorboard"):
+        click.echo(str(folder / file))
+    if bundle is not None:
+        click.echo(
+            f"{bundle}: test accuracy {figures['test_accuracy']:.3f}, "
+            f"{figures['bundle_latency_s'] * 1e3:.1f} ms with its segments"
+        )
+
+
+def _new(out: Path) -> Path:
+    if (out / "search.json").exists():
+        raise ValueError(f"{out} holds a search: go on with --resume, or choose another --out")
+    return out
+
+
+def _settings(
+    cluster: Path | None, boards: int, kind: str, link: str, latency_ms: float | None,
+    limits: tuple[str, ...], kinds: str | None, vertices: str | None, filters: str | None,
+    channel_caps: str | None, convolutions: str | None, **rest: Any,
+) -> Any:  # fmt: skip
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.search.settings import Settings
+
+    space: dict[str, Any] = {}
+    for key, text in (("kinds", kinds), ("convolutions", convolutions)):
+        if text:
+            space[key] = text.split(",")
+    for key, text in (
+        ("vertices", vertices), ("filters", filters), ("channel_caps", channel_caps),
+    ):  # fmt: skip
+        if text:
+            space[key] = [_whole(key, part) for part in text.split(",")]
+    if latency_ms is not None:
+        limits = (f"latency_s <= {latency_ms / 1e3:g}", *limits)
+    return Settings(
+        Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link),
+        limits=limits,
+        space=space,
+        **rest,
+    )
+
+
+def _whole(name: str, text: str) -> int:
+    if not text.isdigit():
+        raise ValueError(
+            f"--{name.replace('_', '-')} must be whole numbers like 8,12, got {text!r}"
+        )
+    return int(text)

@@ -1,0 +1,61 @@
+"""Predicted costs among the logs of a training, where objectives and other callbacks find them."""
+
+from __future__ import annotations
+
+import keras
+
+from keras_concurrent.architecture import Architecture
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.convert import to_tflite
+from keras_concurrent.search.costs import architecture_costs, costs_of, scored
+from keras_concurrent.taskgraph import TaskGraph
+from keras_concurrent.tflite_file import TfliteFile
+
+
+def model_graph(model: keras.Model) -> TaskGraph:
+    """The task graph of a Keras model, trained or not: converted, read, its chains merged.
+
+    Raises:
+        ConversionError: the model cannot be converted.
+    """
+    plain = keras.Model(model.inputs, model.outputs, name=model.name)  # it may be a Sequential
+    return TaskGraph.from_tflite(TfliteFile(to_tflite(plain))).chains_merged()
+
+
+def model_costs(model: keras.Model, cluster: Cluster):
+    """The `keras_concurrent.search.costs.Costs` of any Keras model; raises as `model_graph`."""
+    return costs_of(model_graph(model), model.count_params(), cluster)
+
+
+class PredictedCosts(keras.callbacks.Callback):
+    """Adds a network's predicted costs to the logs of every epoch.
+
+    Give it to ``tuner.search(callbacks=[PredictedCosts(cluster)])`` with a HyperModel of your own;
+    `keras_concurrent.search.ConcurrentHyperModel` brings it along. Callbacks behind it see the
+    costs too.
+
+    Args:
+        cluster: the boards.
+        architecture: of the model; without it, the model is converted and its .tflite read.
+    """
+
+    def __init__(self, cluster: Cluster, architecture: Architecture | None = None):
+        super().__init__()
+        self.cluster = cluster
+        self.architecture = architecture
+        self._figures = {}
+
+    def on_train_begin(self, logs=None):
+        """Predict."""
+        if self.architecture is not None:
+            graph = TaskGraph.from_architecture(self.architecture)
+            costs = architecture_costs(self.architecture, self.cluster)
+        else:
+            graph = model_graph(self.model)
+            costs = costs_of(graph, self.model.count_params(), self.cluster)
+        self._figures = scored(graph, costs, self.cluster)
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Tell."""
+        if logs is not None:
+            logs.update(self._figures)

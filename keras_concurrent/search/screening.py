@@ -1,0 +1,238 @@
+"""Screening: thousands of candidates drawn and costed before one is trained.
+
+Candidate number i is the same whoever draws it, so the result does not depend on the number of
+processes. These are processes of their own, given the space on their standard input: unlike
+`multiprocessing`'s they neither fork a process that has started TensorFlow nor import the user's
+script a second time.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import io
+import json
+import math
+import os
+import pickle
+import queue
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields
+
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.errors import ConcurrentError
+from keras_concurrent.search.costs import Costs, architecture_costs
+from keras_concurrent.search.limits import Limit, excess, limits_of
+from keras_concurrent.search.pareto import front, losses
+from keras_concurrent.search.space import Space, Value, architecture_of
+
+AIMS: Mapping[str, str] = {
+    "latency_s": "min",
+    "flops": "min",
+    "parameters": "max",
+    "efficiency": "max",
+}
+"""Parameters count as capacity: in 20 short trainings on MNIST (6 to 10 vertices) their number went
+with the accuracy most closely (Spearman 0.80; FLOPs 0.67, latency 0.70)."""
+
+CAPACITY: Mapping[str, str] = {"latency_s": "min", "parameters": "max"}
+_CHUNK = 50
+_WORTH_A_PROCESS = 400  # candidates: below that a process costs more than it saves
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A drawn candidate.
+
+    Args:
+        index: in the series of draws.
+        values: see `keras_concurrent.search.space`.
+        costs: on the cluster.
+    """
+
+    index: int
+    values: Mapping[str, Value]
+    costs: Costs
+
+
+@dataclass(frozen=True)
+class Screening:
+    """What was drawn.
+
+    Args:
+        candidates: all of them, by index.
+    """
+
+    candidates: tuple[Candidate, ...]
+
+    def keeping(self, *limits: str | Limit) -> Screening:
+        """Only those that keep some limits, such as ``"latency_s <= 0.03"``.
+
+        Raises:
+            ValueError: what is no limit.
+        """
+        asked = limits_of(limits)
+        return Screening(tuple(c for c in self.candidates if not excess(asked, c.costs.figures())))
+
+    def pareto(self, aims: Mapping[str, str] = AIMS) -> tuple[Candidate, ...]:
+        """Those that no other beats in all aims, by latency."""
+        points = losses([c.costs.figures() for c in self.candidates], aims)
+        return tuple(sorted((self.candidates[i] for i in front(points)), key=_by_latency))
+
+    def spread(self, count: int, aims: Mapping[str, str] = CAPACITY) -> tuple[Candidate, ...]:
+        """Candidates worth training: spread evenly in latency, at each the best in the other aims.
+
+        Fronts are peeled one after another until there are twice as many candidates as wanted.
+        Then the slowest and the quickest are taken, and again and again the one whose latency
+        (as a ratio) is farthest from all those taken, so that any first part is spread as well.
+
+        Args:
+            count: how many; fewer come back where there are fewer.
+            aims: what is best.
+        """
+        left = list(self.candidates)
+        pool: list[Candidate] = []
+        while left and len(pool) < 2 * count:
+            best = set(front(losses([c.costs.figures() for c in left], aims)))
+            pool += [left[i] for i in sorted(best)]
+            left = [c for i, c in enumerate(left) if i not in best]
+        pool.sort(key=_by_latency)
+        chosen: list[Candidate] = []
+        if pool:
+            chosen.append(pool.pop())
+        if pool:
+            chosen.append(pool.pop(0))
+        while pool and len(chosen) < count:
+            farthest = max(pool, key=lambda c: (_gap(c, chosen), -c.index))
+            chosen.append(farthest)
+            pool.remove(farthest)
+        return tuple(chosen[:count])
+
+    def to_csv(self) -> str:
+        """A line a candidate: its costs, then its values."""
+        costs = [field.name for field in fields(Costs)]
+        names = list(dict.fromkeys(name for c in self.candidates for name in c.values))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, ["index", *costs, *names], lineterminator="\n")
+        writer.writeheader()
+        for c in self.candidates:
+            writer.writerow({"index": c.index, **c.costs.figures(), **c.values})
+        return text.getvalue()
+
+
+def _by_latency(candidate: Candidate) -> tuple[float, int]:
+    return candidate.costs.latency_s, candidate.index
+
+
+def _gap(candidate: Candidate, chosen: Iterable[Candidate]) -> float:
+    here = math.log(candidate.costs.latency_s)
+    return min(abs(here - math.log(other.costs.latency_s)) for other in chosen)
+
+
+def screen(
+    space: Space,
+    cluster: Cluster,
+    samples: int = 10_000,
+    *,
+    seed: int = 0,
+    processes: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Screening:
+    """Draw candidates and predict what they cost, on all cores.
+
+    Args:
+        space: what there is.
+        cluster: the boards.
+        samples: how many candidates; two of the same values are kept once, the first.
+        seed: of the draws.
+        processes: how many; by default one a core. Few samples are screened in this process.
+        progress: told how many are done, and of how many.
+
+    Raises:
+        ConcurrentError: a process failed.
+        MissingExtraError: numba or networkx is not installed.
+        ValueError: a number below 1.
+    """
+    processes = (os.cpu_count() or 1) if processes is None else processes
+    for name, number in (("samples", samples), ("processes", processes)):
+        if number < 1:
+            raise ValueError(f"{name} must be at least 1, got {number!r}")
+    tell = progress or (lambda done, total: None)
+    job = (space, cluster, seed)
+    found: dict[int, Costs] = {0: _costs(job, 0)}  # compiles, for the processes to load
+    chunks = [range(i, min(i + _CHUNK, samples)) for i in range(0, samples, _CHUNK)]
+    results: Iterator[tuple[int, Costs]]
+    if processes == 1 or samples < _WORTH_A_PROCESS:
+        results = ((index, _costs(job, index)) for chunk in chunks for index in chunk)
+    else:
+        results = _shared(job, chunks, min(processes, len(chunks)))
+    for index, costs in results:
+        found[index] = costs
+        if index % _CHUNK == _CHUNK - 1:
+            tell(len(found), samples)
+    tell(samples, samples)
+    seen: set[tuple[tuple[str, Value], ...]] = set()
+    candidates = []
+    for index in range(samples):
+        values = space.draw(seed, index)
+        key = tuple(values.items())
+        if key not in seen:
+            seen.add(key)
+            candidates.append(Candidate(index, values, found[index]))
+    return Screening(tuple(candidates))
+
+
+_Job = tuple[Space, Cluster, int]
+
+
+def _costs(job: _Job, index: int) -> Costs:
+    space, cluster, seed = job
+    return architecture_costs(architecture_of(space.draw(seed, index)), cluster)
+
+
+def _shared(job: _Job, chunks: Sequence[range], processes: int) -> Iterator[tuple[int, Costs]]:
+    """The costs of all chunks, as they come from several processes."""
+    code = f"from {__name__} import _serve; _serve()"
+    lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    pipe = subprocess.PIPE
+    workers = [
+        subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe)
+        for _ in range(processes)
+    ]
+    try:
+        for number, worker in enumerate(workers):
+            share = chunks[number::processes]
+            threading.Thread(target=_talk, args=(worker, (job, share), lines), daemon=True).start()
+        for _ in chunks:
+            line = lines.get()
+            if not line:
+                raise ConcurrentError("a process that screens candidates ended too soon, see above")
+            for index, costs in json.loads(line):
+                yield index, Costs(*costs)
+    finally:
+        for worker in workers:
+            worker.kill()
+            worker.wait()
+
+
+def _talk(worker: subprocess.Popen[bytes], work: object, lines: queue.SimpleQueue[bytes]) -> None:
+    """Hand a process its share and pass on the lines that it answers, an empty one at the end."""
+    assert worker.stdin
+    assert worker.stdout
+    with contextlib.suppress(BrokenPipeError), worker.stdin:
+        pickle.dump(work, worker.stdin)
+    with worker.stdout:
+        for line in worker.stdout:
+            lines.put(line)
+    if worker.wait():
+        lines.put(b"")
+
+
+def _serve() -> None:
+    """What a process does: a share of the chunks from standard input, a line of JSON for each."""
+    job, chunks = pickle.load(sys.stdin.buffer)  # from the process that started this one
+    for chunk in chunks:
+        print(json.dumps([(index, astuple(_costs(job, index))) for index in chunk]), flush=True)
