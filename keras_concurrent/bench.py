@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -144,6 +145,7 @@ def measure_bundle(
     *,
     local: bool = False,
     slowdown: Mapping[str, float] | None = None,
+    keys: Path | None = None,
     progress: Callable[[str], Callable[[int, int], None]] = lambda title: lambda done, total: None,
 ) -> tuple[Measurement, Answers]:
     """Measure a bundle on n boards, and on one board where the boards are started here.
@@ -154,6 +156,7 @@ def measure_bundle(
         images: at least one.
         local: see `keras_concurrent.local_boards.answering`.
         slowdown: the same.
+        keys: the same.
         progress: given a title, gives what is told how many images are answered.
 
     Returns:
@@ -164,7 +167,9 @@ def measure_bundle(
     started_here = local or slowdown is not None
     for placement in PLACEMENTS if started_here else ("boards",):
         sent = images if placement == "boards" else images[:_ONE_BOARD_IMAGES]
-        with answering(bundle, cluster, placement, local=local, slowdown=slowdown) as client:
+        with answering(
+            bundle, cluster, placement, local=local, slowdown=slowdown, keys=keys
+        ) as client:
             runs[placement], given = measure(client, sent, progress(placement))
         if placement == "boards":
             answers = given

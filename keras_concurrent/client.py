@@ -1,10 +1,20 @@
-"""Sends an image to the boards and awaits the answer."""
+"""Sends images to the boards and awaits the answers, through the loss of boards.
+
+One thread takes what arrives and does what `keras_concurrent.requests` decides; another sends. A
+bounded number of images may be in flight: who asks for one more waits until one is answered.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import time
-from collections.abc import Mapping
+from collections import OrderedDict, deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import TimeoutError as FutureTimeoutError
+from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -13,39 +23,99 @@ import numpy as np
 from keras_concurrent.bundle import Bundle, Event, TensorSpec
 from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Pacer
-from keras_concurrent.errors import BoardError, BundleError
-from keras_concurrent.interpreter import Array
-from keras_concurrent.transport import Channel, Packet, ZenohChannel
+from keras_concurrent.errors import BoardError, BundleError, MissingExtraError
+from keras_concurrent.interpreter import Array, Segment
+from keras_concurrent.keys import keys_of
+from keras_concurrent.outbox import Outbox
+from keras_concurrent.requests import (
+    Answer,
+    Begin,
+    Compute,
+    Fail,
+    Forget,
+    Instruction,
+    Offer,
+    Requests,
+)
+from keras_concurrent.routes import WHOLE, reroute
+from keras_concurrent.timeline import Record, merge
+from keras_concurrent.transport import (
+    GONE,
+    HERE,
+    MOST_ANSWER_BYTES,
+    Channel,
+    Packet,
+    ZenohChannel,
+)
 
+_log = logging.getLogger(__name__)
+
+IN_FLIGHT = 4
+DEADLINE_S = 10.0
 _PING_INTERVAL_S = 0.1
 _CLOCK_PINGS = 9
+_TICK_S = 0.05
+_RECORDS = 64  # images whose timeline can be asked for
+
+Answers = dict[str, Array]
 
 
 class Client:
-    """Asks the boards of a placement.
+    """Asks the boards of a cluster.
 
     Args:
         bundle: the same that the boards have.
-        placement: ``"boards"`` or ``"one_board"``, the same that the boards follow.
-        channel: to the boards.
+        cluster: the boards.
+        channel: to them.
+        placement: ``"boards"`` or ``"one_board"``.
         pacer: makes the client's link as slow as an emulated one.
+        in_flight: how many images may be asked for and not yet answered.
+        fallback: compute here when no board is left, if this machine has an interpreter.
     """
 
     def __init__(
-        self, bundle: Bundle, placement: str, channel: Channel, *, pacer: Pacer | None = None
+        self,
+        bundle: Bundle,
+        cluster: Cluster,
+        channel: Channel,
+        placement: str = "boards",
+        *,
+        pacer: Pacer | None = None,
+        in_flight: int = IN_FLIGHT,
+        fallback: bool = True,
     ) -> None:
-        self._bundle = bundle
-        self._placement = bundle.placement(placement)
+        if in_flight < 1:
+            raise ValueError(f"in_flight must be at least 1, got {in_flight!r}")
+        self._bundle, self._cluster, self._channel = bundle, cluster, channel
         self._placement_name = placement
-        self._channel = channel
-        self._pacer = pacer
+        self._slowness: dict[str, float] = {}
         self._session = time.time_ns()
-        self._image = 0
-        self._sent: list[Event] = []
-        self._arrived: dict[str, float] = {}
-        self._started = 0.0
-        self._offsets: dict[str, float] = {}
-        self.boards = tuple(sorted(self._placement.programs))
+        self._offsets_s: dict[str, float] = {}
+        self._outputs = [o for o in bundle.manifest.outputs if o not in bundle.manifest.inputs]
+        self._requests = Requests(
+            [board.name for board in cluster.boards],
+            self._outputs,
+            lambda out: reroute(bundle.manifest, cluster, placement, out, self._slowness),
+            computes=fallback,
+        )
+        self.boards = tuple(sorted(bundle.placement(placement).programs))
+        """The boards that the plan uses."""
+        self._slots = threading.BoundedSemaphore(in_flight)
+        self._lock = threading.RLock()
+        self._number = 0
+        self._questions: dict[int, Future[Any]] = {}
+        self._futures: dict[int, Future[Answers]] = {}
+        self._values: dict[int, Answers] = {}
+        self._results: dict[int, Answers] = {}
+        self._records: OrderedDict[int, Record] = OrderedDict()
+        self._last: Record | None = None
+        self._own: Segment | None = None
+        self._hands = ThreadPoolExecutor(1, "client-compute")
+        self._outbox = Outbox(channel, pacer)
+        self._ended = False
+        channel.largest = self._largest
+        self._thread = threading.Thread(target=self._work, name="client", daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Client:
         return self
@@ -56,74 +126,135 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._channel.close()
+        self.close()
 
-    def wait_ready(self, timeout_s: float = 20.0) -> None:
-        """Wait until every board is there, follows this plan, and reaches whom it sends to.
+    def close(self) -> None:
+        """End it; whoever still waits for an answer gets an error."""
+        self._ended = True
+        self._thread.join(timeout=5)
+        self._outbox.close()
+        self._hands.shutdown(wait=False, cancel_futures=True)
+        self._channel.close()
+        for future in list(self._futures.values()):
+            if not future.done():
+                future.set_exception(BoardError("the client was closed before the answer came"))
+
+    # ------------------------------------------------------------- getting ready
+
+    def wait_ready(self, timeout_s: float = 20.0, *, all_boards: bool = True) -> None:
+        """Wait until the plan's boards are there, have its bundle, and reach each other.
+
+        Args:
+            timeout_s: how long.
+            all_boards: whether a board that is not ready in time is an error; otherwise the others
+                do its work until it comes.
 
         Raises:
             BoardError: a board is not ready in time; says which and what it lacks.
-            BundleError: a board has another bundle or follows another placement.
+            BundleError: a board has another bundle.
         """
         deadline = time.monotonic() + timeout_s
         state: dict[str, str] = dict.fromkeys(self.boards, "does not answer")
         while state:
-            absent = self._channel.unreached()
             for board in list(state):
-                if board in absent:
+                identity = self._identify(board, min(1.0, deadline - time.monotonic()))
+                if identity is None:
                     continue
-                answer, _, _ = self._ping(board, min(1.0, deadline - time.monotonic()))
-                if answer is None:
-                    continue
-                self._check_identity(board, answer)
-                if answer["unreached"]:
-                    state[board] = f"does not reach {', '.join(answer['unreached'])}"
+                unreached = set(identity["unreached"]).intersection(self.boards)
+                if unreached and all_boards:
+                    state[board] = f"does not reach {', '.join(sorted(unreached))}"
                 else:
                     del state[board]
             if state and time.monotonic() > deadline:
                 faults = "; ".join(f"{board} {fault}" for board, fault in state.items())
-                raise BoardError(f"not ready after {timeout_s:g} s: {faults}")
+                if all_boards:
+                    raise BoardError(f"not ready after {timeout_s:g} s: {faults}")
+                _log.warning("goes on without some boards: %s", faults)
+                break
             if state:
                 time.sleep(_PING_INTERVAL_S)
-        for board in self.boards:
-            # The quickest of a few answers tells best how far a board's clock is ahead of ours.
-            answers = [self._ping(board, 1.0) for _ in range(_CLOCK_PINGS)]
-            self._offsets[board] = min(answers, key=lambda answer: answer[1])[2]
+        self._measure_clocks(tuple(board for board in self.boards if board not in state))
+        with self._lock:
+            self._carry_out(self._requests.start())
+        while not self._ready():
+            if time.monotonic() > deadline + timeout_s:
+                raise BoardError(f"the boards did not take their parts within {timeout_s:g} s")
+            time.sleep(_TICK_S / 5)
 
-    def _ping(self, board: str, timeout_s: float) -> tuple[dict[str, Any] | None, float, float]:
-        """A board's answer, the round trip, and how far its clock is ahead of ours, in seconds."""
-        asked = time.monotonic()
-        self._image += 1
-        self._channel.send(board, Packet("ping", CLIENT, self._session, self._image))
-        while (rest := asked + timeout_s - time.monotonic()) > 0:
-            packet = self._channel.receive(rest)
-            if packet is not None and (packet.kind, packet.image) == ("pong", self._image):
-                now = time.monotonic()
-                answer = json.loads(bytes(packet.payload))
-                return answer, now - asked, answer["clock_s"] - (asked + now) / 2
-        return None, float("inf"), 0.0
+    def _ready(self) -> bool:
+        with self._lock:
+            if not self._requests.settled:
+                return self._requests.alone
+            self._carry_out(self._requests.prepare())
+            return self._requests.prepared
 
-    def _check_identity(self, board: str, answer: Mapping[str, Any]) -> None:
-        if answer["bundle_sha256"] != self._bundle.sha256:
+    def _identify(self, board: str, timeout_s: float) -> dict[str, Any] | None:
+        if board in self._channel.unreached():
+            return None
+        try:
+            identity: dict[str, Any] = self.ask(board, "ping", timeout_s=timeout_s)
+        except BoardError:
+            return None
+        if identity["bundle_sha256"] != self._bundle.sha256:
             raise BundleError(
                 f"{board} has another bundle: expected SHA-256 {self._bundle.sha256[:12]}, "
-                f"got {str(answer['bundle_sha256'])[:12]}"
+                f"got {str(identity['bundle_sha256'])[:12]}"
             )
-        if answer["placement"] != self._placement_name:
-            raise BundleError(
-                f"{board} follows another placement: expected {self._placement_name!r}, "
-                f"got {answer['placement']!r}"
-            )
+        with self._lock:
+            if not self._requests.is_here(board):
+                return None
+            self._carry_out(self._requests.links(board, identity["unreached"]))
+        return identity
+
+    def _measure_clocks(self, boards: tuple[str, ...]) -> None:
+        """The quickest of a few answers tells best how far a board's clock is ahead of ours."""
+        for board in boards:
+            quickest = float("inf")
+            for _ in range(_CLOCK_PINGS):
+                asked = time.monotonic()
+                identity = self.ask(board, "ping", timeout_s=1.0)
+                now = time.monotonic()
+                if now - asked < quickest:
+                    quickest = now - asked
+                    self._offsets_s[board] = identity["clock_s"] - (asked + now) / 2
+
+    def ask(self, board: str, what: str, payload: bytes = b"", *, timeout_s: float = 5.0) -> Any:
+        """Ask a board something and await its answer.
+
+        Raises:
+            BoardError: no answer in time, or the board says what is wrong with the question.
+        """
+        future = self._ask(board, what, payload)
+        try:
+            answer = future.result(max(0.0, timeout_s))
+        except FutureTimeoutError:
+            with self._lock:
+                self._questions = {n: f for n, f in self._questions.items() if f is not future}
+            raise BoardError(f"{board} does not answer '{what}' within {timeout_s:g} s") from None
+        if isinstance(answer, dict) and "error" in answer:
+            raise BoardError(f"{board} refuses '{what}': {answer['error']}")
+        return answer
+
+    def _ask(self, board: str, what: str, payload: bytes = b"", route: int = 0) -> Future[Any]:
+        future: Future[Any] = Future()
+        with self._lock:
+            self._number += 1
+            self._questions[self._number] = future
+            packet = Packet("ask", CLIENT, self._session, self._number, route, what, payload)
+        self._outbox.put(board, packet)
+        return future
+
+    # ------------------------------------------------------------- images
 
     def infer(
-        self, images: Array | Mapping[str, Array], *, timeout_s: float = 10.0
-    ) -> dict[str, Array]:
+        self, images: Array | Mapping[str, Array], *, deadline_s: float = DEADLINE_S
+    ) -> Answers:
         """Recognise one image.
 
         Args:
             images: the model's input, with or without its batch axis of one; a mapping by input
                 name where the model has several.
-            timeout_s: how long to wait for the answer.
+            deadline_s: how long the answer may take.
 
         Returns:
             The model's outputs by name, each with its batch axis of one.
@@ -132,24 +263,48 @@ class Client:
             ValueError: a wrong shape or dtype.
             BoardError: a board failed, or the answer did not come in time.
         """
+        return self.submit(images, deadline_s=deadline_s).result()
+
+    def stream(
+        self, images: Iterable[Array | Mapping[str, Array]], *, deadline_s: float = DEADLINE_S
+    ) -> Iterator[Answers]:
+        """Recognise images, several at a time; answers come in the order of the images.
+
+        Raises:
+            ValueError: a wrong shape or dtype.
+            BoardError: a board failed, or an answer did not come in time.
+        """
+        waiting: deque[Future[Answers]] = deque()
+        for image in images:
+            waiting.append(self.submit(image, deadline_s=deadline_s))
+            while waiting and waiting[0].done():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def submit(
+        self, images: Array | Mapping[str, Array], *, deadline_s: float = DEADLINE_S
+    ) -> Future[Answers]:
+        """Ask for one image without waiting for the answer; see `infer`.
+
+        While as many images are in flight as may be, this waits for one to be answered.
+        """
+        if not deadline_s > 0:
+            raise ValueError(f"deadline_s must be above 0, got {deadline_s!r}")
         values = self._checked(images)
-        self._image += 1
-        self._sent, self._arrived = [], {}
-        self._started = time.monotonic()
-        for send in self._placement.client_sends:
-            payload = values[send.tensor].tobytes()
-            start = time.monotonic()
-            if self._pacer is not None:
-                start = self._pacer.pass_on(send.receiver, len(payload), self._started)
-            packet = Packet("tensor", CLIENT, self._session, self._image, send.tensor, payload)
-            self._channel.send(send.receiver, packet)
-            self._sent.append(
-                Event(
-                    "send", send.tensor, CLIENT, start, time.monotonic(),
-                    send.receiver, len(payload),
-                )
-            )  # fmt: skip
-        return self._await_outputs(values, timeout_s)
+        self._slots.acquire()
+        future: Future[Answers] = Future()
+        future.add_done_callback(lambda _: self._slots.release())
+        with self._lock:
+            if self._ended:
+                future.set_exception(BoardError("the client is closed"))
+                return future
+            self._number += 1
+            request = self._number
+            self._futures[request], self._values[request] = future, values
+            now = time.monotonic()
+            self._carry_out(self._requests.ask(request, now, now + deadline_s))
+        return future
 
     def _checked(self, images: Array | Mapping[str, Array]) -> dict[str, Array]:
         names = self._bundle.manifest.inputs
@@ -166,117 +321,228 @@ class Client:
             for name in names
         }
 
-    def _await_outputs(self, values: dict[str, Array], timeout_s: float) -> dict[str, Array]:
-        manifest = self._bundle.manifest
-        missing = [name for name in manifest.outputs if name not in values]
-        result = {name: values[name] for name in manifest.outputs if name in values}
-        deadline = self._started + timeout_s
-        while missing:
-            packet = self._channel.receive(max(0.0, deadline - time.monotonic()))
-            if packet is None:
-                self._give_up()
-                raise BoardError(
-                    f"no answer after {timeout_s:g} s: {', '.join(missing)} did not come from "
-                    f"{', '.join(self._writers(missing))}"
-                )
-            if packet.session != self._session or packet.image != self._image:
-                continue
-            if packet.kind == "error":
-                cause = json.loads(bytes(packet.payload))
-                self._give_up()
-                raise BoardError(f"{packet.sender} failed in {cause['segment']}: {cause['cause']}")
-            if packet.kind != "tensor" or packet.name not in missing:
-                continue
-            spec = manifest.tensors[packet.name]
-            if len(packet.payload) != spec.bytes:
-                raise BoardError(
-                    f"{packet.sender} sent {packet.name!r} in {len(packet.payload)} bytes, "
-                    f"expected {spec.bytes}"
-                )
-            self._arrived[packet.name] = packet.received_s
-            result[packet.name] = np.frombuffer(packet.payload, spec.dtype).reshape(spec.shape)
-            missing.remove(packet.name)
-        return {name: result[name] for name in manifest.outputs}
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The boards that are not used at the moment: gone, or not reaching another."""
+        with self._lock:
+            return self._requests.absent
 
-    def _give_up(self) -> None:
-        """Begin a new session: the boards drop what is left of the old one's images."""
-        self._session = max(self._session + 1, time.time_ns())
+    def rebalance(self, slowness: Mapping[str, float]) -> None:
+        """Share the work anew among boards that take longer than described.
 
-    def _writers(self, tensors: list[str]) -> list[str]:
-        return sorted(
-            board
-            for board, program in self._placement.programs.items()
-            if any(send.tensor in tensors for send in program.sends)
+        Args:
+            slowness: how many times longer, by board; those not named are as described.
+        """
+        with self._lock:
+            self._slowness.clear()
+            self._slowness.update(slowness)
+            self._carry_out(self._requests.replan())
+
+    # ------------------------------------------------------------- what arrives
+
+    def _largest(self, packet: Packet) -> int:
+        if packet.kind != "tensor":
+            return MOST_ANSWER_BYTES
+        return (
+            self._bundle.manifest.tensors[packet.name].bytes if packet.name in self._outputs else 0
         )
 
+    def _work(self) -> None:
+        while not self._ended:
+            packet = self._channel.receive(_TICK_S)
+            with self._lock:
+                if packet is not None:
+                    self._carry_out(self._event(packet))
+                elif not self._requests.waiting:
+                    self._carry_out(self._requests.prepare())
+                due = self._requests.next_deadline()
+                now = time.monotonic()
+                if due is not None and due <= now:
+                    self._carry_out(self._requests.tick(now))
+
+    def _event(self, packet: Packet) -> list[Instruction]:
+        known = packet.sender != CLIENT and any(
+            board.name == packet.sender for board in self._cluster.boards
+        )
+        if not known:
+            return []
+        if packet.kind == HERE:
+            return self._requests.here(packet.sender)
+        if packet.kind == GONE:
+            return self._requests.gone(packet.sender)
+        try:
+            if packet.kind == "links":
+                return self._requests.links(packet.sender, json.loads(packet.payload))
+            if packet.session != self._session:
+                return []
+            if packet.kind == "tensor":
+                return self._take(packet)
+            if packet.kind == "error":
+                told = json.loads(packet.payload)
+                where = f" in {told['segment']}" if told["segment"] else ""
+                reason = f"{packet.sender} failed{where}: {told['cause']}"
+                return self._requests.failed(packet.image, reason)
+            if packet.kind == "answer":
+                future = self._questions.pop(packet.image, None)
+                if future is not None:
+                    future.set_result(json.loads(packet.payload))
+        except (ValueError, TypeError, KeyError) as error:
+            _log.warning("%s sent a message that is none of ours: %r", packet.sender, error)
+        return []
+
+    def _take(self, packet: Packet) -> list[Instruction]:
+        """An output."""
+        if packet.name not in self._outputs or packet.image not in self._results:
+            return []
+        spec = self._bundle.manifest.tensors[packet.name]
+        if len(packet.payload) != spec.bytes:
+            reason = (
+                f"{packet.sender} sent {packet.name!r} in {len(packet.payload)} bytes, "
+                f"expected {spec.bytes}"
+            )
+            return self._requests.failed(packet.image, reason)
+        value = np.frombuffer(packet.payload, spec.dtype).reshape(spec.shape)
+        self._results[packet.image][packet.name] = value
+        if packet.image in self._records:
+            self._records[packet.image].arrived_s[packet.name] = packet.received_s
+        return self._requests.arrived(packet.image, packet.name)
+
+    # ------------------------------------------------------------- what is done
+
+    def _carry_out(self, instructions: list[Instruction]) -> None:
+        for instruction in instructions:
+            if isinstance(instruction, Offer):
+                self._offer(instruction)
+            elif isinstance(instruction, Begin):
+                self._begin(instruction)
+            elif isinstance(instruction, Forget):
+                self._results.pop(instruction.image, None)
+                for board in instruction.boards:
+                    self._outbox.put(
+                        board, Packet("drop", CLIENT, self._session, instruction.image)
+                    )
+            elif isinstance(instruction, Answer):
+                self._last = self._records.get(instruction.image)
+                self._answer(instruction.request, self._results.pop(instruction.image))
+            elif isinstance(instruction, Compute):
+                self._compute(instruction.request)
+            else:
+                self._fail(instruction)
+
+    def _offer(self, offer: Offer) -> None:
+        told = {
+            "bundle_sha256": self._bundle.sha256,
+            "segments": offer.program.segments,
+            "sends": [(send.tensor, send.receiver) for send in offer.program.sends],
+        }
+        future = self._ask(offer.board, "route", json.dumps(told).encode(), offer.route)
+
+        def answered(future: Future[Any]) -> None:  # in this client's thread, which has the lock
+            answer = future.result()
+            if "error" in answer:
+                _log.warning("%s does not take its part: %s", offer.board, answer["error"])
+                self._carry_out(self._requests.gone(offer.board))
+                return
+            self._carry_out(self._requests.links(offer.board, answer["unreached"]))
+            self._carry_out(self._requests.acknowledged(offer.board, offer.route))
+
+        future.add_done_callback(answered)
+
+    def _begin(self, begin: Begin) -> None:
+        record = Record(begin.image, begin.route, time.monotonic())
+        self._records[begin.image] = record
+        if len(self._records) > _RECORDS:
+            self._records.popitem(last=False)
+        values = self._values[begin.request]
+        self._results[begin.image] = {}
+        for send in self._requests.placement(begin.route).client_sends:
+            payload = values[send.tensor].tobytes()
+            packet = Packet(
+                "tensor", CLIENT, self._session, begin.image, begin.route, send.tensor, payload
+            )
+
+            def sent(start: float, end: float, send: Any = send, size: int = len(payload)) -> None:
+                event = Event("send", send.tensor, CLIENT, start, end, send.receiver, size)
+                record.sends.append(event)
+
+            self._outbox.put(send.receiver, packet, sent)
+
+    def _answer(self, request: int, outputs: Answers) -> None:
+        values = self._values.pop(request)
+        future = self._futures.pop(request)
+        answer = {
+            name: outputs[name] if name in outputs else values[name]
+            for name in self._bundle.manifest.outputs
+        }
+        future.set_result(answer)
+
+    def _fail(self, fail: Fail) -> None:
+        self._values.pop(fail.request, None)
+        future = self._futures.pop(fail.request, None)
+        if future is not None:
+            future.set_exception(BoardError(fail.reason))
+
+    def _compute(self, request: int) -> None:
+        """Recognise an image here: no board is left."""
+        values = self._values[request]
+
+        def work() -> None:
+            try:
+                if self._own is None:
+                    _log.warning("no board is left: this machine computes itself")
+                    self._own = Segment(self._bundle.content(WHOLE), name="the uncut model")
+                results = self._own.run([values[name] for name in self._own.input_names])
+                outputs = dict(zip(self._own.output_names, results, strict=True))
+            except (MissingExtraError, BundleError, RuntimeError, ValueError) as error:
+                with self._lock:
+                    if self._requests.computed(request):
+                        reason = f"no board is left, and this machine cannot compute: {error}"
+                        self._fail(Fail(request, reason))
+                return
+            with self._lock:
+                if self._requests.computed(request):
+                    self._answer(request, outputs)
+
+        self._hands.submit(work)
+
+    # ------------------------------------------------------------- how it went
+
     def timeline(self, timeout_s: float = 5.0) -> tuple[Event, ...]:
-        """What happened to the last image, in seconds after it was sent.
+        """What happened to the last answered image, in seconds after it was sent.
 
         Raises:
-            BoardError: a board does not tell.
+            BoardError: a board does not tell, or no image was answered by boards.
         """
-        logs: dict[str, list[dict[str, Any]]] = {}
-        for board in self.boards:
-            packet = Packet("trace", CLIENT, self._session, self._image)
-            self._channel.send(board, packet)
-        deadline = time.monotonic() + timeout_s
-        while len(logs) < len(self.boards):
-            answer = self._channel.receive(max(0.0, deadline - time.monotonic()))
-            if answer is None:
-                silent = ", ".join(board for board in self.boards if board not in logs)
-                raise BoardError(f"no timeline from {silent} after {timeout_s:g} s")
-            if answer.kind == "timeline" and answer.image == self._image:
-                logs[answer.sender] = json.loads(bytes(answer.payload))
-        return self._merged(logs)
-
-    def _merged(self, logs: Mapping[str, list[dict[str, Any]]]) -> tuple[Event, ...]:
-        """One clock, and a send ends when its receiver has the tensor."""
-        arrivals = {(name, CLIENT): at - self._started for name, at in self._arrived.items()}
-        for board, log in logs.items():
-            shift = self._offsets.get(board, 0.0) + self._started
-            for event in log:
-                for key in ("start_s", "end_s"):
-                    if key in event:
-                        event[key] -= shift
-                if event["kind"] == "arrival":
-                    arrivals[event["name"], board] = event["end_s"]
-        events = [
-            Event(board=board, **event)
-            for board, log in logs.items()
-            for event in log
-            if event["kind"] != "arrival"
-        ]
-        events += [
-            Event(e.kind, e.name, e.board, e.start_s - self._started, e.end_s - self._started,
-                  e.receiver, e.bytes)
-            for e in self._sent
-        ]  # fmt: skip
-        finished = [
-            event
-            if event.kind == "run"
-            else Event(
-                event.kind, event.name, event.board, event.start_s,
-                arrivals.get((event.name, event.receiver), event.end_s),
-                event.receiver, event.bytes,
-            )
-            for event in events
-        ]  # fmt: skip
-        return tuple(sorted(finished, key=lambda e: (e.start_s, e.board, e.name)))
+        record = self._last
+        if record is None:
+            raise BoardError("no image was answered by boards yet")
+        boards = sorted(self._requests.placement(record.route).programs)
+        question = json.dumps(record.image).encode()
+        logs = {board: self.ask(board, "trace", question, timeout_s=timeout_s) for board in boards}
+        return merge(record, logs, self._offsets_s)
 
 
-def connect(bundle: Bundle, cluster: Cluster, placement: str = "boards") -> Client:
+def connect(
+    bundle: Bundle,
+    cluster: Cluster,
+    placement: str = "boards",
+    *,
+    keys: Path | None = None,
+    in_flight: int = IN_FLIGHT,
+) -> Client:
     """A client of boards that run already, once they are ready.
 
     Raises:
+        KeysError: the boards listen beyond loopback, and keys are missing.
         BoardError: a board is not ready in time.
         BundleError: a board has another bundle.
     """
-    channel = ZenohChannel(CLIENT, cluster, tuple(bundle.placement(placement).programs))
-    client = Client(bundle, placement, channel)
+    channel = ZenohChannel(CLIENT, cluster, keys_of(CLIENT, cluster, keys))
+    client = Client(bundle, cluster, channel, placement, in_flight=in_flight)
     try:
         client.wait_ready()
     except BaseException:
-        channel.close()
+        client.close()
         raise
     return client
 

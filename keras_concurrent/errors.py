@@ -8,6 +8,7 @@
     ├── ModelFileError      a .tflite that cannot be read or cut
     ├── ClusterError        a cluster file that describes no cluster
     ├── BundleError         a bundle that is missing a part, altered, or from another version
+    ├── KeysError           an unprotected endpoint, or keys that are missing
     ├── TransportError      a link could not be opened, or broke
     └── BoardError          a board failed or did not answer; names the board and the cause
 
@@ -53,6 +54,10 @@ class ClusterError(ConcurrentError):
 
 class BundleError(ConcurrentError):
     """A bundle on disk is incomplete, altered, or of an unknown schema version."""
+
+
+class KeysError(ConcurrentError):
+    """An endpoint is not protected, or a participant's keys are missing."""
 
 
 class TransportError(ConcurrentError):

@@ -16,10 +16,11 @@ from typing import IO
 
 from keras_concurrent.board import READY
 from keras_concurrent.bundle import Bundle
-from keras_concurrent.client import Client, connect
+from keras_concurrent.client import IN_FLIGHT, Client, connect
 from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Pacer
 from keras_concurrent.errors import BoardError
+from keras_concurrent.keys import keys_of
 from keras_concurrent.transport import ZenohChannel
 
 _POLL_S = 0.02
@@ -42,6 +43,8 @@ class LocalBoards:
         cluster: where they listen; written to a file that they read.
         placement: ``"boards"`` or ``"one_board"``.
         slowdown: of each board by name, to emulate it; ``None`` runs at full speed.
+        keys: folder of `keras_concurrent.keys.make_keys`, where the endpoints are ``tls``.
+        in_flight: see `keras_concurrent.client.Client`.
 
     Raises:
         BoardError: a board ended while starting; its last words are in the message.
@@ -53,7 +56,12 @@ class LocalBoards:
         cluster: Cluster,
         placement: str = "boards",
         slowdown: Mapping[str, float] | None = None,
+        *,
+        keys: Path | None = None,
+        in_flight: int = IN_FLIGHT,
     ) -> None:
+        self._keys = keys
+        self._in_flight = in_flight
         self._bundle = bundle
         self._cluster = cluster
         self._placement = placement
@@ -80,9 +88,10 @@ class LocalBoards:
             "--name", board,
             "--bundle", str(self._bundle.path),
             "--cluster", str(cluster_file),
-            "--placement", self._placement,
             "--until-stdin-closes",
         ]  # fmt: skip
+        if self._keys is not None:
+            command += ["--keys", str(self._keys)]
         if self._slowdown is not None:
             command += ["--slowdown", repr(self._slowdown[board])]
         log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _stop
@@ -103,13 +112,16 @@ class LocalBoards:
                 late = ", ".join(board for board in boards if READY not in self._said(board))
                 raise BoardError(f"{late} did not start within {timeout_s:g} s")
             time.sleep(_POLL_S)
-        channel = ZenohChannel(CLIENT, self._cluster, boards)
+        channel = ZenohChannel(CLIENT, self._cluster, keys_of(CLIENT, self._cluster, self._keys))
         pacer = Pacer(self._cluster, CLIENT) if self._slowdown is not None else None
-        client = Client(self._bundle, self._placement, channel, pacer=pacer)
+        client = Client(
+            self._bundle, self._cluster, channel, self._placement,
+            pacer=pacer, in_flight=self._in_flight,
+        )  # fmt: skip
         try:
             client.wait_ready(timeout_s)
         except BaseException:
-            channel.close()
+            client.close()
             raise
         return client
 
@@ -160,6 +172,8 @@ def answering(
     *,
     local: bool = False,
     slowdown: Mapping[str, float] | None = None,
+    keys: Path | None = None,
+    in_flight: int = IN_FLIGHT,
 ) -> Iterator[Client]:
     """A client whose boards are ready.
 
@@ -170,10 +184,13 @@ def answering(
         local: start them as processes of this machine and stop them afterwards; otherwise they
             must run already.
         slowdown: the same, emulating slower boards.
+        keys: folder of keys, where the boards listen beyond loopback.
+        in_flight: see `keras_concurrent.client.Client`.
     """
     if local or slowdown is not None:
-        with LocalBoards(bundle, cluster, placement, slowdown) as boards:
+        started = LocalBoards(bundle, cluster, placement, slowdown, keys=keys, in_flight=in_flight)
+        with started as boards:
             yield boards.client
     else:
-        with connect(bundle, cluster, placement) as client:
+        with connect(bundle, cluster, placement, keys=keys, in_flight=in_flight) as client:
             yield client

@@ -15,7 +15,8 @@ PACKAGE = Path(keras_concurrent.__file__).parent
 NEEDS_TENSORFLOW = {"layers", "models", "convert", "training"}
 ON_A_BOARD = (
     "errors", "bundle", "interpreter", "engine", "transport", "board", "client", "emulation",
-    "cluster", "local_boards", "bench", "files", "console", "cli",
+    "cluster", "local_boards", "bench", "files", "console", "cli", "keys", "outbox", "routes",
+    "requests", "timeline",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib", "numba")
 
@@ -87,8 +88,9 @@ def test_modules_import_only_upwards():
         "taskgraph", "partition", "distribution", "score", "problem", "kernel", "annealing",
         "schedule",
         "efficiency", "simulator", "segments",
-        "export", "profile", "calibration", "engine", "emulation", "transport", "client", "board",
-        "local_boards", "bench", "files", "console",
+        "export", "profile", "calibration", "engine", "keys", "emulation", "transport", "outbox",
+        "routes", "requests", "timeline", "client", "board", "local_boards",
+        "bench", "files", "console",
     ]  # fmt: skip
     for index, module in enumerate(order):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())

@@ -13,24 +13,32 @@ from typing import Any
 import click
 
 from keras_concurrent.cli.command import command
-from keras_concurrent.cli.options import as_json, cluster_file, existing, local, new_path
+from keras_concurrent.cli.options import (
+    as_json,
+    cluster_file,
+    existing,
+    keys_folder,
+    keys_folder_of,
+    local,
+    new_path,
+)
 
 
 @command("keras-concurrent board --name pi4-1 --bundle bundle --cluster cluster.toml")
 @click.option("--name", required=True, help="This board's name in the cluster file.")
 @click.option("--bundle", type=existing, required=True)
 @cluster_file
-@click.option("--placement", default="boards", show_default=True, help="boards or one_board.")
 @click.option("--threads", default=1, show_default=True, help="Of the interpreter.")
 @click.option(
     "--slowdown",
     type=float,
     help="Emulate a board so many times slower than this machine, and the cluster file's links.",
 )
+@keys_folder
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input does.")
 def board(
-    name: str, bundle: Path, cluster: Path, placement: str, threads: int, slowdown: float | None,
-    until_stdin_closes: bool,
+    name: str, bundle: Path, cluster: Path, threads: int, slowdown: float | None,
+    keys: Path | None, until_stdin_closes: bool,
 ) -> None:  # fmt: skip
     """Run a board: compute this board's segments until stopped."""
     from keras_concurrent.board import serve_board
@@ -47,7 +55,15 @@ def board(
 
         threading.Thread(target=wait_for_end, daemon=True).start()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    serve_board(name, bundle, cluster, placement, stopped, threads=threads, slowdown=slowdown)
+    serve_board(
+        name,
+        bundle,
+        cluster,
+        stopped,
+        threads=threads,
+        slowdown=slowdown,
+        keys=keys_folder_of(cluster, keys),
+    )
 
 
 def _slowdown(cluster: Any) -> dict[str, float]:
@@ -62,11 +78,14 @@ def _slowdown(cluster: Any) -> dict[str, float]:
 @click.argument("image", type=existing)
 @cluster_file
 @local
-@click.option("--timeout", "timeout_s", default=10.0, show_default=True, help="Seconds.")
+@keys_folder
+@click.option(
+    "--deadline", "deadline_s", default=10.0, show_default=True, help="Seconds for the answer."
+)
 @as_json
 def infer(
-    bundle: Path, image: Path, cluster: Path, local: bool, emulate: bool, timeout_s: float,
-    as_json: bool,
+    bundle: Path, image: Path, cluster: Path, local: bool, emulate: bool, keys: Path | None,
+    deadline_s: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Recognise one image (.npy, .png, .jpg) on the boards."""
     import numpy as np
@@ -82,8 +101,9 @@ def infer(
     spec = opened.manifest.tensors[name]
     pixels = check_image(name, read_image(image, spec), spec)
     slowdown = _slowdown(where) if emulate else None
-    with answering(opened, where, local=local, slowdown=slowdown) as client:
-        answers = client.infer(pixels, timeout_s=timeout_s)
+    own = keys_folder_of(cluster, keys)
+    with answering(opened, where, local=local, slowdown=slowdown, keys=own) as client:
+        answers = client.infer(pixels, deadline_s=deadline_s)
     for name, values in answers.items():
         flat = np.ravel(values)
         if as_json:
@@ -97,12 +117,13 @@ def infer(
 @click.argument("bundle", type=existing)
 @cluster_file
 @local
+@keys_folder
 @click.option("--images", default=50, show_default=True, help="Random images to send.")
 @click.option("--out", type=new_path, help="File for `report`.")
 @as_json
 def bench(
-    bundle: Path, cluster: Path, local: bool, emulate: bool, images: int, out: Path | None,
-    as_json: bool,
+    bundle: Path, cluster: Path, local: bool, emulate: bool, keys: Path | None, images: int,
+    out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure one board and n boards, and compare their answers with the uncut model's."""
     from rich.console import Console
@@ -123,6 +144,7 @@ def bench(
             random_images(opened, images),
             local=local,
             slowdown=_slowdown(where) if emulate else None,
+            keys=keys_folder_of(cluster, keys),
             progress=progress,
         )
     if out is not None:

@@ -32,3 +32,14 @@ local = options(
         "--emulate", is_flag=True, help="Like --local, slowed down to the cluster file's rates."
     ),
 )
+keys_folder = click.option(
+    "--keys",
+    type=existing,
+    help="Folder of `keras-concurrent keys`; by default 'keys' beside the cluster file.",
+)
+
+
+def keys_folder_of(cluster: Path, keys: Path | None) -> Path | None:
+    """The folder of keys that was named, or the one beside the cluster file if there is one."""
+    beside = cluster.parent / "keys"
+    return keys or (beside if beside.is_dir() else None)
