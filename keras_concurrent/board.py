@@ -12,20 +12,22 @@ import logging
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from keras_concurrent.bundle import Bundle, Program, Send
+from keras_concurrent.bundle import Bundle, Manifest, Program, Send
 from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Pacer, Stretch
 from keras_concurrent.engine import Engine, Finish, Instruction, Run, Transmit
-from keras_concurrent.errors import BundleError
+from keras_concurrent.errors import BundleError, ConcurrentError
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.keys import keys_of
 from keras_concurrent.outbox import Outbox
+from keras_concurrent.store import Store
 from keras_concurrent.transport import (
     GONE,
     HERE,
@@ -43,6 +45,7 @@ _WARM_UP_RUNS = 3
 _TIMELINES = 64  # images whose timeline a board remembers
 _MOST_ROUTES = 1024
 _MOST_WARNINGS = 256
+_EMPTY = Manifest((), (), {}, {}, {})
 
 
 class Board:
@@ -50,12 +53,13 @@ class Board:
 
     Args:
         name: of the board.
-        bundle: the segments.
+        bundle: the segments; ``None`` where none was deployed yet.
         channel: to the client and the other boards.
         others: names of the boards that it may send to.
         stretch: makes compute as slow as an emulated board's.
         pacer: makes the link as slow as an emulated one.
         threads: of the interpreter.
+        store: where deployed bundles are kept; without it none can be deployed.
 
     Raises:
         BundleError: a segment cannot be loaded.
@@ -64,15 +68,17 @@ class Board:
     def __init__(
         self,
         name: str,
-        bundle: Bundle,
+        bundle: Bundle | None,
         channel: Channel,
         others: frozenset[str],
         *,
         stretch: Stretch | None = None,
         pacer: Pacer | None = None,
         threads: int = 1,
+        store: Store | None = None,
     ) -> None:
         self.name = name
+        self._store = store
         self._channel = channel
         self._receivers = others | {CLIENT}
         self._stretch = stretch
@@ -82,18 +88,25 @@ class Board:
         self._warned: set[tuple[str, str]] = set()
         self._timelines_lock = threading.Lock()
         self._session = 0
-        self._take_bundle(bundle)
+        self._bundle_sha256 = ""
+        self._manifest = _EMPTY
+        self._segments: dict[str, Segment] = {}
+        self._content: Callable[[str], bytes] = lambda name: b""
+        self._forget_images()
+        if bundle is not None:
+            self._take_bundle(bundle)
         channel.largest = self._largest
 
     def _take_bundle(self, bundle: Bundle) -> None:
-        """Begin anew with a bundle, and load what its plan gives to this board."""
-        self._bundle = bundle
-        self._manifest = bundle.manifest
-        self._segments: dict[str, Segment] = {}
-        self._forget_images()
+        """Begin anew with a bundle, once what its plan gives to this board is loaded."""
         program = bundle.placement("boards").programs.get(self.name)
-        for segment in program.segments if program else ():
-            self._load(segment)
+        loaded = {
+            name: self._loaded(bundle.manifest, bundle.content(name), name)
+            for name in (program.segments if program else ())
+        }
+        self._bundle_sha256, self._manifest = bundle.sha256, bundle.manifest
+        self._content, self._segments = bundle.content, loaded
+        self._forget_images()
 
     def _forget_images(self) -> None:
         self._engine = Engine(self._manifest.segments)
@@ -101,22 +114,20 @@ class Board:
         self._timelines: deque[tuple[int, list[dict[str, Any]]]] = deque(maxlen=_TIMELINES)
         self._pending: deque[Instruction] = deque()
 
-    def _load(self, name: str) -> None:
+    def _loaded(self, manifest: Manifest, content: bytes, name: str) -> Segment:
         """Load a segment and run it on zeros, so that its first image is no slower than the next.
 
         Raises:
-            BundleError: its file was altered, or the interpreter refuses it.
+            BundleError: the interpreter refuses it.
         """
-        if name in self._segments:
-            return
-        segment = Segment(self._bundle.content(name), self._threads, name)
-        specs = [self._manifest.tensors[tensor] for tensor in segment.input_names]
+        segment = Segment(content, self._threads, name)
+        specs = [manifest.tensors[tensor] for tensor in segment.input_names]
         step = partial(segment.run, [np.zeros(spec.shape, spec.dtype) for spec in specs])
         for _ in range(_WARM_UP_RUNS):
             step()
         if self._stretch:
             self._stretch.learn(name, step)
-        self._segments[name] = segment
+        return segment
 
     def serve(self, stopped: threading.Event) -> None:
         """Work until told to stop."""
@@ -137,7 +148,12 @@ class Board:
     def _largest(self, packet: Packet) -> int:
         """The most bytes of a packet that is worth taking; called in the network's threads."""
         if packet.kind != "tensor":
-            return MOST_ANSWER_BYTES if packet.sender == CLIENT else 0
+            if packet.sender != CLIENT:
+                return 0
+            what, _, sha256 = packet.name.partition(":")
+            if what == "file":
+                return self._store.largest(sha256) if self._store else 0
+            return MOST_ANSWER_BYTES
         spec = self._manifest.tensors.get(packet.name)
         return spec.bytes if spec else 0
 
@@ -177,9 +193,10 @@ class Board:
             elif packet.name == "route":
                 answer = self._take_route(packet)
             else:
-                raise BundleError(f"nothing is known of {packet.name[:40]!r}")
-        except (BundleError, ValueError, KeyError, TypeError, RecursionError) as error:
-            cause = str(error) if isinstance(error, BundleError) else f"{type(error).__name__}"
+                answer = self._keep(packet)
+        except Exception as error:  # whatever was asked, the board goes on
+            told = isinstance(error, (ConcurrentError, OSError))
+            cause = str(error) if told else type(error).__name__
             self._warn(packet.sender, f"asked for what cannot be done: {cause}", "a wrong question")
             answer = {"error": cause}
         payload = json.dumps(answer).encode()
@@ -191,11 +208,34 @@ class Board:
     def _identity(self) -> dict[str, Any]:
         return {
             "board": self.name,
-            "bundle_sha256": self._bundle.sha256,
+            "bundle_sha256": self._bundle_sha256,
             "slowdown": self._stretch.slowdown if self._stretch else None,
             "clock_s": time.monotonic(),
             "unreached": sorted({*self._absent, *self._channel.unreached()} - {CLIENT}),
         }
+
+    def _keep(self, packet: Packet) -> object:
+        """Keep what is deployed.
+
+        Raises:
+            BundleError: this is nothing that can be asked, or there is no store, or what came is
+                wrong.
+        """
+        what, _, sha256 = packet.name.partition(":")
+        if what not in ("offer", "file", "switch", "roll_back"):
+            raise BundleError(f"nothing is known of {packet.name[:40]!r}")
+        if self._store is None:
+            raise BundleError("this board has no --store to keep bundles in")
+        if what == "offer":
+            return self._store.offer(packet.payload)
+        if what == "file":
+            self._store.take(sha256, packet.payload)
+            return {}
+        bundle = self._store.assembled() if what == "switch" else self._store.before()
+        if bundle.sha256 != self._bundle_sha256:
+            self._take_bundle(bundle)
+        self._store.use(bundle)  # what could not be loaded is never started with
+        return {"bundle_sha256": bundle.sha256}
 
     def _take_route(self, packet: Packet) -> object:
         """Learn what to do on a route, and load what it needs.
@@ -204,8 +244,8 @@ class Board:
             BundleError: another bundle is meant, or the route names what is not there.
         """
         told = json.loads(packet.payload)
-        if told["bundle_sha256"] != self._bundle.sha256:
-            raise BundleError(f"another bundle is here: SHA-256 {self._bundle.sha256[:12]}")
+        if told["bundle_sha256"] != self._bundle_sha256:
+            raise BundleError(f"another bundle is here: SHA-256 {self._bundle_sha256[:12]}")
         if packet.session < self._session:
             raise BundleError("a newer client has taken over")
         program = Program(tuple(told["segments"]), tuple(Send(*send) for send in told["sends"]))
@@ -215,8 +255,10 @@ class Board:
             self._forget_images()
         if packet.route >= _MOST_ROUTES:
             raise BundleError(f"too many routes, at most {_MOST_ROUTES}")
-        for segment in program.segments:
-            self._load(segment)
+        for name in program.segments:
+            if name not in self._segments:
+                content = self._content(name)
+                self._segments[name] = self._loaded(self._manifest, content, name)
         self._engine.learn(packet.route, program)
         return {"route": packet.route, "unreached": sorted(self._absent)}
 
@@ -240,6 +282,10 @@ class Board:
             if packet.session < self._session and packet.sender == CLIENT:
                 self._tell_error(packet, "", "a newer client has taken over")
             return None  # of a client that has gone
+        if not self._engine.knows(packet.route):
+            if packet.sender == CLIENT:
+                self._tell_error(packet, "", "its bundle was exchanged: connect anew")
+            return None
         if packet.name not in self._engine.expected(packet.route):
             return self._warn(packet.sender, "sent a tensor that is not mine")
         spec = self._manifest.tensors[packet.name]
@@ -344,32 +390,38 @@ class Board:
 
 def serve_board(
     name: str,
-    bundle_path: Path,
+    bundle_path: Path | None,
     cluster_path: Path,
     stopped: threading.Event,
     *,
     threads: int = 1,
     slowdown: float | None = None,
     keys: Path | None = None,
+    store: Path | None = None,
 ) -> None:
     """Run a board over Zenoh until told to stop.
 
     Args:
         name: of the board in the cluster file.
-        bundle_path: the bundle's folder.
+        bundle_path: the bundle's folder; ``None`` for the one last deployed to the store.
         cluster_path: the cluster file.
         stopped: ends it.
         threads: of the interpreter.
         slowdown: emulate a board so many times slower, and the cluster's links; ``None`` runs the
             board as it is.
         keys: folder of the board's keys, which it needs beyond loopback.
+        store: folder of the bundles that are deployed to this board.
 
     Raises:
+        ValueError: neither a bundle nor a store.
         ConcurrentError: a file is wrong, keys are missing, or the board's port is in use.
     """
     cluster = Cluster.read(cluster_path)
     cluster.board(name)
-    bundle = Bundle(bundle_path)
+    if bundle_path is None and store is None:
+        raise ValueError("a board needs --bundle, or --store for bundles that are deployed to it")
+    kept = Store(store) if store is not None else None
+    bundle = Bundle(bundle_path) if bundle_path is not None else kept.current() if kept else None
     channel = ZenohChannel(name, cluster, keys_of(name, cluster, keys))
     try:
         board = Board(
@@ -380,6 +432,7 @@ def serve_board(
             stretch=Stretch(slowdown) if slowdown is not None else None,
             pacer=Pacer(cluster, name) if slowdown is not None else None,
             threads=threads,
+            store=kept,
         )
         _log.info("%s %s", name, READY)
         board.serve(stopped)

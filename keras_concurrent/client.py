@@ -181,6 +181,17 @@ class Client:
                 raise BoardError(f"the boards did not take their parts within {timeout_s:g} s")
             time.sleep(_TICK_S / 5)
 
+    def reach(self, boards: Iterable[str], timeout_s: float = 5.0) -> tuple[str, ...]:
+        """Wait for boards that listen, whatever bundle they have; those that were found."""
+        deadline = time.monotonic() + timeout_s
+        wanted = tuple(boards)
+        while time.monotonic() < deadline:
+            with self._lock:
+                if all(self._requests.is_here(board) for board in wanted):
+                    break
+            time.sleep(_TICK_S / 5)
+        return tuple(board for board in wanted if self._requests.is_here(board))
+
     def _ready(self) -> bool:
         with self._lock:
             if not self._requests.settled:
@@ -537,14 +548,30 @@ def connect(
         BoardError: a board is not ready in time.
         BundleError: a board has another bundle.
     """
-    channel = ZenohChannel(CLIENT, cluster, keys_of(CLIENT, cluster, keys))
-    client = Client(bundle, cluster, channel, placement, in_flight=in_flight)
+    client = knock(bundle, cluster, placement, keys=keys, in_flight=in_flight)
     try:
         client.wait_ready()
     except BaseException:
         client.close()
         raise
     return client
+
+
+def knock(
+    bundle: Bundle,
+    cluster: Cluster,
+    placement: str = "boards",
+    *,
+    keys: Path | None = None,
+    in_flight: int = IN_FLIGHT,
+) -> Client:
+    """A client of boards that may not be ready, or have another bundle.
+
+    Raises:
+        KeysError: the boards listen beyond loopback, and keys are missing.
+    """
+    channel = ZenohChannel(CLIENT, cluster, keys_of(CLIENT, cluster, keys))
+    return Client(bundle, cluster, channel, placement, in_flight=in_flight)
 
 
 def check_image(name: str, image: Array, spec: TensorSpec) -> Array:

@@ -88,6 +88,10 @@ class Engine:
         """Names of the tensors that must come from elsewhere on a route; none on an unknown one."""
         return self._expected.get(route, frozenset())
 
+    def knows(self, route: int) -> bool:
+        """Whether a route was learned."""
+        return route in self._programs
+
     @property
     def images(self) -> tuple[int, ...]:
         """The images that are worked on, the oldest first."""

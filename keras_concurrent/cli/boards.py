@@ -24,9 +24,10 @@ from keras_concurrent.cli.options import (
 )
 
 
-@command("keras-concurrent board --name pi4-1 --bundle bundle --cluster cluster.toml")
+@command("keras-concurrent board --name pi4-1 --cluster cluster.toml --store bundles")
 @click.option("--name", required=True, help="This board's name in the cluster file.")
-@click.option("--bundle", type=existing, required=True)
+@click.option("--bundle", type=existing, help="Run this bundle instead of one deployed to --store.")
+@click.option("--store", type=new_path, help="Folder of the bundles that `deploy` brings.")
 @cluster_file
 @click.option("--threads", default=1, show_default=True, help="Of the interpreter.")
 @click.option(
@@ -37,8 +38,8 @@ from keras_concurrent.cli.options import (
 @keys_folder
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input does.")
 def board(
-    name: str, bundle: Path, cluster: Path, threads: int, slowdown: float | None,
-    keys: Path | None, until_stdin_closes: bool,
+    name: str, bundle: Path | None, store: Path | None, cluster: Path, threads: int,
+    slowdown: float | None, keys: Path | None, until_stdin_closes: bool,
 ) -> None:  # fmt: skip
     """Run a board: compute this board's segments until stopped."""
     from keras_concurrent.board import serve_board
@@ -63,6 +64,7 @@ def board(
         threads=threads,
         slowdown=slowdown,
         keys=keys_folder_of(cluster, keys),
+        store=store,
     )
 
 

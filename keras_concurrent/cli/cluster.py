@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 
 import click
 
 from keras_concurrent.cli.command import command
-from keras_concurrent.cli.options import cluster_file, new_path
+from keras_concurrent.cli.options import (
+    as_json,
+    cluster_file,
+    existing,
+    keys_folder,
+    keys_folder_of,
+    new_path,
+)
 
 
 @command("keras-concurrent keys --cluster cluster.toml --out keys")
@@ -23,3 +32,39 @@ def keys(cluster: Path, out: Path) -> None:
         click.echo(f"{folder}: copy it to {folder.name}" if folder.name != "client" else folder)
     if not made:
         click.echo(f"{out} has keys for everyone already")
+
+
+@command("keras-concurrent deploy bundle --cluster cluster.toml")
+@click.argument("bundle", type=existing)
+@cluster_file
+@keys_folder
+@click.option("--roll-back", is_flag=True, help="Return to the bundle before the one in use.")
+@as_json
+def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_json: bool) -> None:
+    """Hand a bundle to the boards: each gets the files it lacks, then all switch."""
+    from keras_concurrent.bundle import Bundle
+    from keras_concurrent.client import knock
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.deploy import deploy as deploy_to
+    from keras_concurrent.deploy import roll_back as roll_back_on
+    from keras_concurrent.errors import BoardError
+
+    opened, where = Bundle(bundle), Cluster.read(cluster)
+    boards = [board.name for board in where.boards]
+    with knock(opened, where, keys=keys_folder_of(cluster, keys)) as client:
+        missing = set(boards) - set(client.reach(boards))
+        if missing:
+            raise BoardError(f"{', '.join(sorted(missing))} cannot be reached; no board switched")
+        if roll_back:
+            roll_back_on(client.ask, boards)
+            done = []
+        else:
+            done = list(deploy_to(client.ask, opened, boards))
+    if as_json:
+        click.echo(json.dumps([asdict(deployment) for deployment in done]))
+    elif roll_back:
+        click.echo(f"{', '.join(boards)}: the bundle before is in use again")
+    for deployment in () if as_json else done:
+        click.echo(
+            f"{deployment.board}: {deployment.files} files, {deployment.bytes / 1e6:.1f} MB sent"
+        )
