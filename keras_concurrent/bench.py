@@ -146,9 +146,10 @@ def measure_bundle(
     local: bool = False,
     slowdown: Mapping[str, float] | None = None,
     keys: Path | None = None,
+    pace: Path | None = None,
     progress: Callable[[str], Callable[[int, int], None]] = lambda title: lambda done, total: None,
 ) -> tuple[Measurement, Answers]:
-    """Measure a bundle on n boards, and on one board where the boards are started here.
+    """Measure a bundle on n boards, and on one board.
 
     Args:
         bundle: what the boards run.
@@ -157,6 +158,7 @@ def measure_bundle(
         local: see `keras_concurrent.local_boards.answering`.
         slowdown: the same.
         keys: the same.
+        pace: the same.
         progress: given a title, gives what is told how many images are answered.
 
     Returns:
@@ -164,11 +166,10 @@ def measure_bundle(
     """
     runs: dict[str, Run] = {}
     answers: Answers = []
-    started_here = local or slowdown is not None
-    for placement in PLACEMENTS if started_here else ("boards",):
+    for placement in PLACEMENTS:
         sent = images if placement == "boards" else images[:_ONE_BOARD_IMAGES]
         with answering(
-            bundle, cluster, placement, local=local, slowdown=slowdown, keys=keys
+            bundle, cluster, placement, local=local, slowdown=slowdown, keys=keys, pace=pace
         ) as client:
             runs[placement], given = measure(client, sent, progress(placement))
         if placement == "boards":

@@ -21,7 +21,7 @@ import numpy as np
 
 from keras_concurrent.bundle import Bundle, Manifest, Program, Send
 from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.emulation import Pacer, Stretch
+from keras_concurrent.emulation import Pacer, Stretch, pacer_of
 from keras_concurrent.engine import Engine, Finish, Instruction, Run, Transmit
 from keras_concurrent.errors import BundleError, ConcurrentError
 from keras_concurrent.interpreter import Array, Segment
@@ -396,6 +396,7 @@ def serve_board(
     *,
     threads: int = 1,
     slowdown: float | None = None,
+    pace: Path | None = None,
     keys: Path | None = None,
     store: Path | None = None,
 ) -> None:
@@ -407,8 +408,9 @@ def serve_board(
         cluster_path: the cluster file.
         stopped: ends it.
         threads: of the interpreter.
-        slowdown: emulate a board so many times slower, and the cluster's links; ``None`` runs the
-            board as it is.
+        slowdown: emulate a board so many times slower; ``None`` runs it as it is.
+        pace: emulate the cluster's links, with this file that all participants share; ``None``
+            takes them as they are.
         keys: folder of the board's keys, which it needs beyond loopback.
         store: folder of the bundles that are deployed to this board.
 
@@ -430,7 +432,7 @@ def serve_board(
             channel,
             frozenset(other.name for other in cluster.boards) - {name},
             stretch=Stretch(slowdown) if slowdown is not None else None,
-            pacer=Pacer(cluster, name) if slowdown is not None else None,
+            pacer=pacer_of(cluster, name, pace),
             threads=threads,
             store=kept,
         )

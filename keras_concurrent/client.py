@@ -22,7 +22,7 @@ import numpy as np
 
 from keras_concurrent.bundle import Bundle, Event, TensorSpec
 from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.emulation import Pacer
+from keras_concurrent.emulation import Pacer, pacer_of
 from keras_concurrent.errors import BoardError, BundleError, MissingExtraError
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.keys import keys_of
@@ -539,16 +539,25 @@ def connect(
     placement: str = "boards",
     *,
     keys: Path | None = None,
+    pace: Path | None = None,
     in_flight: int = IN_FLIGHT,
 ) -> Client:
     """A client of boards that run already, once they are ready.
+
+    Args:
+        bundle: what they run.
+        cluster: where they listen.
+        placement: ``"boards"`` or ``"one_board"``.
+        keys: folder of keys, where they listen beyond loopback.
+        pace: file of an emulated network, see `keras_concurrent.emulation.pacer_of`.
+        in_flight: see `Client`.
 
     Raises:
         KeysError: the boards listen beyond loopback, and keys are missing.
         BoardError: a board is not ready in time.
         BundleError: a board has another bundle.
     """
-    client = knock(bundle, cluster, placement, keys=keys, in_flight=in_flight)
+    client = knock(bundle, cluster, placement, keys=keys, pace=pace, in_flight=in_flight)
     try:
         client.wait_ready()
     except BaseException:
@@ -563,15 +572,17 @@ def knock(
     placement: str = "boards",
     *,
     keys: Path | None = None,
+    pace: Path | None = None,
     in_flight: int = IN_FLIGHT,
 ) -> Client:
-    """A client of boards that may not be ready, or have another bundle.
+    """A client of boards that may not be ready, or have another bundle; see `connect`.
 
     Raises:
         KeysError: the boards listen beyond loopback, and keys are missing.
     """
     channel = ZenohChannel(CLIENT, cluster, keys_of(CLIENT, cluster, keys))
-    return Client(bundle, cluster, channel, placement, in_flight=in_flight)
+    pacer = pacer_of(cluster, CLIENT, pace)
+    return Client(bundle, cluster, channel, placement, pacer=pacer, in_flight=in_flight)
 
 
 def check_image(name: str, image: Array, spec: TensorSpec) -> Array:

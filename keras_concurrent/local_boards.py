@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
@@ -17,13 +17,13 @@ from typing import IO
 from keras_concurrent.board import READY
 from keras_concurrent.bundle import Bundle
 from keras_concurrent.client import IN_FLIGHT, Client, connect
-from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.emulation import Pacer
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import BoardError
-from keras_concurrent.keys import keys_of
-from keras_concurrent.transport import ZenohChannel
+from keras_concurrent.medium import Medium
 
 _POLL_S = 0.02
+START_S = 60.0
+"""How long boards may take to start; emulated ones measure their segments first."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -33,6 +33,85 @@ def free_ports(count: int) -> list[int]:
         for opened in sockets:
             opened.bind(("127.0.0.1", 0))
         return [opened.getsockname()[1] for opened in sockets]
+
+
+class Processes:
+    """Board processes; they end with this one, however it ends."""
+
+    def __init__(self) -> None:
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs: dict[str, IO[bytes]] = {}
+
+    def start(self, board: str, options: Iterable[object], within: Sequence[str] = ()) -> None:
+        """Start a board.
+
+        Args:
+            board: its name.
+            options: of ``keras-concurrent board``, the name aside.
+            within: words before the command, such as a network namespace's.
+        """
+        command = [
+            *within, sys.executable, "-m", "keras_concurrent", "board",
+            "--name", board, *map(str, options), "--until-stdin-closes",
+        ]  # fmt: skip
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
+        self._logs[board] = log
+        # A session of its own keeps Ctrl-C from reaching it before this process has put things in
+        # order; its standard input closes when this process ends, however it ends.
+        self._processes[board] = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def wait_started(self, timeout_s: float = START_S) -> None:
+        """Wait until every board listens.
+
+        Raises:
+            BoardError: one ended while starting, with its last words, or did not start in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not all(READY in self.said(board) for board in self._processes):
+            self._check_alive()
+            if time.monotonic() > deadline:
+                late = [board for board in self._processes if READY not in self.said(board)]
+                raise BoardError(f"{', '.join(late)} did not start within {timeout_s:g} s")
+            time.sleep(_POLL_S)
+
+    def said(self, board: str) -> str:
+        """What a board has written; reading must not move the position at which it writes."""
+        return os.pread(self._logs[board].fileno(), 1 << 20, 0).decode("utf-8", "replace")
+
+    def process_id(self, board: str) -> int:
+        """The process of a board."""
+        return self._processes[board].pid
+
+    def _check_alive(self) -> None:
+        for board, process in self._processes.items():
+            if process.poll() is not None:
+                lines = self.said(board).strip().splitlines()
+                last = lines[-1] if lines else "it said nothing"
+                raise BoardError(
+                    f"{board} ended with status {process.returncode} while starting: {last}"
+                )
+
+    def kill(self, board: str) -> None:
+        """End a board as a power cut would."""
+        self._processes[board].kill()
+        self._processes[board].wait()
+
+    def stop(self) -> None:
+        """End all boards."""
+        for process in self._processes.values():
+            if process.stdin:
+                process.stdin.close()
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(timeout=3)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for log in self._logs.values():
+            log.close()
 
 
 class LocalBoards:
@@ -60,83 +139,50 @@ class LocalBoards:
         keys: Path | None = None,
         in_flight: int = IN_FLIGHT,
     ) -> None:
-        self._keys = keys
-        self._in_flight = in_flight
         self._bundle = bundle
         self._cluster = cluster
         self._placement = placement
         self._slowdown = slowdown
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
-        self._logs: dict[str, IO[bytes]] = {}
+        self._keys = keys
+        self._in_flight = in_flight
+        self.processes = Processes()
+        """The board processes."""
 
     def __enter__(self) -> LocalBoards:
         try:
-            with tempfile.TemporaryDirectory() as folder:
-                cluster_file = Path(folder) / "cluster.toml"
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                cluster_file = folder / "cluster.toml"
                 cluster_file.write_text(self._cluster.to_toml(), encoding="utf-8")
+                pace = None if self._slowdown is None else Medium.make(folder / "medium")
                 for board in sorted(self._bundle.placement(self._placement).programs):
-                    self._start(board, cluster_file)
-                self.client = self._connect()
+                    self.start(board, cluster_file, pace)
+                # A session that still looks for boards takes seconds to close, so open it when
+                # they listen.
+                self.processes.wait_started()
+                self.client = connect(
+                    self._bundle,
+                    self._cluster,
+                    self._placement,
+                    keys=self._keys,
+                    pace=pace,
+                    in_flight=self._in_flight,
+                )
         except BaseException:
-            self._stop()
+            self.processes.stop()
             raise
         return self
 
-    def _start(self, board: str, cluster_file: Path) -> None:
-        command = [
-            sys.executable, "-m", "keras_concurrent", "board",
-            "--name", board,
-            "--bundle", str(self._bundle.path),
-            "--cluster", str(cluster_file),
-            "--until-stdin-closes",
-        ]  # fmt: skip
+    def start(self, board: str, cluster_file: Path, pace: Path | None = None) -> None:
+        """Start one board, also one that has ended."""
+        options: list[object] = ["--bundle", self._bundle.path, "--cluster", cluster_file]
         if self._keys is not None:
-            command += ["--keys", str(self._keys)]
+            options += ["--keys", self._keys]
         if self._slowdown is not None:
-            command += ["--slowdown", repr(self._slowdown[board])]
-        log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _stop
-        self._logs[board] = log
-        # A session of its own keeps Ctrl-C from reaching it before this process has put things in
-        # order; its standard input closes when this process ends, however it ends.
-        self._processes[board] = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-        )
-
-    def _connect(self, timeout_s: float = 30.0) -> Client:
-        boards = tuple(self._processes)
-        deadline = time.monotonic() + timeout_s
-        # A session that still looks for boards takes seconds to close, so open it when they listen.
-        while not all(READY in self._said(board) for board in boards):
-            self._check_alive()
-            if time.monotonic() > deadline:
-                late = ", ".join(board for board in boards if READY not in self._said(board))
-                raise BoardError(f"{late} did not start within {timeout_s:g} s")
-            time.sleep(_POLL_S)
-        channel = ZenohChannel(CLIENT, self._cluster, keys_of(CLIENT, self._cluster, self._keys))
-        pacer = Pacer(self._cluster, CLIENT) if self._slowdown is not None else None
-        client = Client(
-            self._bundle, self._cluster, channel, self._placement,
-            pacer=pacer, in_flight=self._in_flight,
-        )  # fmt: skip
-        try:
-            client.wait_ready(timeout_s)
-        except BaseException:
-            client.close()
-            raise
-        return client
-
-    def _said(self, board: str) -> str:
-        """What a board has written; reading must not move the position at which it writes."""
-        return os.pread(self._logs[board].fileno(), 1 << 20, 0).decode("utf-8", "replace")
-
-    def _check_alive(self) -> None:
-        for board, process in self._processes.items():
-            if process.poll() is not None:
-                lines = self._said(board).strip().splitlines()
-                last = lines[-1] if lines else "it said nothing"
-                raise BoardError(
-                    f"{board} ended with status {process.returncode} while starting: {last}"
-                )
+            options += ["--slowdown", repr(self._slowdown[board])]
+        if pace is not None:
+            options += ["--pace", pace]
+        self.processes.start(board, options)
 
     def __exit__(
         self,
@@ -145,23 +191,9 @@ class LocalBoards:
         trace: TracebackType | None,
     ) -> None:
         try:
-            self.client.__exit__(kind, error, trace)
+            self.client.close()
         finally:
-            self._stop()
-
-    def _stop(self) -> None:
-        for process in self._processes.values():
-            if process.stdin:
-                process.stdin.close()
-            process.terminate()
-        for process in self._processes.values():
-            try:
-                process.wait(timeout=3)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-        for log in self._logs.values():
-            log.close()
+            self.processes.stop()
 
 
 @contextlib.contextmanager
@@ -173,6 +205,7 @@ def answering(
     local: bool = False,
     slowdown: Mapping[str, float] | None = None,
     keys: Path | None = None,
+    pace: Path | None = None,
     in_flight: int = IN_FLIGHT,
 ) -> Iterator[Client]:
     """A client whose boards are ready.
@@ -185,6 +218,7 @@ def answering(
             must run already.
         slowdown: the same, emulating slower boards.
         keys: folder of keys, where the boards listen beyond loopback.
+        pace: file of the emulated network in which the boards run already.
         in_flight: see `keras_concurrent.client.Client`.
     """
     if local or slowdown is not None:
@@ -192,5 +226,6 @@ def answering(
         with started as boards:
             yield boards.client
     else:
-        with connect(bundle, cluster, placement, keys=keys, in_flight=in_flight) as client:
+        running = connect(bundle, cluster, placement, keys=keys, pace=pace, in_flight=in_flight)
+        with running as client:
             yield client

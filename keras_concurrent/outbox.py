@@ -54,3 +54,5 @@ class Outbox:
         """Send what is queued, then end the thread."""
         self._queue.put(None)
         self._thread.join(timeout=5)
+        if self._pacer is not None:
+            self._pacer.close()

@@ -18,6 +18,7 @@ from keras_concurrent.cluster import Cluster, Link, Network
 from keras_concurrent.emulation import Pacer, Stretch, slowdown_for
 from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.export import export_bundle
+from keras_concurrent.medium import Medium
 from keras_concurrent.transport import Exchange, Packet
 
 
@@ -235,6 +236,23 @@ def test_paced_messages_queue_for_the_bandwidth_and_share_the_latency():
     assert (
         0.023 <= elapsed < 1.0
     )  # 2 x 10 ms and the client's latency, and what a loaded machine adds
+
+
+def test_on_a_shared_medium_one_message_goes_at_a_time_whoever_sends_it(tmp_path):
+    wifi = dataclasses.replace(Cluster.of("pi4", 2, "100mbit-wifi"))  # 12.5 MB/s and 2 ms
+    file = Medium.make(tmp_path / "medium")
+    ready = time.monotonic()
+    senders = [Pacer(wifi, name, Medium(file)) for name in ("pi4-1", "pi4-2", "client")]
+    starts = [sender.pass_on("pi4-1", 125_000, ready) for sender in senders]
+    assert starts == pytest.approx([ready, ready + 0.010, ready + 0.020])
+    medium = Medium(file)
+    assert medium.take(ready + 1.0, 0.5) == ready + 1.0  # free long before
+    assert medium.take(ready, 0.5) == ready + 1.5
+    medium.close()
+    for sender in senders:
+        sender.close()
+    with pytest.raises(ValueError, match="a shared medium needs the file"):
+        Pacer(wifi, "client")
 
 
 def test_boards_too_fast_to_emulate_are_refused(monkeypatch):

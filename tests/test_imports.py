@@ -16,7 +16,7 @@ NEEDS_TENSORFLOW = {"layers", "models", "convert", "training"}
 ON_A_BOARD = (
     "errors", "bundle", "interpreter", "engine", "transport", "board", "client", "emulation",
     "cluster", "local_boards", "bench", "files", "console", "cli", "keys", "outbox", "routes",
-    "requests", "timeline", "store", "deploy",
+    "requests", "timeline", "store", "deploy", "medium",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib", "numba")
 
@@ -88,9 +88,9 @@ def test_modules_import_only_upwards():
         "taskgraph", "partition", "distribution", "score", "problem", "kernel", "annealing",
         "schedule",
         "efficiency", "simulator", "segments",
-        "export", "profile", "calibration", "engine", "keys", "emulation", "transport", "outbox",
-        "routes", "requests", "timeline", "client", "files", "store",
-        "deploy", "board", "local_boards", "bench", "console",
+        "export", "profile", "calibration", "engine", "keys", "medium", "emulation", "transport",
+        "outbox", "routes", "requests", "timeline", "client", "files", "store", "deploy", "board",
+        "local_boards", "bench", "console",
     ]  # fmt: skip
     for index, module in enumerate(order):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())

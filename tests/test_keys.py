@@ -234,14 +234,13 @@ def test_a_board_with_a_stale_bundle_is_refused(secured, small_file, tmp_path):
     )
     assert stale.sha256 != bundle.sha256
     boards = LocalBoards(stale, cluster, keys=folder / "keys")
-    boards._bundle, started = bundle, boards._start
+    start = boards.processes.start
 
-    def start(board, cluster_file):
-        boards._bundle = stale
-        started(board, cluster_file)
-        boards._bundle = bundle
+    def start_and_change(board, options):
+        start(board, options)
+        boards._bundle = bundle  # what the client goes on with
 
-    boards._start = start
+    boards.processes.start = start_and_change
     with pytest.raises(BundleError, match="has another bundle"):
         boards.__enter__()
 

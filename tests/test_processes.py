@@ -101,19 +101,18 @@ def test_the_others_take_over_from_a_killed_and_a_frozen_board_and_at_last_the_c
     image = random_images(bundle, 1)[0]
     expected = reference(bundle, [image])[0]["classes"]
     with LocalBoards(bundle, cluster) as boards:
-        processes = boards._processes
         for victim, number, within_s in (
             ("b1", signal.SIGKILL, 3.0),
             ("b0", signal.SIGSTOP, 4.0),  # noticed when its lease ends
             ("b2", signal.SIGKILL, 3.0),
         ):
-            os.kill(processes[victim].pid, number)
+            os.kill(boards.processes.process_id(victim), number)
             start = time.monotonic()
             answer = boards.client.infer(image, deadline_s=10.0)
             assert time.monotonic() - start < within_s
             assert np.array_equal(answer["classes"], expected)
         assert boards.client.absent == ("b0", "b1", "b2")
-        os.kill(processes["b0"].pid, signal.SIGCONT)
+        os.kill(boards.processes.process_id("b0"), signal.SIGCONT)
         deadline = time.monotonic() + 10
         while "b0" in boards.client.absent and time.monotonic() < deadline:
             time.sleep(0.05)

@@ -21,6 +21,7 @@ from keras_concurrent.cli.options import (
     keys_folder_of,
     local,
     new_path,
+    pace_file,
 )
 
 
@@ -33,13 +34,14 @@ from keras_concurrent.cli.options import (
 @click.option(
     "--slowdown",
     type=float,
-    help="Emulate a board so many times slower than this machine, and the cluster file's links.",
+    help="Emulate a board so many times slower than this machine.",
 )
+@pace_file
 @keys_folder
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input does.")
 def board(
     name: str, bundle: Path | None, store: Path | None, cluster: Path, threads: int,
-    slowdown: float | None, keys: Path | None, until_stdin_closes: bool,
+    slowdown: float | None, pace: Path | None, keys: Path | None, until_stdin_closes: bool,
 ) -> None:  # fmt: skip
     """Run a board: compute this board's segments until stopped."""
     from keras_concurrent.board import serve_board
@@ -63,6 +65,7 @@ def board(
         stopped,
         threads=threads,
         slowdown=slowdown,
+        pace=pace,
         keys=keys_folder_of(cluster, keys),
         store=store,
     )
@@ -81,13 +84,14 @@ def _slowdown(cluster: Any) -> dict[str, float]:
 @cluster_file
 @local
 @keys_folder
+@pace_file
 @click.option(
     "--deadline", "deadline_s", default=10.0, show_default=True, help="Seconds for the answer."
 )
 @as_json
 def infer(
     bundle: Path, image: Path, cluster: Path, local: bool, emulate: bool, keys: Path | None,
-    deadline_s: float, as_json: bool,
+    pace: Path | None, deadline_s: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Recognise one image (.npy, .png, .jpg) on the boards."""
     import numpy as np
@@ -104,7 +108,7 @@ def infer(
     pixels = check_image(name, read_image(image, spec), spec)
     slowdown = _slowdown(where) if emulate else None
     own = keys_folder_of(cluster, keys)
-    with answering(opened, where, local=local, slowdown=slowdown, keys=own) as client:
+    with answering(opened, where, local=local, slowdown=slowdown, keys=own, pace=pace) as client:
         answers = client.infer(pixels, deadline_s=deadline_s)
     for name, values in answers.items():
         flat = np.ravel(values)
@@ -120,12 +124,13 @@ def infer(
 @cluster_file
 @local
 @keys_folder
+@pace_file
 @click.option("--images", default=50, show_default=True, help="Random images to send.")
 @click.option("--out", type=new_path, help="File for `report`.")
 @as_json
 def bench(
-    bundle: Path, cluster: Path, local: bool, emulate: bool, keys: Path | None, images: int,
-    out: Path | None, as_json: bool,
+    bundle: Path, cluster: Path, local: bool, emulate: bool, keys: Path | None,
+    pace: Path | None, images: int, out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure one board and n boards, and compare their answers with the uncut model's."""
     from rich.console import Console
@@ -147,6 +152,7 @@ def bench(
             local=local,
             slowdown=_slowdown(where) if emulate else None,
             keys=keys_folder_of(cluster, keys),
+            pace=pace,
             progress=progress,
         )
     if out is not None:

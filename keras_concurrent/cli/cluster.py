@@ -68,3 +68,39 @@ def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_j
         click.echo(
             f"{deployment.board}: {deployment.files} files, {deployment.bytes / 1e6:.1f} MB sent"
         )
+
+
+@command(
+    "keras-concurrent testbed --boards 4 --board pi4 --link 100mbit -- sh -c "
+    "'keras-concurrent deploy bundle && keras-concurrent bench bundle'"
+)
+@click.option("--boards", default=4, show_default=True, help="How many.")
+@click.option("--board", "kind", default="pi4", show_default=True, help="zero2w, pi3, pi4 or pi5.")
+@click.option("--link", default="1gbit", show_default=True, help="'100mbit', '54mbit-wifi', ...")
+@click.option("--cluster", type=existing, help="Emulate these boards instead, of any speeds.")
+@click.option("--namespaces", is_flag=True, help="Kernel links (Linux, root) instead of pacing.")
+@click.option("--full-speed", is_flag=True, help="Do not slow the boards down.")
+@click.argument("words", nargs=-1, required=True)
+def testbed(
+    boards: int, kind: str, link: str, cluster: Path | None, namespaces: bool, full_speed: bool,
+    words: tuple[str, ...],
+) -> None:  # fmt: skip
+    """Run a command beside emulated boards, which are there as long as it runs."""
+    import signal
+    import sys
+
+    from keras_concurrent.calibration import measure_host
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.emulation import slowdown_for
+    from keras_concurrent.testbed import Testbed
+
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)  # or the namespaces would stay
+    where = Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link)
+    slowdown = None if full_speed else slowdown_for(where, measure_host())
+    with Testbed(where, slowdown, namespaces=namespaces) as running:
+        status = running.run(words)
+    if status:
+        sys.exit(status)

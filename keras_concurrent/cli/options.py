@@ -24,8 +24,13 @@ existing = click.Path(exists=True, path_type=Path)
 new_path = click.Path(path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 cluster_file = click.option(
-    "--cluster", type=existing, required=True, help="The cluster file (TOML)."
-)
+    "--cluster", type=existing, required=True, envvar="KERAS_CONCURRENT_CLUSTER", show_envvar=True,
+    help="The cluster file (TOML).",
+)  # fmt: skip
+pace_file = click.option(
+    "--pace", type=existing, envvar="KERAS_CONCURRENT_PACE", show_envvar=True,
+    help="Pace messages as the cluster file says, with this file of a testbed.",
+)  # fmt: skip
 local = options(
     click.option("--local", is_flag=True, help="Start the boards here, and stop them afterwards."),
     click.option(
