@@ -21,7 +21,7 @@ import numpy as np
 
 from keras_concurrent.bundle import Bundle, Manifest, Program, Send
 from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.emulation import Pacer, Stretch, pacer_of
+from keras_concurrent.emulation import Interface, Pacer, Stretch, pacer_of
 from keras_concurrent.engine import Engine, Finish, Instruction, Run, Transmit
 from keras_concurrent.errors import BundleError, ConcurrentError
 from keras_concurrent.interpreter import Array, Segment
@@ -57,7 +57,7 @@ class Board:
         channel: to the client and the other boards.
         others: names of the boards that it may send to.
         stretch: makes compute as slow as an emulated board's.
-        pacer: makes the link as slow as an emulated one.
+        pacer: of its interface, see `keras_concurrent.emulation.pacer_of`.
         threads: of the interpreter.
         store: where deployed bundles are kept; without it none can be deployed.
 
@@ -73,7 +73,7 @@ class Board:
         others: frozenset[str],
         *,
         stretch: Stretch | None = None,
-        pacer: Pacer | None = None,
+        pacer: Pacer | Interface | None = None,
         threads: int = 1,
         store: Store | None = None,
     ) -> None:

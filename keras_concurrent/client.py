@@ -22,7 +22,7 @@ import numpy as np
 
 from keras_concurrent.bundle import Bundle, Event, TensorSpec
 from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.emulation import Pacer, pacer_of
+from keras_concurrent.emulation import Interface, Pacer, pacer_of
 from keras_concurrent.errors import BoardError, BundleError, MissingExtraError
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.keys import keys_of
@@ -68,7 +68,7 @@ class Client:
         cluster: the boards.
         channel: to them.
         placement: ``"boards"`` or ``"one_board"``.
-        pacer: makes the client's link as slow as an emulated one.
+        pacer: of its interface, see `keras_concurrent.emulation.pacer_of`.
         in_flight: how many images may be asked for and not yet answered.
         fallback: compute here when no board is left, if this machine has an interpreter.
     """
@@ -80,7 +80,7 @@ class Client:
         channel: Channel,
         placement: str = "boards",
         *,
-        pacer: Pacer | None = None,
+        pacer: Pacer | Interface | None = None,
         in_flight: int = IN_FLIGHT,
         fallback: bool = True,
     ) -> None:

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.keys import needs_keys
 from keras_concurrent.medium import Medium
 
 Result = TypeVar("Result")
@@ -101,17 +102,51 @@ class Pacer:
             self._medium.close()
 
 
-def pacer_of(cluster: Cluster, sender: str, medium: Path | None) -> Pacer | None:
-    """The pacer of an emulated participant; ``None`` where the links are real.
+class Interface:
+    """A real interface whose messages are kept in order.
+
+    Left to itself the network would send messages to different receivers side by side, and all
+    would arrive when the last one does. So the next is handed over when the one before has passed,
+    by the bandwidth in the cluster file: planned orders and times hold, see `keras-concurrent
+    profile` for the bandwidth.
+
+    Args:
+        cluster: bandwidth of the wires.
+        sender: whose interface it is.
+    """
+
+    def __init__(self, cluster: Cluster, sender: str) -> None:
+        self._cluster = cluster
+        self._sender = sender
+        self._free_at = 0.0
+
+    def pass_on(self, receiver: str, size: int, ready_at: float) -> float:
+        """Wait until a message may be handed over; returns when, by `time.monotonic`."""
+        _sleep_until(self._free_at)
+        start = max(ready_at, self._free_at)
+        now = time.monotonic()
+        self._free_at = now + size / self._cluster.bytes_per_s(self._sender, receiver)
+        return start
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def pacer_of(cluster: Cluster, sender: str, medium: Path | None) -> Pacer | Interface | None:
+    """What keeps a participant's messages in order, and an emulated one's in time.
 
     Args:
         cluster: bandwidth and latency of the wires.
         sender: whose interface it is.
-        medium: file of `keras_concurrent.medium.Medium` that the participants share.
+        medium: file of `keras_concurrent.medium.Medium` that emulated participants share; ``None``
+            where the links are real.
+
+    Returns:
+        ``None`` for real links within loopback, which have no bandwidth to speak of.
     """
-    if medium is None:
-        return None
-    return Pacer(cluster, sender, Medium(medium) if cluster.network.shared else None)
+    if medium is not None:
+        return Pacer(cluster, sender, Medium(medium) if cluster.network.shared else None)
+    return Interface(cluster, sender) if needs_keys(cluster) else None
 
 
 def _sleep_until(moment: float) -> None:

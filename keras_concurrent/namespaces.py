@@ -24,6 +24,7 @@ LATENCY_MS = 0.05
 _LEAST_BURST_BYTES = 3200  # two frames
 _BURST_S = 1e-4
 _QUEUE_MS = 2000.0
+_HEADERS = 1.05  # what Ethernet, IP, TCP and TLS add to what a program sends
 _PREFIX = "kcc"
 
 
@@ -80,7 +81,7 @@ class Namespaces:
         burst = max(_LEAST_BURST_BYTES, round(self._rate * 1e6 / 8 * _BURST_S))
         _run(
             *command, "qdisc", "add", "dev", interface, "root", "tbf",
-            "rate", f"{round(self._rate * 1e6)}bit", "burst", f"{burst}b",
+            "rate", f"{round(self._rate * 1e6 * _HEADERS)}bit", "burst", f"{burst}b",
             "latency", f"{_QUEUE_MS}ms",
         )  # fmt: skip
 

@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from keras_concurrent.emulation import Pacer
+from keras_concurrent.emulation import Interface, Pacer
 from keras_concurrent.transport import Channel, Packet
 
 _log = logging.getLogger(__name__)
@@ -16,14 +16,14 @@ Sent = Callable[[float, float], None]
 
 
 class Outbox:
-    """Sends packets in order, in a thread of its own, at the pace of an emulated link if any.
+    """Sends packets in order, in a thread of its own, at the pace of its interface if any.
 
     Args:
         channel: to send on.
-        pacer: of an emulated link.
+        pacer: of the interface, see `keras_concurrent.emulation.pacer_of`.
     """
 
-    def __init__(self, channel: Channel, pacer: Pacer | None) -> None:
+    def __init__(self, channel: Channel, pacer: Pacer | Interface | None) -> None:
         self._channel = channel
         self._pacer = pacer
         self._queue: queue.SimpleQueue[tuple[str, Packet, float, Sent | None] | None] = (

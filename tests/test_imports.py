@@ -90,7 +90,7 @@ def test_modules_import_only_upwards():
         "efficiency", "simulator", "segments",
         "export", "profile", "calibration", "engine", "keys", "medium", "emulation", "transport",
         "outbox", "routes", "requests", "timeline", "client", "files", "store", "deploy", "board",
-        "local_boards", "bench", "console",
+        "local_boards", "namespaces", "testbed", "bench", "console",
     ]  # fmt: skip
     for index, module in enumerate(order):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())
