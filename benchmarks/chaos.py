@@ -169,6 +169,8 @@ def chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
                 stopped.set()
                 worker.join()
                 back_s = _back(client, time.monotonic())
+                client.infer(images[0])
+                time.sleep(LATE_S)  # what was asked for before is answered
         finally:
             processes.stop()
     return {**_recoveries(faults, tally), "back_s": back_s, "tally": tally, "faults": len(faults)}

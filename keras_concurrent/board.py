@@ -27,11 +27,14 @@ from keras_concurrent.errors import BundleError, ConcurrentError
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.keys import keys_of
 from keras_concurrent.outbox import Outbox
+from keras_concurrent.probe import Probe
+from keras_concurrent.status import Counts, machine
 from keras_concurrent.store import Store
 from keras_concurrent.transport import (
     GONE,
     HERE,
     MOST_ANSWER_BYTES,
+    MOST_PROBE_BYTES,
     Channel,
     Packet,
     ZenohChannel,
@@ -42,6 +45,7 @@ READY = "is ready"
 """What a board logs once it can work."""
 
 _WARM_UP_RUNS = 3
+_MEASURED_RUNS = 9
 _TIMELINES = 64  # images whose timeline a board remembers
 _MOST_ROUTES = 1024
 _MOST_WARNINGS = 256
@@ -86,6 +90,8 @@ class Board:
         self._outbox = Outbox(channel, pacer)
         self._absent = set(others)
         self._warned: set[tuple[str, str]] = set()
+        self._counts = Counts()
+        self._probe: Probe | None = None
         self._timelines_lock = threading.Lock()
         self._session = 0
         self._bundle_sha256 = ""
@@ -147,6 +153,8 @@ class Board:
 
     def _largest(self, packet: Packet) -> int:
         """The most bytes of a packet that is worth taking; called in the network's threads."""
+        if packet.kind == "probe":
+            return MOST_PROBE_BYTES
         if packet.kind != "tensor":
             if packet.sender != CLIENT:
                 return 0
@@ -164,6 +172,12 @@ class Board:
             self._warn("a stranger", "sent messages that are none of ours: refused")
         elif packet.kind == "tensor":
             self._accept(packet)
+        elif packet.kind == "probe":
+            echo = Packet("echo", self.name, packet.session, packet.image)
+            self._outbox.put(packet.sender, echo)
+        elif packet.kind == "echo":
+            if self._probe is not None:
+                self._probe.echoed(packet)
         elif packet.sender != CLIENT:
             self._warn(
                 packet.sender, f"sent a message that only the client may send: {packet.kind}"
@@ -190,6 +204,12 @@ class Board:
             elif packet.name == "trace":
                 ours = packet.session == self._session
                 answer = self._timeline(json.loads(packet.payload)) if ours else []
+            elif packet.name == "status":
+                answer = self._status()
+            elif packet.name == "measure":
+                answer = self._measure()
+            elif packet.name.startswith("probe:"):
+                return self._begin_probe(packet)
             elif packet.name == "route":
                 answer = self._take_route(packet)
             else:
@@ -199,11 +219,13 @@ class Board:
             cause = str(error) if told else type(error).__name__
             self._warn(packet.sender, f"asked for what cannot be done: {cause}", "a wrong question")
             answer = {"error": cause}
+        return self._tell(packet, answer)
+
+    def _tell(self, question: Packet, answer: object) -> None:
         payload = json.dumps(answer).encode()
-        self._outbox.put(
-            CLIENT,
-            Packet("answer", self.name, packet.session, packet.image, 0, packet.name, payload),
-        )
+        session, number, what = question.session, question.image, question.name
+        packet = Packet("answer", self.name, session, number, 0, what, payload)
+        self._outbox.put(CLIENT, packet)
 
     def _identity(self) -> dict[str, Any]:
         return {
@@ -236,6 +258,47 @@ class Board:
             self._take_bundle(bundle)
         self._store.use(bundle)  # what could not be loaded is never started with
         return {"bundle_sha256": bundle.sha256}
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            **self._identity(),
+            **machine(),
+            "refused": self._channel.refused(),
+            "images": self._counts.images,
+            "in_flight": len(self._engine.images),
+            "compute_s": self._counts.compute_s,
+            "p95_s": self._counts.p95_s(),
+        }
+
+    def _measure(self) -> dict[str, float]:
+        """Median seconds of every segment of the bundle on this board, the emulation included."""
+        measured = {}
+        for name in self._manifest.segments:
+            segment = self._segments.get(name)
+            if segment is None:
+                segment = self._loaded(self._manifest, self._content(name), name)
+            specs = [self._manifest.tensors[tensor] for tensor in segment.input_names]
+            step = partial(segment.run, [np.zeros(spec.shape, spec.dtype) for spec in specs])
+            durations = []
+            for _ in range(_MEASURED_RUNS):
+                start = time.monotonic()
+                self._stretch.run(name, step) if self._stretch else step()
+                durations.append(time.monotonic() - start)
+            measured[name] = float(np.median(durations))
+        return measured
+
+    def _begin_probe(self, packet: Packet) -> None:
+        """Measure the link to another board; the answer follows when its last echo has come."""
+        other = packet.name.partition(":")[2]
+        if other not in self._receivers or other == CLIENT:
+            raise BundleError(f"no board is named {other[:40]!r}")
+        self._probe = Probe(
+            lambda number, size, sent: self._outbox.put(
+                other, Packet("probe", self.name, 0, number, payload=bytes(size)), sent
+            ),
+            lambda found: self._tell(packet, found),
+        )
+        self._probe.begin()
 
     def _take_route(self, packet: Packet) -> object:
         """Learn what to do on a route, and load what it needs.
@@ -328,6 +391,7 @@ class Board:
 
     def _carry_out(self, instruction: Instruction) -> None:
         if isinstance(instruction, Finish):
+            self._counts.images += 1
             self._tensors.pop(instruction.image, None)
         elif isinstance(instruction, Run):
             self._run(instruction)
@@ -354,6 +418,7 @@ class Board:
         else:
             tensors.update(zip(segment.output_names, results, strict=True))
         end = time.monotonic()
+        self._counts.ran(run.segment, end - start)
         self._note(run.image, kind="run", name=run.segment, start_s=start, end_s=end)
         self._pending.extend(self._engine.finished(run.image, run.segment))
 

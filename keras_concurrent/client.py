@@ -26,7 +26,8 @@ from keras_concurrent.emulation import Interface, Pacer, pacer_of
 from keras_concurrent.errors import BoardError, BundleError, MissingExtraError
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.keys import keys_of
-from keras_concurrent.outbox import Outbox
+from keras_concurrent.outbox import Outbox, Sent
+from keras_concurrent.probe import LinkFigures, Probe
 from keras_concurrent.requests import (
     Answer,
     Begin,
@@ -38,6 +39,7 @@ from keras_concurrent.requests import (
     Requests,
 )
 from keras_concurrent.routes import WHOLE, reroute
+from keras_concurrent.status import slowness
 from keras_concurrent.timeline import Record, merge
 from keras_concurrent.transport import (
     GONE,
@@ -52,6 +54,9 @@ _log = logging.getLogger(__name__)
 
 IN_FLIGHT = 4
 DEADLINE_S = 10.0
+SLOW = 1.25
+"""A board that takes so many times longer than planned is reported."""
+
 _PING_INTERVAL_S = 0.1
 _CLOCK_PINGS = 9
 _TICK_S = 0.05
@@ -98,6 +103,8 @@ class Client:
             lambda out: reroute(bundle.manifest, cluster, placement, out, self._slowness),
             computes=fallback,
         )
+        self.slowdowns: dict[str, float] = {}
+        """How many times boards that are emulated were slowed down, once ready."""
         self.boards = tuple(sorted(bundle.placement(placement).programs))
         """The boards that the plan uses."""
         self._slots = threading.BoundedSemaphore(in_flight)
@@ -109,6 +116,7 @@ class Client:
         self._results: dict[int, Answers] = {}
         self._records: OrderedDict[int, Record] = OrderedDict()
         self._last: Record | None = None
+        self._probe: Probe | None = None
         self._own: Segment | None = None
         self._hands = ThreadPoolExecutor(1, "client-compute")
         self._outbox = Outbox(channel, pacer)
@@ -173,7 +181,9 @@ class Client:
                 break
             if state:
                 time.sleep(_PING_INTERVAL_S)
-        self._measure_clocks(tuple(board for board in self.boards if board not in state))
+        for board in self.boards:
+            if board not in state:
+                self._offsets_s[board] = self.clock_offset_s(board)
         with self._lock:
             self._carry_out(self._requests.start())
         while not self._ready():
@@ -211,23 +221,69 @@ class Client:
                 f"{board} has another bundle: expected SHA-256 {self._bundle.sha256[:12]}, "
                 f"got {str(identity['bundle_sha256'])[:12]}"
             )
+        if identity["slowdown"]:
+            self.slowdowns[board] = identity["slowdown"]
         with self._lock:
             if not self._requests.is_here(board):
                 return None
             self._carry_out(self._requests.links(board, identity["unreached"]))
         return identity
 
-    def _measure_clocks(self, boards: tuple[str, ...]) -> None:
-        """The quickest of a few answers tells best how far a board's clock is ahead of ours."""
-        for board in boards:
-            quickest = float("inf")
-            for _ in range(_CLOCK_PINGS):
-                asked = time.monotonic()
-                identity = self.ask(board, "ping", timeout_s=1.0)
-                now = time.monotonic()
-                if now - asked < quickest:
-                    quickest = now - asked
-                    self._offsets_s[board] = identity["clock_s"] - (asked + now) / 2
+    def clock_offset_s(self, board: str) -> float:
+        """How far a board's clock is ahead of ours: the quickest of a few answers tells best.
+
+        Raises:
+            BoardError: it does not answer.
+        """
+        found: list[tuple[float, float]] = []
+        for _ in range(_CLOCK_PINGS):
+            asked = time.monotonic()
+            identity = self.ask(board, "ping", timeout_s=1.0)
+            now = time.monotonic()
+            found.append((now - asked, identity["clock_s"] - (asked + now) / 2))
+        return min(found)[1]
+
+    def probe(self, board: str, timeout_s: float = 30.0) -> LinkFigures:
+        """Measure the link to a board.
+
+        Raises:
+            BoardError: no echo comes.
+        """
+        future: Future[Any] = Future()
+
+        def put(number: int, size: int, sent: Sent) -> None:
+            packet = Packet("probe", CLIENT, self._session, number, payload=bytes(size))
+            self._outbox.put(board, packet, sent)
+
+        with self._lock:
+            self._probe = Probe(put, future.set_result)
+            self._probe.begin()
+        try:
+            return LinkFigures(**future.result(timeout_s))
+        except FutureTimeoutError:
+            raise BoardError(f"no echo from {board} within {timeout_s:g} s") from None
+
+    def slow_boards(self) -> dict[str, float]:
+        """Boards whose segments take longer than planned, by their 95th percentiles, and how much.
+
+        Raises:
+            BoardError: a board does not answer.
+        """
+        with self._lock:
+            route = self._requests.route
+            placement = self._requests.placement(route) if route is not None else None
+        found = {}
+        for board in sorted(placement.programs) if placement else ():
+            status = self.ask(board, "status")
+            planned = {
+                e.name: e.end_s - e.start_s
+                for e in placement.predicted  # type: ignore[union-attr] # there are programs
+                if e.kind == "run" and e.board == board
+            }
+            ratio = slowness(status["p95_s"], planned)
+            if ratio > SLOW:
+                found[board] = ratio
+        return found
 
     def ask(self, board: str, what: str, payload: bytes = b"", *, timeout_s: float = 5.0) -> Any:
         """Ask a board something and await its answer.
@@ -338,15 +394,15 @@ class Client:
         with self._lock:
             return self._requests.absent
 
-    def rebalance(self, slowness: Mapping[str, float]) -> None:
+    def rebalance(self, times: Mapping[str, float]) -> None:
         """Share the work anew among boards that take longer than described.
 
         Args:
-            slowness: how many times longer, by board; those not named are as described.
+            times: how many times longer, by board; those not named are as described.
         """
         with self._lock:
             self._slowness.clear()
-            self._slowness.update(slowness)
+            self._slowness.update(times)
             self._carry_out(self._requests.replan())
 
     # ------------------------------------------------------------- what arrives
@@ -386,6 +442,8 @@ class Client:
                 return self._requests.links(packet.sender, json.loads(packet.payload))
             if packet.session != self._session:
                 return []
+            if packet.kind == "echo" and self._probe is not None:
+                self._probe.echoed(packet)
             if packet.kind == "tensor":
                 return self._take(packet)
             if packet.kind == "error":

@@ -21,7 +21,7 @@ from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.errors import MissingExtraError, TransportError
 from keras_concurrent.keys import AUTHORITY, CERTIFICATE, KEY, Keys
 
-KINDS = ("tensor", "error", "drop", "links", "ask", "answer")
+KINDS = ("tensor", "error", "drop", "links", "ask", "answer", "probe", "echo")
 HERE, GONE = "here", "gone"
 """Kinds of packets that the channel itself makes, when a participant appears or disappears."""
 
@@ -30,6 +30,7 @@ LEASE_S = 0.5
 
 MOST_HEADER_BYTES = 1024
 MOST_ANSWER_BYTES = 1 << 24
+MOST_PROBE_BYTES = 1 << 20
 _MOST_MESSAGE_BYTES = 1 << 28
 _MOST_WAITING = 10_000  # packets that nobody has looked at yet
 _PREFIX = "keras_concurrent"

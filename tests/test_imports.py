@@ -16,7 +16,8 @@ NEEDS_TENSORFLOW = {"layers", "models", "convert", "training"}
 ON_A_BOARD = (
     "errors", "bundle", "interpreter", "engine", "transport", "board", "client", "emulation",
     "cluster", "local_boards", "bench", "files", "console", "cli", "keys", "outbox", "routes",
-    "requests", "timeline", "store", "deploy", "medium",
+    "requests", "timeline", "store", "deploy", "medium", "probe",
+    "status", "survey", "top", "testbed", "namespaces",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib", "numba")
 
@@ -89,8 +90,9 @@ def test_modules_import_only_upwards():
         "schedule",
         "efficiency", "simulator", "segments",
         "export", "profile", "calibration", "engine", "keys", "medium", "emulation", "transport",
-        "outbox", "routes", "requests", "timeline", "client", "files", "store", "deploy", "board",
-        "local_boards", "namespaces", "testbed", "bench", "console",
+        "outbox", "probe", "routes", "requests", "status", "timeline", "client", "files", "store",
+        "deploy", "board", "local_boards", "namespaces", "testbed", "bench", "console", "survey",
+        "top",
     ]  # fmt: skip
     for index, module in enumerate(order):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())

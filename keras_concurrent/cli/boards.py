@@ -127,15 +127,17 @@ def infer(
 @pace_file
 @click.option("--images", default=50, show_default=True, help="Random images to send.")
 @click.option("--out", type=new_path, help="File for `report`.")
+@click.option("--trace", type=new_path, help="File for ui.perfetto.dev.")
 @as_json
 def bench(
     bundle: Path, cluster: Path, local: bool, emulate: bool, keys: Path | None,
-    pace: Path | None, images: int, out: Path | None, as_json: bool,
+    pace: Path | None, images: int, out: Path | None, trace: Path | None,
+    as_json: bool,
 ) -> None:  # fmt: skip
     """Measure one board and n boards, and compare their answers with the uncut model's."""
     from rich.console import Console
 
-    from keras_concurrent.bench import measure_bundle, random_images
+    from keras_concurrent.bench import measure_bundle, random_images, shares
     from keras_concurrent.bundle import Bundle
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.console import progress_bars, table
@@ -157,6 +159,13 @@ def bench(
         )
     if out is not None:
         write_beside(out, measurement.to_json().encode())
+    if trace is not None:
+        from keras_concurrent.perfetto import trace_json
+        from keras_concurrent.summary import summarise
+
+        found = summarise(opened.manifest, measurement)
+        text = trace_json(opened.manifest, found.timelines, emulated=found.emulated)
+        write_beside(trace, text.encode())
     if as_json:
         click.echo(json.dumps(measurement.figures(opened)))
         return
@@ -166,12 +175,35 @@ def bench(
             f"{opened.placement(name).predicted_latency_s * 1e3:.2f}",
             f"{run.median_s * 1e3:.2f}",
             f"{run.p95_s * 1e3:.2f}",
+            f"{run.p99_s * 1e3:.2f}",
+            f"{run.throughput_per_s:.1f}",
         )
         for name, run in measurement.runs.items()
     ]
     emulated = " (emulated boards)" if measurement.emulated else ""
-    columns = ("placement", "predicted ms", "median ms", "p95 ms")
-    Console().print(table(f"Latency of one image{emulated}", columns, rows))
+    columns = ("placement", "predicted ms", "median ms", "p95 ms", "p99 ms", "images/s")
+    Console().print(table(f"Latency of one image, throughput of 4{emulated}", columns, rows))
+    placement, run = opened.placement("boards"), measurement.runs["boards"]
+    planned = shares(placement.predicted, placement.predicted_latency_s)
+    measured = shares(run.events, run.median_s)
+    Console().print(
+        table(
+            "Each board, predicted / measured, ms",
+            ("board", "compute", "wire", "waiting"),
+            [
+                (
+                    board,
+                    *(
+                        f"{getattr(planned[board], part) * 1e3:.2f} / "
+                        f"{getattr(measured[board], part) * 1e3:.2f}"
+                        for part in ("compute_s", "wire_s", "waiting_s")
+                    ),
+                )
+                for board in measured
+                if board in planned
+            ],
+        )
+    )
     click.echo(
         f"largest difference to the uncut model {measurement.max_abs_diff_tflite:g}, "
         f"{measurement.classes_differ} of {measurement.images} classes differ"

@@ -16,6 +16,7 @@ from keras_concurrent.cli.options import (
     keys_folder,
     keys_folder_of,
     new_path,
+    pace_file,
 )
 
 
@@ -104,3 +105,90 @@ def testbed(
         status = running.run(words)
     if status:
         sys.exit(status)
+
+
+@command("keras-concurrent profile bundle --cluster cluster.toml --out measured.toml")
+@click.argument("bundle", type=existing)
+@cluster_file
+@keys_folder
+@pace_file
+@click.option("--out", type=new_path, help="Where to write; by default the cluster file itself.")
+def profile(
+    bundle: Path, cluster: Path, keys: Path | None, pace: Path | None, out: Path | None
+) -> None:
+    """Measure each segment on each board and each link, and write the cluster file anew."""
+    from keras_concurrent.bundle import Bundle
+    from keras_concurrent.client import connect
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.console import progress_bars
+    from keras_concurrent.files import write_beside
+    from keras_concurrent.survey import profile_cluster
+
+    opened, where = Bundle(bundle), Cluster.read(cluster)
+    with (
+        connect(opened, where, keys=keys_folder_of(cluster, keys), pace=pace) as client,
+        progress_bars() as progress,
+    ):
+        found = profile_cluster(client, opened, where, progress("profiling"))
+    out = out or cluster
+    write_beside(out, found.to_toml().encode())
+    for before, after in zip(where.boards, found.boards, strict=True):
+        click.echo(f"{after.name}: {after.gflops_per_s:.2f} GFLOP/s, was {before.gflops_per_s:.2f}")
+    for link in found.links:
+        click.echo(
+            f"{link.between[0]} - {link.between[1]}: {link.bandwidth_mbit_per_s:.0f} Mbit/s, "
+            f"{link.latency_ms:.2f} ms"
+        )
+    click.echo(out)
+
+
+@command("keras-concurrent doctor bundle --cluster cluster.toml")
+@click.argument("bundle", type=existing)
+@cluster_file
+@keys_folder
+@pace_file
+@as_json
+def doctor(
+    bundle: Path, cluster: Path, keys: Path | None, pace: Path | None, as_json: bool
+) -> None:
+    """Look at each board and each link in each direction, and say what to do about each fault."""
+    import sys
+
+    from keras_concurrent.bundle import Bundle
+    from keras_concurrent.client import knock
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.survey import examine
+
+    opened, where = Bundle(bundle), Cluster.read(cluster)
+    with knock(opened, where, keys=keys_folder_of(cluster, keys), pace=pace) as client:
+        findings = examine(client, opened, where)
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in findings]))
+    else:
+        for finding in findings:
+            mark = "FAULT" if finding.advice else "ok"
+            click.echo(f"{mark:5}  {finding.about}: {finding.fact}")
+            if finding.advice:
+                click.echo(f"       {finding.advice}")
+    if any(finding.advice for finding in findings):
+        sys.exit(1)
+
+
+@command("keras-concurrent top bundle --cluster cluster.toml")
+@click.argument("bundle", type=existing)
+@cluster_file
+@keys_folder
+@click.option("--every", default=1.0, show_default=True, help="Seconds.")
+@click.option("--times", type=int, help="End after so many; without it, at Ctrl-C.")
+def top(bundle: Path, cluster: Path, keys: Path | None, every: float, times: int | None) -> None:
+    """Show what the boards do, as a table that is drawn anew."""
+    from keras_concurrent.bundle import Bundle
+    from keras_concurrent.client import knock
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.top import watch
+
+    if not every > 0:
+        raise ValueError(f"--every must be above 0, got {every:g}")
+    opened, where = Bundle(bundle), Cluster.read(cluster)
+    with knock(opened, where, keys=keys_folder_of(cluster, keys)) as client:
+        watch(client, opened, where, every, times)
