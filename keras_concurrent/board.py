@@ -45,7 +45,7 @@ READY = "is ready"
 """What a board logs once it can work."""
 
 _WARM_UP_RUNS = 3
-_MEASURED_RUNS = 9
+_MEASURED_RUNS = 5
 _TIMELINES = 64  # images whose timeline a board remembers
 _MOST_ROUTES = 1024
 _MOST_WARNINGS = 256

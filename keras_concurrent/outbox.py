@@ -40,7 +40,7 @@ class Outbox:
         while (item := self._queue.get()) is not None:
             receiver, packet, ready_at, sent = item
             start = ready_at
-            if self._pacer is not None and packet.kind in ("tensor", "probe"):
+            if self._pacer is not None and packet.kind in ("tensor", "probe", "echo"):
                 start = self._pacer.pass_on(receiver, len(packet.payload), ready_at)
             try:
                 self._channel.send(receiver, packet)

@@ -93,7 +93,7 @@ def test_a_paced_link_is_measured_as_it_was_described(running):
     for found in (link_of(client, "s0", "s1"), client.probe("s1")):
         assert isinstance(found, LinkFigures)
         assert 0.8 * 10e6 < found.bytes_per_s < 1.05 * 10e6  # 80 Mbit/s
-        assert 0.001 <= found.one_way_s < 0.004  # 2 ms there, nothing back
+        assert 0.002 <= found.one_way_s < 0.006  # 2 ms each way
     with pytest.raises(BoardError, match="no board is named 'nobody'"):
         link_of(client, "s0", "nobody")
 
@@ -111,7 +111,7 @@ def test_profile_finds_the_boards_rates_and_links(running, bundle):
     for link in found.links:
         assert 60 < link.bandwidth_mbit_per_s < 85
         total_ms = link.latency_ms + found.network.message_ms
-        assert 1.0 <= total_ms < 4.0
+        assert 2.0 <= total_ms < 6.0
     # By these figures a board takes for its segments what it was measured to take.
     measured = client.ask("s1", "measure")
     described = Costs(bundle.manifest, slow_boards())
