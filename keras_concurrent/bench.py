@@ -103,6 +103,7 @@ class Measurement:
         classes_differ: images whose class through the boards is not the uncut .tflite's.
         emulated: how many times each board was slowed down; ``None`` for boards as they are.
         accuracy: share of right answers by who answered, where labels are known.
+        slow: boards that took longer than planned, and how many times.
     """
 
     runs: Mapping[str, Run]
@@ -111,6 +112,7 @@ class Measurement:
     classes_differ: int
     emulated: Mapping[str, float] | None = None
     accuracy: Mapping[str, float] | None = None
+    slow: Mapping[str, float] | None = None
 
     def figures(self, bundle: Bundle) -> dict[str, Any]:
         """The figures alone, for a program to read."""
@@ -200,6 +202,7 @@ def measure_bundle(
     slowdown: Mapping[str, float] | None = None,
     keys: Path | None = None,
     pace: Path | None = None,
+    rebalance: bool = False,
     progress: Callable[[str], Callable[[int, int], None]] = lambda title: lambda done, total: None,
 ) -> tuple[Measurement, Answers]:
     """Measure a bundle on n boards, and on one board.
@@ -212,6 +215,7 @@ def measure_bundle(
         slowdown: the same.
         keys: the same.
         pace: the same.
+        rebalance: share the work anew if boards take longer than planned, and measure that.
         progress: given a title, gives what is told how many images are answered.
 
     Returns:
@@ -219,6 +223,7 @@ def measure_bundle(
     """
     runs: dict[str, Run] = {}
     answers: Answers = []
+    slow: dict[str, float] = {}
     emulated = dict(slowdown) if slowdown is not None else {}
     for placement in PLACEMENTS:
         sent = images if placement == "boards" else images[:_ONE_BOARD_IMAGES]
@@ -226,11 +231,19 @@ def measure_bundle(
             bundle, cluster, placement, local=local, slowdown=slowdown, keys=keys, pace=pace
         ) as client:
             runs[placement], given = measure(client, sent, progress(placement))
+            if placement == "boards":
+                slow = client.slow_boards()
+                if slow and rebalance:
+                    client.rebalance(slow)
+                    client.wait_prepared()
+                    runs[placement], given = measure(client, sent, progress("rebalanced"))
             emulated.update(client.slowdowns)
         if placement == "boards":
             answers = given
     largest, differ = compare(answers, reference(bundle, images))
-    return Measurement(runs, len(images), largest, differ, emulated or None), answers
+    return Measurement(
+        runs, len(images), largest, differ, emulated or None, slow=slow or None
+    ), answers
 
 
 def reference(bundle: Bundle, images: Sequence[Array]) -> Answers:

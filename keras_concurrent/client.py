@@ -186,10 +186,7 @@ class Client:
                 self._offsets_s[board] = self.clock_offset_s(board)
         with self._lock:
             self._carry_out(self._requests.start())
-        while not self._ready():
-            if time.monotonic() > deadline + timeout_s:
-                raise BoardError(f"the boards did not take their parts within {timeout_s:g} s")
-            time.sleep(_TICK_S / 5)
+        self.wait_prepared(timeout_s)
 
     def reach(self, boards: Iterable[str], timeout_s: float = 5.0) -> tuple[str, ...]:
         """Wait for boards that listen, whatever bundle they have; those that were found."""
@@ -228,6 +225,18 @@ class Client:
                 return None
             self._carry_out(self._requests.links(board, identity["unreached"]))
         return identity
+
+    def wait_prepared(self, timeout_s: float = 20.0) -> None:
+        """Wait until the boards have taken their parts, also those for the loss of each other.
+
+        Raises:
+            BoardError: they have not in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self._ready():
+            if time.monotonic() > deadline:
+                raise BoardError(f"the boards did not take their parts within {timeout_s:g} s")
+            time.sleep(_TICK_S / 5)
 
     def clock_offset_s(self, board: str) -> float:
         """How far a board's clock is ahead of ours: the quickest of a few answers tells best.

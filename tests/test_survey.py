@@ -147,6 +147,18 @@ def test_a_slow_board_is_noticed_and_a_rebalance_takes_work_from_it(running, bun
     assert set(client.slow_boards()) <= {"s0"}
 
 
+def test_boards_slower_than_planned_are_named_with_how_much(running, bundle):
+    client, _ = running
+    planned = {
+        e.name: e.end_s - e.start_s for e in bundle.placement("boards").predicted if e.kind == "run"
+    }
+    times = {"s0": 1.2, "s1": 3.0}  # a fifth more is no reason to complain
+    client.ask = lambda board, what: {
+        "p95_s": {name: seconds * times[board] for name, seconds in planned.items()}
+    }
+    assert client.slow_boards() == {"s1": pytest.approx(3.0)}
+
+
 # ---------------------------------------------------------------- the doctor
 
 

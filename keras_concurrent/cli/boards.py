@@ -128,11 +128,14 @@ def infer(
 @click.option("--images", default=50, show_default=True, help="Random images to send.")
 @click.option("--out", type=new_path, help="File for `report`.")
 @click.option("--trace", type=new_path, help="File for ui.perfetto.dev.")
+@click.option(
+    "--rebalance", is_flag=True, help="Share work anew if boards are slower than planned."
+)
 @as_json
 def bench(
     bundle: Path, cluster: Path, local: bool, emulate: bool, keys: Path | None,
     pace: Path | None, images: int, out: Path | None, trace: Path | None,
-    as_json: bool,
+    rebalance: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure one board and n boards, and compare their answers with the uncut model's."""
     from rich.console import Console
@@ -145,6 +148,8 @@ def bench(
 
     if images < 1:
         raise ValueError(f"--images must be at least 1, got {images}")
+    if rebalance and (out is not None or trace is not None):
+        raise ValueError("--out and --trace show the bundle's plan, from which --rebalance departs")
     opened, where = Bundle(bundle), Cluster.read(cluster)
     with progress_bars() as progress:
         measurement, _ = measure_bundle(
@@ -155,6 +160,7 @@ def bench(
             slowdown=_slowdown(where) if emulate else None,
             keys=keys_folder_of(cluster, keys),
             pace=pace,
+            rebalance=rebalance,
             progress=progress,
         )
     if out is not None:
@@ -200,10 +206,15 @@ def bench(
                     ),
                 )
                 for board in measured
-                if board in planned
+                if board in planned  # after a rebalance another may have work
             ],
         )
     )
+    for board, times in (measurement.slow or {}).items():
+        what = (
+            "the work was shared anew" if rebalance else "--rebalance, or profile and export anew"
+        )
+        click.echo(f"{board} takes {times:.1f} times as long as planned: {what}")
     click.echo(
         f"largest difference to the uncut model {measurement.max_abs_diff_tflite:g}, "
         f"{measurement.classes_differ} of {measurement.images} classes differ"
