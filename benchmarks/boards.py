@@ -37,8 +37,9 @@ from keras_concurrent import (
 from keras_concurrent.bench import random_images
 from keras_concurrent.bundle import Bundle
 from keras_concurrent.calibration import measure_host
-from keras_concurrent.client import Client, connect, knock
+from keras_concurrent.client import Client
 from keras_concurrent.cluster import Board, Network
+from keras_concurrent.connection import connect, knock
 from keras_concurrent.deploy import deploy
 from keras_concurrent.distribution import distribute
 from keras_concurrent.emulation import slowdown_for
@@ -170,7 +171,7 @@ class Bench:
         names = [board.name for board in cluster.boards]
         with knock(bundle, cluster, keys=own, pace=pace) as client:
             client.reach(names)
-            deploy(client.ask, bundle, names)
+            deploy(client.questions.ask, bundle, names)
         with connect(bundle, cluster, keys=own, pace=pace) as client:
             yield client
 

@@ -39,8 +39,9 @@ from keras_concurrent import (
     to_tflite,
 )
 from keras_concurrent.bench import random_images, reference
-from keras_concurrent.client import Client, connect
+from keras_concurrent.client import Client
 from keras_concurrent.cluster import CLIENT, Board, Network
+from keras_concurrent.connection import connect
 from keras_concurrent.errors import BoardError
 from keras_concurrent.local_boards import Processes, free_ports
 from keras_concurrent.transport import KINDS, Packet

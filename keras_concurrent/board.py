@@ -12,24 +12,21 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
-from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from keras_concurrent.bundle import Bundle, Manifest, Program, Send
-from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.emulation import Interface, Pacer, Stretch, pacer_of
+from keras_concurrent.cluster import CLIENT
+from keras_concurrent.emulation import Interface, Pacer
 from keras_concurrent.engine import Engine, Finish, Instruction, Run, Transmit
 from keras_concurrent.errors import BundleError, ConcurrentError
-from keras_concurrent.interpreter import Array, Segment
-from keras_concurrent.keys import keys_of
+from keras_concurrent.interpreter import Array
 from keras_concurrent.outbox import Outbox
 from keras_concurrent.probe import Probe
 from keras_concurrent.status import Counts, machine
 from keras_concurrent.store import Store
+from keras_concurrent.timeline import Log
 from keras_concurrent.transport import (
     GONE,
     HERE,
@@ -37,19 +34,12 @@ from keras_concurrent.transport import (
     MOST_PROBE_BYTES,
     Channel,
     Packet,
-    ZenohChannel,
 )
+from keras_concurrent.workshop import Workshop
 
 _log = logging.getLogger(__name__)
-READY = "is ready"
-"""What a board logs once it can work."""
-
-_WARM_UP_RUNS = 3
-_MEASURED_RUNS = 5
-_TIMELINES = 64  # images whose timeline a board remembers
 _MOST_ROUTES = 1024
 _MOST_WARNINGS = 256
-_EMPTY = Manifest((), (), {}, {}, {})
 
 
 class Board:
@@ -60,9 +50,8 @@ class Board:
         bundle: the segments; ``None`` where none was deployed yet.
         channel: to the client and the other boards.
         others: names of the boards that it may send to.
-        stretch: makes compute as slow as an emulated board's.
+        workshop: computes; by default on this machine as it is.
         pacer: of its interface, see `keras_concurrent.emulation.pacer_of`.
-        threads: of the interpreter.
         store: where deployed bundles are kept; without it none can be deployed.
 
     Raises:
@@ -75,65 +64,40 @@ class Board:
         bundle: Bundle | None,
         channel: Channel,
         others: frozenset[str],
+        workshop: Workshop | None = None,
         *,
-        stretch: Stretch | None = None,
         pacer: Pacer | Interface | None = None,
-        threads: int = 1,
         store: Store | None = None,
     ) -> None:
         self.name = name
         self._store = store
         self._channel = channel
         self._receivers = others | {CLIENT}
-        self._stretch = stretch
-        self._threads = threads
+        self._workshop = workshop or Workshop()
         self._outbox = Outbox(channel, pacer)
         self._absent = set(others)
         self._warned: set[tuple[str, str]] = set()
         self._counts = Counts()
         self._probe: Probe | None = None
-        self._timelines_lock = threading.Lock()
         self._session = 0
-        self._bundle_sha256 = ""
-        self._manifest = _EMPTY
-        self._segments: dict[str, Segment] = {}
-        self._content: Callable[[str], bytes] = lambda name: b""
         self._forget_images()
         if bundle is not None:
             self._take_bundle(bundle)
         channel.largest = self._largest
 
     def _take_bundle(self, bundle: Bundle) -> None:
-        """Begin anew with a bundle, once what its plan gives to this board is loaded."""
-        program = bundle.placement("boards").programs.get(self.name)
-        loaded = {
-            name: self._loaded(bundle.manifest, bundle.content(name), name)
-            for name in (program.segments if program else ())
-        }
-        self._bundle_sha256, self._manifest = bundle.sha256, bundle.manifest
-        self._content, self._segments = bundle.content, loaded
+        self._workshop.take(bundle, self.name)
         self._forget_images()
 
     def _forget_images(self) -> None:
         self._engine = Engine(self._manifest.segments)
         self._tensors: dict[int, dict[str, Array]] = {}
-        self._timelines: deque[tuple[int, list[dict[str, Any]]]] = deque(maxlen=_TIMELINES)
+        self._notes = Log()
         self._pending: deque[Instruction] = deque()
 
-    def _loaded(self, manifest: Manifest, content: bytes, name: str) -> Segment:
-        """Load a segment and run it on zeros, so that its first image is no slower than the next.
-
-        Raises:
-            BundleError: the interpreter refuses it.
-        """
-        segment = Segment(content, self._threads, name)
-        specs = [manifest.tensors[tensor] for tensor in segment.input_names]
-        step = partial(segment.run, [np.zeros(spec.shape, spec.dtype) for spec in specs])
-        for _ in range(_WARM_UP_RUNS):
-            step()
-        if self._stretch:
-            self._stretch.learn(name, step)
-        return segment
+    @property
+    def _manifest(self) -> Manifest:
+        return self._workshop.manifest
 
     def serve(self, stopped: threading.Event) -> None:
         """Work until told to stop."""
@@ -142,9 +106,9 @@ class Board:
                 packet = self._channel.receive(0.0 if self._pending else 0.1)
                 if packet is not None:
                     self._handle(packet)
-                elif self._pending:
+                if self._pending:  # however many messages come, the work goes on
                     self._carry_out(self._pending.popleft())
-                elif self._channel.refused():
+                elif packet is None and self._channel.refused():
                     self._warn("a stranger", "sent messages that are none of ours: refused")
         finally:
             self._outbox.close()
@@ -203,11 +167,11 @@ class Board:
                 answer: object = self._identity()
             elif packet.name == "trace":
                 ours = packet.session == self._session
-                answer = self._timeline(json.loads(packet.payload)) if ours else []
+                answer = self._notes.of(json.loads(packet.payload)) if ours else []
             elif packet.name == "status":
                 answer = self._status()
             elif packet.name == "measure":
-                answer = self._measure()
+                answer = self._workshop.measure()
             elif packet.name.startswith("probe:"):
                 return self._begin_probe(packet)
             elif packet.name == "route":
@@ -230,8 +194,8 @@ class Board:
     def _identity(self) -> dict[str, Any]:
         return {
             "board": self.name,
-            "bundle_sha256": self._bundle_sha256,
-            "slowdown": self._stretch.slowdown if self._stretch else None,
+            "bundle_sha256": self._workshop.sha256,
+            "slowdown": self._workshop.slowdown,
             "clock_s": time.monotonic(),
             "unreached": sorted({*self._absent, *self._channel.unreached()} - {CLIENT}),
         }
@@ -254,7 +218,7 @@ class Board:
             self._store.take(sha256, packet.payload)
             return {}
         bundle = self._store.assembled() if what == "switch" else self._store.before()
-        if bundle.sha256 != self._bundle_sha256:
+        if bundle.sha256 != self._workshop.sha256:
             self._take_bundle(bundle)
         self._store.use(bundle)  # what could not be loaded is never started with
         return {"bundle_sha256": bundle.sha256}
@@ -269,23 +233,6 @@ class Board:
             "compute_s": self._counts.compute_s,
             "p95_s": self._counts.p95_s(),
         }
-
-    def _measure(self) -> dict[str, float]:
-        """Median seconds of every segment of the bundle on this board, the emulation included."""
-        measured = {}
-        for name in self._manifest.segments:
-            segment = self._segments.get(name)
-            if segment is None:
-                segment = self._loaded(self._manifest, self._content(name), name)
-            specs = [self._manifest.tensors[tensor] for tensor in segment.input_names]
-            step = partial(segment.run, [np.zeros(spec.shape, spec.dtype) for spec in specs])
-            durations = []
-            for _ in range(_MEASURED_RUNS):
-                start = time.monotonic()
-                self._stretch.run(name, step) if self._stretch else step()
-                durations.append(time.monotonic() - start)
-            measured[name] = float(np.median(durations))
-        return measured
 
     def _begin_probe(self, packet: Packet) -> None:
         """Measure the link to another board; the answer follows when its last echo has come."""
@@ -307,8 +254,8 @@ class Board:
             BundleError: another bundle is meant, or the route names what is not there.
         """
         told = json.loads(packet.payload)
-        if told["bundle_sha256"] != self._bundle_sha256:
-            raise BundleError(f"another bundle is here: SHA-256 {self._bundle_sha256[:12]}")
+        if told["bundle_sha256"] != self._workshop.sha256:
+            raise BundleError(f"another bundle is here: SHA-256 {self._workshop.sha256[:12]}")
         if packet.session < self._session:
             raise BundleError("a newer client has taken over")
         program = Program(tuple(told["segments"]), tuple(Send(*send) for send in told["sends"]))
@@ -319,9 +266,7 @@ class Board:
         if packet.route >= _MOST_ROUTES:
             raise BundleError(f"too many routes, at most {_MOST_ROUTES}")
         for name in program.segments:
-            if name not in self._segments:
-                content = self._content(name)
-                self._segments[name] = self._loaded(self._manifest, content, name)
+            self._workshop.load(name)
         self._engine.learn(packet.route, program)
         return {"route": packet.route, "unreached": sorted(self._absent)}
 
@@ -362,7 +307,7 @@ class Board:
             return None
         array = np.frombuffer(packet.payload, spec.dtype).reshape(spec.shape)
         self._tensors.setdefault(packet.image, {})[packet.name] = array
-        self._note(packet.image, kind="arrival", name=packet.name, end_s=packet.received_s)
+        self._notes.note(packet.image, kind="arrival", name=packet.name, end_s=packet.received_s)
         self._pending.extend(self._engine.arrived(packet.image, packet.name, packet.route))
         return None
 
@@ -374,20 +319,6 @@ class Board:
             _log.warning("%s: %s %s", self.name, sender, message)
 
     # ------------------------------------------------------------- what is done
-
-    def _note(self, image: int, **event: Any) -> None:
-        with self._timelines_lock:  # the outbox notes what it has sent
-            for known, log in reversed(self._timelines):
-                if known == image:
-                    log.append(event)
-                    return
-            self._timelines.append((image, [event]))
-
-    def _timeline(self, image: int) -> list[dict[str, Any]]:
-        with self._timelines_lock:
-            return [
-                dict(event) for known, log in self._timelines if known == image for event in log
-            ]
 
     def _carry_out(self, instruction: Instruction) -> None:
         if isinstance(instruction, Finish):
@@ -403,23 +334,16 @@ class Board:
         if tensors is None:  # dropped since
             self._pending.extend(self._engine.finished(run.image, run.segment))
             return
-        segment = self._segments[run.segment]
-
-        def step() -> list[Array]:
-            return segment.run([tensors[name] for name in segment.input_names])
-
         start = time.monotonic()
         try:
-            results = self._stretch.run(run.segment, step) if self._stretch else step()
+            tensors.update(self._workshop.run(run.segment, tensors))
         except Exception as error:  # whatever the interpreter raises; the client must hear of it
             _log.warning("%s: %s failed: %s", self.name, run.segment, error)
             self._tell_error(Packet("", "", self._session, run.image), run.segment, str(error))
             self._pending.extend(self._engine.drop(run.image))
-        else:
-            tensors.update(zip(segment.output_names, results, strict=True))
         end = time.monotonic()
         self._counts.ran(run.segment, end - start)
-        self._note(run.image, kind="run", name=run.segment, start_s=start, end_s=end)
+        self._notes.note(run.image, kind="run", name=run.segment, start_s=start, end_s=end)
         self._pending.extend(self._engine.finished(run.image, run.segment))
 
     def _tell_error(self, about: Packet, segment: str, cause: str) -> None:
@@ -440,7 +364,7 @@ class Board:
         )
 
         def sent(start: float, end: float) -> None:
-            self._note(
+            self._notes.note(
                 transmit.image,
                 kind="send",
                 name=transmit.tensor,
@@ -451,57 +375,3 @@ class Board:
             )
 
         self._outbox.put(transmit.receiver, packet, sent)
-
-
-def serve_board(
-    name: str,
-    bundle_path: Path | None,
-    cluster_path: Path,
-    stopped: threading.Event,
-    *,
-    threads: int = 1,
-    slowdown: float | None = None,
-    pace: Path | None = None,
-    keys: Path | None = None,
-    store: Path | None = None,
-) -> None:
-    """Run a board over Zenoh until told to stop.
-
-    Args:
-        name: of the board in the cluster file.
-        bundle_path: the bundle's folder; ``None`` for the one last deployed to the store.
-        cluster_path: the cluster file.
-        stopped: ends it.
-        threads: of the interpreter.
-        slowdown: emulate a board so many times slower; ``None`` runs it as it is.
-        pace: emulate the cluster's links, with this file that all participants share; ``None``
-            takes them as they are.
-        keys: folder of the board's keys, which it needs beyond loopback.
-        store: folder of the bundles that are deployed to this board.
-
-    Raises:
-        ValueError: neither a bundle nor a store.
-        ConcurrentError: a file is wrong, keys are missing, or the board's port is in use.
-    """
-    cluster = Cluster.read(cluster_path)
-    cluster.board(name)
-    if bundle_path is None and store is None:
-        raise ValueError("a board needs --bundle, or --store for bundles that are deployed to it")
-    kept = Store(store) if store is not None else None
-    bundle = Bundle(bundle_path) if bundle_path is not None else kept.current() if kept else None
-    channel = ZenohChannel(name, cluster, keys_of(name, cluster, keys))
-    try:
-        board = Board(
-            name,
-            bundle,
-            channel,
-            frozenset(other.name for other in cluster.boards) - {name},
-            stretch=Stretch(slowdown) if slowdown is not None else None,
-            pacer=pacer_of(cluster, name, pace),
-            threads=threads,
-            store=kept,
-        )
-        _log.info("%s %s", name, READY)
-        board.serve(stopped)
-    finally:
-        channel.close()

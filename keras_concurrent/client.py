@@ -12,9 +12,7 @@ import threading
 import time
 from collections import OrderedDict, deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
-from concurrent.futures import TimeoutError as FutureTimeoutError
-from pathlib import Path
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
@@ -22,12 +20,12 @@ import numpy as np
 
 from keras_concurrent.bundle import Bundle, Event, TensorSpec
 from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.emulation import Interface, Pacer, pacer_of
-from keras_concurrent.errors import BoardError, BundleError, MissingExtraError
-from keras_concurrent.interpreter import Array, Segment
-from keras_concurrent.keys import keys_of
-from keras_concurrent.outbox import Outbox, Sent
-from keras_concurrent.probe import LinkFigures, Probe
+from keras_concurrent.emulation import Interface, Pacer
+from keras_concurrent.errors import BoardError, BundleError
+from keras_concurrent.fallback import OwnInterpreter
+from keras_concurrent.interpreter import Array
+from keras_concurrent.outbox import Outbox
+from keras_concurrent.questions import Questions
 from keras_concurrent.requests import (
     Answer,
     Begin,
@@ -38,7 +36,7 @@ from keras_concurrent.requests import (
     Offer,
     Requests,
 )
-from keras_concurrent.routes import WHOLE, reroute
+from keras_concurrent.routes import reroute
 from keras_concurrent.status import slowness
 from keras_concurrent.timeline import Record, merge
 from keras_concurrent.transport import (
@@ -47,7 +45,6 @@ from keras_concurrent.transport import (
     MOST_ANSWER_BYTES,
     Channel,
     Packet,
-    ZenohChannel,
 )
 
 _log = logging.getLogger(__name__)
@@ -58,7 +55,6 @@ SLOW = 1.25
 """A board that takes so many times longer than planned is reported."""
 
 _PING_INTERVAL_S = 0.1
-_CLOCK_PINGS = 9
 _TICK_S = 0.05
 _RECORDS = 64  # images whose timeline can be asked for
 
@@ -110,16 +106,15 @@ class Client:
         self._slots = threading.BoundedSemaphore(in_flight)
         self._lock = threading.RLock()
         self._number = 0
-        self._questions: dict[int, Future[Any]] = {}
         self._futures: dict[int, Future[Answers]] = {}
         self._values: dict[int, Answers] = {}
         self._results: dict[int, Answers] = {}
         self._records: OrderedDict[int, Record] = OrderedDict()
         self._last: Record | None = None
-        self._probe: Probe | None = None
-        self._own: Segment | None = None
-        self._hands = ThreadPoolExecutor(1, "client-compute")
+        self._own = OwnInterpreter(bundle)
         self._outbox = Outbox(channel, pacer)
+        self.questions = Questions(self._outbox, self._session)
+        """What can be asked of boards beside images."""
         self._ended = False
         channel.largest = self._largest
         self._thread = threading.Thread(target=self._work, name="client", daemon=True)
@@ -141,7 +136,7 @@ class Client:
         self._ended = True
         self._thread.join(timeout=5)
         self._outbox.close()
-        self._hands.shutdown(wait=False, cancel_futures=True)
+        self._own.close()
         self._channel.close()
         for future in list(self._futures.values()):
             if not future.done():
@@ -183,7 +178,7 @@ class Client:
                 time.sleep(_PING_INTERVAL_S)
         for board in self.boards:
             if board not in state:
-                self._offsets_s[board] = self.clock_offset_s(board)
+                self._offsets_s[board] = self.questions.clock_offset_s(board)
         with self._lock:
             self._carry_out(self._requests.start())
         self.wait_prepared(timeout_s)
@@ -210,7 +205,7 @@ class Client:
         if board in self._channel.unreached():
             return None
         try:
-            identity: dict[str, Any] = self.ask(board, "ping", timeout_s=timeout_s)
+            identity: dict[str, Any] = self.questions.ask(board, "ping", timeout_s=timeout_s)
         except BoardError:
             return None
         if identity["bundle_sha256"] != self._bundle.sha256:
@@ -238,40 +233,6 @@ class Client:
                 raise BoardError(f"the boards did not take their parts within {timeout_s:g} s")
             time.sleep(_TICK_S / 5)
 
-    def clock_offset_s(self, board: str) -> float:
-        """How far a board's clock is ahead of ours: the quickest of a few answers tells best.
-
-        Raises:
-            BoardError: it does not answer.
-        """
-        found: list[tuple[float, float]] = []
-        for _ in range(_CLOCK_PINGS):
-            asked = time.monotonic()
-            identity = self.ask(board, "ping", timeout_s=1.0)
-            now = time.monotonic()
-            found.append((now - asked, identity["clock_s"] - (asked + now) / 2))
-        return min(found)[1]
-
-    def probe(self, board: str, timeout_s: float = 30.0) -> LinkFigures:
-        """Measure the link to a board.
-
-        Raises:
-            BoardError: no echo comes.
-        """
-        future: Future[Any] = Future()
-
-        def put(number: int, size: int, sent: Sent) -> None:
-            packet = Packet("probe", CLIENT, self._session, number, payload=bytes(size))
-            self._outbox.put(board, packet, sent)
-
-        with self._lock:
-            self._probe = Probe(put, future.set_result)
-            self._probe.begin()
-        try:
-            return LinkFigures(**future.result(timeout_s))
-        except FutureTimeoutError:
-            raise BoardError(f"no echo from {board} within {timeout_s:g} s") from None
-
     def slow_boards(self) -> dict[str, float]:
         """Boards whose segments take longer than planned, by their 95th percentiles, and how much.
 
@@ -283,7 +244,7 @@ class Client:
             placement = self._requests.placement(route) if route is not None else None
         found = {}
         for board in sorted(placement.programs) if placement else ():
-            status = self.ask(board, "status")
+            status = self.questions.ask(board, "status")
             planned = {
                 e.name: e.end_s - e.start_s
                 for e in placement.predicted  # type: ignore[union-attr] # there are programs
@@ -293,32 +254,6 @@ class Client:
             if ratio > SLOW:
                 found[board] = ratio
         return found
-
-    def ask(self, board: str, what: str, payload: bytes = b"", *, timeout_s: float = 5.0) -> Any:
-        """Ask a board something and await its answer.
-
-        Raises:
-            BoardError: no answer in time, or the board says what is wrong with the question.
-        """
-        future = self._ask(board, what, payload)
-        try:
-            answer = future.result(max(0.0, timeout_s))
-        except FutureTimeoutError:
-            with self._lock:
-                self._questions = {n: f for n, f in self._questions.items() if f is not future}
-            raise BoardError(f"{board} does not answer '{what}' within {timeout_s:g} s") from None
-        if isinstance(answer, dict) and "error" in answer:
-            raise BoardError(f"{board} refuses '{what}': {answer['error']}")
-        return answer
-
-    def _ask(self, board: str, what: str, payload: bytes = b"", route: int = 0) -> Future[Any]:
-        future: Future[Any] = Future()
-        with self._lock:
-            self._number += 1
-            self._questions[self._number] = future
-            packet = Packet("ask", CLIENT, self._session, self._number, route, what, payload)
-        self._outbox.put(board, packet)
-        return future
 
     # ------------------------------------------------------------- images
 
@@ -451,8 +386,6 @@ class Client:
                 return self._requests.links(packet.sender, json.loads(packet.payload))
             if packet.session != self._session:
                 return []
-            if packet.kind == "echo" and self._probe is not None:
-                self._probe.echoed(packet)
             if packet.kind == "tensor":
                 return self._take(packet)
             if packet.kind == "error":
@@ -460,10 +393,8 @@ class Client:
                 where = f" in {told['segment']}" if told["segment"] else ""
                 reason = f"{packet.sender} failed{where}: {told['cause']}"
                 return self._requests.failed(packet.image, reason)
-            if packet.kind == "answer":
-                future = self._questions.pop(packet.image, None)
-                if future is not None:
-                    future.set_result(json.loads(packet.payload))
+            if packet.kind in ("answer", "echo"):
+                self.questions.answered(packet)
         except (ValueError, TypeError, KeyError) as error:
             _log.warning("%s sent a message that is none of ours: %r", packet.sender, error)
         return []
@@ -513,7 +444,7 @@ class Client:
             "segments": offer.program.segments,
             "sends": [(send.tensor, send.receiver) for send in offer.program.sends],
         }
-        future = self._ask(offer.board, "route", json.dumps(told).encode(), offer.route)
+        future = self.questions.put(offer.board, "route", json.dumps(told).encode(), offer.route)
 
         def answered(future: Future[Any]) -> None:  # in this client's thread, which has the lock
             answer = future.result()
@@ -562,26 +493,18 @@ class Client:
 
     def _compute(self, request: int) -> None:
         """Recognise an image here: no board is left."""
-        values = self._values[request]
 
-        def work() -> None:
-            try:
-                if self._own is None:
-                    _log.warning("no board is left: this machine computes itself")
-                    self._own = Segment(self._bundle.content(WHOLE), name="the uncut model")
-                results = self._own.run([values[name] for name in self._own.input_names])
-                outputs = dict(zip(self._own.output_names, results, strict=True))
-            except (MissingExtraError, BundleError, RuntimeError, ValueError) as error:
-                with self._lock:
-                    if self._requests.computed(request):
-                        reason = f"no board is left, and this machine cannot compute: {error}"
-                        self._fail(Fail(request, reason))
-                return
+        def done(outputs: Answers) -> None:
             with self._lock:
                 if self._requests.computed(request):
                     self._answer(request, outputs)
 
-        self._hands.submit(work)
+        def failed(reason: str) -> None:
+            with self._lock:
+                if self._requests.computed(request):
+                    self._fail(Fail(request, reason))
+
+        self._own.compute(self._values[request], done, failed)
 
     # ------------------------------------------------------------- how it went
 
@@ -596,60 +519,11 @@ class Client:
             raise BoardError("no image was answered by boards yet")
         boards = sorted(self._requests.placement(record.route).programs)
         question = json.dumps(record.image).encode()
-        logs = {board: self.ask(board, "trace", question, timeout_s=timeout_s) for board in boards}
+        logs = {
+            board: self.questions.ask(board, "trace", question, timeout_s=timeout_s)
+            for board in boards
+        }
         return merge(record, logs, self._offsets_s)
-
-
-def connect(
-    bundle: Bundle,
-    cluster: Cluster,
-    placement: str = "boards",
-    *,
-    keys: Path | None = None,
-    pace: Path | None = None,
-    in_flight: int = IN_FLIGHT,
-) -> Client:
-    """A client of boards that run already, once they are ready.
-
-    Args:
-        bundle: what they run.
-        cluster: where they listen.
-        placement: ``"boards"`` or ``"one_board"``.
-        keys: folder of keys, where they listen beyond loopback.
-        pace: file of an emulated network, see `keras_concurrent.emulation.pacer_of`.
-        in_flight: see `Client`.
-
-    Raises:
-        KeysError: the boards listen beyond loopback, and keys are missing.
-        BoardError: a board is not ready in time.
-        BundleError: a board has another bundle.
-    """
-    client = knock(bundle, cluster, placement, keys=keys, pace=pace, in_flight=in_flight)
-    try:
-        client.wait_ready()
-    except BaseException:
-        client.close()
-        raise
-    return client
-
-
-def knock(
-    bundle: Bundle,
-    cluster: Cluster,
-    placement: str = "boards",
-    *,
-    keys: Path | None = None,
-    pace: Path | None = None,
-    in_flight: int = IN_FLIGHT,
-) -> Client:
-    """A client of boards that may not be ready, or have another bundle; see `connect`.
-
-    Raises:
-        KeysError: the boards listen beyond loopback, and keys are missing.
-    """
-    channel = ZenohChannel(CLIENT, cluster, keys_of(CLIENT, cluster, keys))
-    pacer = pacer_of(cluster, CLIENT, pace)
-    return Client(bundle, cluster, channel, placement, pacer=pacer, in_flight=in_flight)
 
 
 def check_image(name: str, image: Array, spec: TensorSpec) -> Array:

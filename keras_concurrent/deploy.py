@@ -35,7 +35,7 @@ def deploy(ask: Ask, bundle: Bundle, boards: Iterable[str]) -> tuple[Deployment,
     the old bundle in use on all of them.
 
     Args:
-        ask: `keras_concurrent.client.Client.ask` of boards that listen.
+        ask: `keras_concurrent.client.Client.questions` of boards that listen.
         bundle: its files are checked before any is sent.
         boards: their names.
 

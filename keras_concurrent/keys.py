@@ -13,7 +13,7 @@
 
 Within the loopback interface boards may speak plain TCP. Every other endpoint demands mutual TLS:
 both ends show a certificate of the same authority, and what a participant may send is bound to the
-name in its certificate (see `keras_concurrent.transport`).
+name in its certificate (see `keras_concurrent.zenoh_channel`).
 """
 
 from __future__ import annotations

@@ -14,10 +14,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from keras_concurrent.board import READY
+from keras_concurrent.board_process import READY
 from keras_concurrent.bundle import Bundle
-from keras_concurrent.client import IN_FLIGHT, Client, connect
+from keras_concurrent.client import IN_FLIGHT, Client
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.connection import connect
 from keras_concurrent.errors import BoardError
 from keras_concurrent.medium import Medium
 

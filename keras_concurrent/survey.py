@@ -40,7 +40,7 @@ def profile_cluster(
     total = len(names) + len(names) * (len(names) + 1) // 2
     boards, done = [], 0
     for board in cluster.boards:
-        measured = client.ask(board.name, "measure", timeout_s=_MEASURE_S)
+        measured = client.questions.ask(board.name, "measure", timeout_s=_MEASURE_S)
         pieces = [name for name in measured if name != WHOLE] or [WHOLE]
         planned_s = sum(costs.run_s(name, board.name) - board.call_s for name in pieces)
         took_s = sum(max(measured[name] - board.call_s, 1e-6) for name in pieces)
@@ -50,7 +50,7 @@ def profile_cluster(
     ways: dict[tuple[str, str], list[LinkFigures]] = {}
     for index, name in enumerate(names):
         for other in (CLIENT, *names[:index]):
-            ways[name, other] = [client.probe(name)] if other == CLIENT else [
+            ways[name, other] = [client.questions.probe(name)] if other == CLIENT else [
                 link_of(client, name, other), link_of(client, other, name)
             ]  # fmt: skip
             done += 1
@@ -68,7 +68,7 @@ def link_of(client: Client, sender: str, receiver: str) -> LinkFigures:
     Raises:
         BoardError: no echo comes.
     """
-    return LinkFigures(**client.ask(sender, f"probe:{receiver}", timeout_s=_PROBE_S))
+    return LinkFigures(**client.questions.ask(sender, f"probe:{receiver}", timeout_s=_PROBE_S))
 
 
 def _link(pair: tuple[str, str], ways: list[LinkFigures], message_s: float) -> Link:
@@ -110,7 +110,10 @@ def examine(client: Client, bundle: Bundle, cluster: Cluster) -> list[Finding]:
             ))  # fmt: skip
             continue
         try:
-            status, offset_s = client.ask(board.name, "status"), client.clock_offset_s(board.name)
+            status, offset_s = (
+                client.questions.ask(board.name, "status"),
+                client.questions.clock_offset_s(board.name),
+            )
         except BoardError as error:
             findings.append(Finding(board.name, str(error), "restart its board program"))
             continue

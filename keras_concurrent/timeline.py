@@ -1,13 +1,41 @@
-"""One image's timeline, from what the boards and the client noted by their own clocks."""
+"""An image's timeline, from what the boards and the client noted by their own clocks."""
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from keras_concurrent.bundle import Event
 from keras_concurrent.cluster import CLIENT
+
+_IMAGES = 64
+
+
+class Log:
+    """What a board notes of its latest images, in the threads that compute and send."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._images: deque[tuple[int, list[dict[str, Any]]]] = deque(maxlen=_IMAGES)
+
+    def note(self, image: int, **event: Any) -> None:
+        """Something happened to an image."""
+        with self._lock:
+            for known, events in reversed(self._images):
+                if known == image:
+                    events.append(event)
+                    return
+            self._images.append((image, [event]))
+
+    def of(self, image: int) -> list[dict[str, Any]]:
+        """What happened to an image."""
+        with self._lock:
+            return [
+                dict(event) for known, events in self._images if known == image for event in events
+            ]
 
 
 @dataclass

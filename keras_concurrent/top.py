@@ -103,7 +103,7 @@ def _sample(client: Client, name: str, timeout_s: float) -> Sample:
     status = None
     if name in client.reach([name], 0.0):
         try:
-            status = client.ask(name, "status", timeout_s=timeout_s)
+            status = client.questions.ask(name, "status", timeout_s=timeout_s)
         except BoardError:
             status = None
     return Sample(time.monotonic(), status)

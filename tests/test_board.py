@@ -20,6 +20,7 @@ from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.export import export_bundle
 from keras_concurrent.medium import Medium
 from keras_concurrent.transport import Exchange, Packet
+from keras_concurrent.workshop import Workshop
 
 
 def slow_boards(count):
@@ -40,20 +41,21 @@ def bundle(small_file, tmp_path_factory):
 
 
 @contextmanager
-def running(bundle, placement="boards", client_options=None, **options):
+def running(bundle, placement="boards", stretch=None):
     """The client of boards that run in threads of this process."""
     exchange, stopped = Exchange(), threading.Event()
     names = sorted(bundle.placement(placement).programs)
     everyone = frozenset(board.name for board in slow_boards(3).boards)
     boards = [
-        Board(name, bundle, exchange.join(name), everyone - {name}, **options) for name in names
+        Board(name, bundle, exchange.join(name), everyone - {name}, Workshop(stretch))
+        for name in names
     ]
     threads = [threading.Thread(target=board.serve, args=(stopped,)) for board in boards]
     for thread in threads:
         thread.start()
     channel = exchange.join("client")
     try:
-        with Client(bundle, slow_boards(3), channel, placement, **(client_options or {})) as client:
+        with Client(bundle, slow_boards(3), channel, placement) as client:
             client.wait_ready(5)
             yield client, exchange, boards
     finally:
@@ -114,7 +116,7 @@ def test_a_board_that_fails_is_named_with_segment_and_cause_and_lives_on(bundle)
     with running(bundle) as (client, _, boards):
         expected = client.infer(image)
         victim = boards[0]
-        name, segment = next(iter(victim._segments.items()))
+        name, segment = next(iter(victim._workshop._segments.items()))
         healthy = segment.run
 
         def fail(inputs):
@@ -134,7 +136,7 @@ def test_no_answer_in_time_names_who_owes_it(bundle):
         with pytest.raises(BoardError, match=r"no answer after 0.2 s: classes did not come from p"):
             client.infer(random_images(bundle, 1)[0], deadline_s=0.2)
         with pytest.raises(BoardError, match=r"pi3-1 does not answer 'ping' within 0\.1 s"):
-            client.ask("pi3-1", "ping", timeout_s=0.1)
+            client.questions.ask("pi3-1", "ping", timeout_s=0.1)
 
 
 def test_a_board_that_is_not_there_is_named(bundle):

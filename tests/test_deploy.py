@@ -78,12 +78,14 @@ def test_a_board_gets_every_file_once_and_a_new_plan_sends_only_what_is_new(bund
     first, second = bundles
     with boards_with(stores, first) as (client, _):
         all_of_it = [Deployment(b, len(sizes(first)), sum(sizes(first).values())) for b in NAMES]
-        assert list(deploy(client.ask, first, NAMES)) == all_of_it
-        assert list(deploy(client.ask, first, NAMES)) == [Deployment(b, 0, 0) for b in NAMES]
+        assert list(deploy(client.questions.ask, first, NAMES)) == all_of_it
+        assert list(deploy(client.questions.ask, first, NAMES)) == [
+            Deployment(b, 0, 0) for b in NAMES
+        ]
         new = {sha: size for sha, size in sizes(second).items() if sha not in sizes(first)}
         assert 0 < len(new) < len(sizes(second))  # the uncut model is there already
         sent = [Deployment(b, len(new), sum(new.values())) for b in NAMES]
-        assert list(deploy(client.ask, second, NAMES)) == sent
+        assert list(deploy(client.questions.ask, second, NAMES)) == sent
 
 
 def test_the_boards_answer_with_what_was_deployed_also_after_a_restart(bundles, stores):
@@ -92,7 +94,7 @@ def test_the_boards_answer_with_what_was_deployed_also_after_a_restart(bundles, 
     with boards_with(stores, bundles[0]) as (client, _):
         with pytest.raises(BundleError, match="has another bundle"):
             client.wait_ready(3)
-        deploy(client.ask, bundles[0], NAMES)
+        deploy(client.questions.ask, bundles[0], NAMES)
         client.wait_ready(5)
         assert np.array_equal(client.infer(image)["classes"], expected)
     again = [Store(store.folder) for store in stores]
@@ -104,9 +106,9 @@ def test_the_boards_answer_with_what_was_deployed_also_after_a_restart(bundles, 
 def test_a_client_of_the_old_bundle_is_told(bundles, stores):
     image = random_images(bundles[0], 1)[0]
     with boards_with(stores, bundles[0]) as (client, _):
-        deploy(client.ask, bundles[0], NAMES)
+        deploy(client.questions.ask, bundles[0], NAMES)
         client.wait_ready(5)
-        deploy(client.ask, bundles[1], NAMES)
+        deploy(client.questions.ask, bundles[1], NAMES)
         with pytest.raises(BoardError, match="its bundle was exchanged: connect anew"):
             client.infer(image, deadline_s=5)
 
@@ -115,12 +117,12 @@ def test_roll_back_returns_to_the_bundle_before_and_again_to_the_later_one(bundl
     first, second = bundles
     with boards_with(stores, first) as (client, boards):
         with pytest.raises(BoardError, match="there is no bundle before this one; no board"):
-            roll_back(client.ask, NAMES)
+            roll_back(client.questions.ask, NAMES)
         for bundle in bundles:
-            deploy(client.ask, bundle, NAMES)
+            deploy(client.questions.ask, bundle, NAMES)
         for expected in (first, second):
-            roll_back(client.ask, NAMES)
-            assert [board._bundle_sha256 for board in boards] == [expected.sha256] * 2
+            roll_back(client.questions.ask, NAMES)
+            assert [board._workshop.sha256 for board in boards] == [expected.sha256] * 2
             assert [Store(s.folder).current().sha256 for s in stores] == [expected.sha256] * 2
 
 
@@ -128,7 +130,7 @@ def test_nothing_is_kept_that_two_bundles_do_not_need(bundles, stores, small_fil
     third = export_bundle(small_file, slow_boards(latency_ms=3.0), tmp_path / "third")
     with boards_with(stores, bundles[0]) as (client, _):
         for bundle in (*bundles, third):
-            deploy(client.ask, bundle, NAMES)
+            deploy(client.questions.ask, bundle, NAMES)
     files = {path.name for path in (stores[0].folder / "files").iterdir()}
     assert files == sizes(bundles[1]).keys() | sizes(third).keys()
     assert len(list((stores[0].folder / "bundles").iterdir())) == 2
@@ -137,11 +139,11 @@ def test_nothing_is_kept_that_two_bundles_do_not_need(bundles, stores, small_fil
 def test_no_board_switches_when_one_cannot_be_given_its_files(bundles, stores):
     first, second = bundles
     with boards_with(stores, first) as (client, boards):
-        deploy(client.ask, first, NAMES)
+        deploy(client.questions.ask, first, NAMES)
         boards[1]._store.take = lambda *_: (_ for _ in ()).throw(BundleError("no space left"))
         with pytest.raises(BoardError, match=r"d1 refuses 'file:.*no space left"):
-            deploy(client.ask, second, NAMES)
-        assert [board._bundle_sha256 for board in boards] == [first.sha256] * 2
+            deploy(client.questions.ask, second, NAMES)
+        assert [board._workshop.sha256 for board in boards] == [first.sha256] * 2
 
 
 def test_a_bundle_altered_on_the_sender_is_not_sent(bundles, stores, tmp_path):
@@ -160,7 +162,7 @@ def test_a_board_without_a_store_says_so(bundles, stores):
         for board in boards:
             board._store = None
         with pytest.raises(BoardError, match="this board has no --store"):
-            deploy(client.ask, bundles[0], NAMES)
+            deploy(client.questions.ask, bundles[0], NAMES)
 
 
 # ---------------------------------------------------------------- the store itself

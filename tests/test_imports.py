@@ -16,7 +16,8 @@ NEEDS_TENSORFLOW = {"layers", "models", "convert", "training"}
 ON_A_BOARD = (
     "errors", "bundle", "interpreter", "engine", "transport", "board", "client", "emulation",
     "cluster", "local_boards", "bench", "files", "console", "cli", "keys", "outbox", "routes",
-    "requests", "timeline", "store", "deploy", "medium", "probe",
+    "requests", "timeline", "store", "deploy", "medium", "probe", "questions",
+    "fallback", "connection", "zenoh_channel", "workshop", "board_process",
     "status", "survey", "top", "testbed", "namespaces",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib", "numba")
@@ -90,8 +91,10 @@ def test_modules_import_only_upwards():
         "schedule",
         "efficiency", "simulator", "segments",
         "export", "profile", "calibration", "engine", "keys", "medium", "emulation", "transport",
-        "outbox", "probe", "routes", "requests", "status", "timeline", "client", "files", "store",
-        "deploy", "board", "local_boards", "namespaces", "testbed", "bench", "console", "survey",
+        "zenoh_channel", "outbox", "probe", "questions", "routes", "requests", "fallback",
+        "status", "timeline",
+        "client", "connection", "files", "store", "deploy", "workshop", "board", "board_process",
+        "local_boards", "namespaces", "testbed", "bench", "console", "survey",
         "top",
     ]  # fmt: skip
     for index, module in enumerate(order):

@@ -24,7 +24,8 @@ from keras_concurrent.errors import BundleError, KeysError, TransportError
 from keras_concurrent.export import export_bundle
 from keras_concurrent.keys import Keys, keys_of, make_keys, needs_keys
 from keras_concurrent.local_boards import LocalBoards, free_ports
-from keras_concurrent.transport import KINDS, Exchange, Packet, ZenohChannel
+from keras_concurrent.transport import KINDS, Exchange, Packet
+from keras_concurrent.zenoh_channel import ZenohChannel
 
 
 def cluster_of(*endpoints):

@@ -21,6 +21,7 @@ from keras_concurrent.status import slowness
 from keras_concurrent.survey import examine, link_of, profile_cluster
 from keras_concurrent.top import COLUMNS, Sample, row, watch
 from keras_concurrent.transport import Exchange, Packet
+from keras_concurrent.workshop import Workshop
 
 NAMES = ("s0", "s1")
 
@@ -47,7 +48,7 @@ def running(bundle):
         threading.Thread(
             target=Board(
                 name, bundle, exchange.join(name), frozenset(NAMES) - {name},
-                stretch=Stretch(factor), pacer=Pacer(cluster, name),
+                Workshop(Stretch(factor)), pacer=Pacer(cluster, name),
             ).serve,
             args=(stopped,),
         )
@@ -90,7 +91,7 @@ def test_a_probe_sends_one_after_another_and_ignores_foreign_echoes():
 
 def test_a_paced_link_is_measured_as_it_was_described(running):
     client, _ = running
-    for found in (link_of(client, "s0", "s1"), client.probe("s1")):
+    for found in (link_of(client, "s0", "s1"), client.questions.probe("s1")):
         assert isinstance(found, LinkFigures)
         assert 0.8 * 10e6 < found.bytes_per_s < 1.05 * 10e6  # 80 Mbit/s
         assert 0.002 <= found.one_way_s < 0.006  # 2 ms each way
@@ -113,7 +114,7 @@ def test_profile_finds_the_boards_rates_and_links(running, bundle):
         total_ms = link.latency_ms + found.network.message_ms
         assert 2.0 <= total_ms < 6.0
     # By these figures a board takes for its segments what it was measured to take.
-    measured = client.ask("s1", "measure")
+    measured = client.questions.ask("s1", "measure")
     described = Costs(bundle.manifest, slow_boards())
     pieces = [name for name in measured if name != WHOLE]
     planned_s = sum(described.run_s(name, "s1") for name in pieces) * 0.01 / rates[1]
@@ -153,7 +154,7 @@ def test_boards_slower_than_planned_are_named_with_how_much(running, bundle):
         e.name: e.end_s - e.start_s for e in bundle.placement("boards").predicted if e.kind == "run"
     }
     times = {"s0": 1.2, "s1": 3.0}  # a fifth more is no reason to complain
-    client.ask = lambda board, what: {
+    client.questions.ask = lambda board, what: {
         "p95_s": {name: seconds * times[board] for name, seconds in planned.items()}
     }
     assert client.slow_boards() == {"s1": pytest.approx(3.0)}
@@ -184,9 +185,9 @@ def test_the_doctor_says_what_to_do_about_each_fault(running, bundle, small_file
     exchange.cut("s0", "s1")
     other = export_bundle(small_file, slow_boards(5.0), tmp_path / "other")
     deadline = time.monotonic() + 5
-    while not client.ask("s0", "status")["unreached"] and time.monotonic() < deadline:
+    while not client.questions.ask("s0", "status")["unreached"] and time.monotonic() < deadline:
         time.sleep(0.02)
-    client.ask = _impatient(client.ask)
+    client.questions.ask = _impatient(client.questions.ask)
     advice = {}
     for finding in examine(client, other, more):
         if finding.advice:

@@ -44,7 +44,7 @@ def board(
     slowdown: float | None, pace: Path | None, keys: Path | None, until_stdin_closes: bool,
 ) -> None:  # fmt: skip
     """Run a board: compute this board's segments until stopped."""
-    from keras_concurrent.board import serve_board
+    from keras_concurrent.board_process import serve_board
 
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

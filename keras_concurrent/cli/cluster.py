@@ -44,8 +44,8 @@ def keys(cluster: Path, out: Path) -> None:
 def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_json: bool) -> None:
     """Hand a bundle to the boards: each gets the files it lacks, then all switch."""
     from keras_concurrent.bundle import Bundle
-    from keras_concurrent.client import knock
     from keras_concurrent.cluster import Cluster
+    from keras_concurrent.connection import knock
     from keras_concurrent.deploy import deploy as deploy_to
     from keras_concurrent.deploy import roll_back as roll_back_on
     from keras_concurrent.errors import BoardError
@@ -57,10 +57,10 @@ def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_j
         if missing:
             raise BoardError(f"{', '.join(sorted(missing))} cannot be reached; no board switched")
         if roll_back:
-            roll_back_on(client.ask, boards)
+            roll_back_on(client.questions.ask, boards)
             done = []
         else:
-            done = list(deploy_to(client.ask, opened, boards))
+            done = list(deploy_to(client.questions.ask, opened, boards))
     if as_json:
         click.echo(json.dumps([asdict(deployment) for deployment in done]))
     elif roll_back:
@@ -118,8 +118,8 @@ def profile(
 ) -> None:
     """Measure each segment on each board and each link, and write the cluster file anew."""
     from keras_concurrent.bundle import Bundle
-    from keras_concurrent.client import connect
     from keras_concurrent.cluster import Cluster
+    from keras_concurrent.connection import connect
     from keras_concurrent.console import progress_bars
     from keras_concurrent.files import write_beside
     from keras_concurrent.survey import profile_cluster
@@ -155,8 +155,8 @@ def doctor(
     import sys
 
     from keras_concurrent.bundle import Bundle
-    from keras_concurrent.client import knock
     from keras_concurrent.cluster import Cluster
+    from keras_concurrent.connection import knock
     from keras_concurrent.survey import examine
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
@@ -183,8 +183,8 @@ def doctor(
 def top(bundle: Path, cluster: Path, keys: Path | None, every: float, times: int | None) -> None:
     """Show what the boards do, as a table that is drawn anew."""
     from keras_concurrent.bundle import Bundle
-    from keras_concurrent.client import knock
     from keras_concurrent.cluster import Cluster
+    from keras_concurrent.connection import knock
     from keras_concurrent.top import watch
 
     if not every > 0:
