@@ -10,7 +10,7 @@ import json
 import logging
 import threading
 import time
-from collections import OrderedDict, deque
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from types import TracebackType
@@ -23,6 +23,7 @@ from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Interface, Pacer
 from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.fallback import OwnInterpreter
+from keras_concurrent.flights import Answers, Flights
 from keras_concurrent.interpreter import Array
 from keras_concurrent.outbox import Outbox
 from keras_concurrent.questions import Questions
@@ -30,7 +31,6 @@ from keras_concurrent.requests import (
     Answer,
     Begin,
     Compute,
-    Fail,
     Forget,
     Instruction,
     Offer,
@@ -38,7 +38,7 @@ from keras_concurrent.requests import (
 )
 from keras_concurrent.routes import reroute
 from keras_concurrent.status import slowness
-from keras_concurrent.timeline import Record, merge
+from keras_concurrent.timeline import merge
 from keras_concurrent.transport import (
     GONE,
     HERE,
@@ -56,9 +56,6 @@ SLOW = 1.25
 
 _PING_INTERVAL_S = 0.1
 _TICK_S = 0.05
-_RECORDS = 64  # images whose timeline can be asked for
-
-Answers = dict[str, Array]
 
 
 class Client:
@@ -92,10 +89,10 @@ class Client:
         self._slowness: dict[str, float] = {}
         self._session = time.time_ns()
         self._offsets_s: dict[str, float] = {}
-        self._outputs = [o for o in bundle.manifest.outputs if o not in bundle.manifest.inputs]
+        self._flights = Flights(bundle.manifest, self._session)
         self._requests = Requests(
             [board.name for board in cluster.boards],
-            self._outputs,
+            self._flights.outputs,
             lambda out: reroute(bundle.manifest, cluster, placement, out, self._slowness),
             computes=fallback,
         )
@@ -106,11 +103,6 @@ class Client:
         self._slots = threading.BoundedSemaphore(in_flight)
         self._lock = threading.RLock()
         self._number = 0
-        self._futures: dict[int, Future[Answers]] = {}
-        self._values: dict[int, Answers] = {}
-        self._results: dict[int, Answers] = {}
-        self._records: OrderedDict[int, Record] = OrderedDict()
-        self._last: Record | None = None
         self._own = OwnInterpreter(bundle)
         self._outbox = Outbox(channel, pacer)
         self.questions = Questions(self._outbox, self._session)
@@ -138,9 +130,7 @@ class Client:
         self._outbox.close()
         self._own.close()
         self._channel.close()
-        for future in list(self._futures.values()):
-            if not future.done():
-                future.set_exception(BoardError("the client was closed before the answer came"))
+        self._flights.close()
 
     # ------------------------------------------------------------- getting ready
 
@@ -311,10 +301,9 @@ class Client:
                 future.set_exception(BoardError("the client is closed"))
                 return future
             self._number += 1
-            request = self._number
-            self._futures[request], self._values[request] = future, values
+            self._flights.add(self._number, values, future)
             now = time.monotonic()
-            self._carry_out(self._requests.ask(request, now, now + deadline_s))
+            self._carry_out(self._requests.ask(self._number, now, now + deadline_s))
         return future
 
     def _checked(self, images: Array | Mapping[str, Array]) -> dict[str, Array]:
@@ -352,11 +341,7 @@ class Client:
     # ------------------------------------------------------------- what arrives
 
     def _largest(self, packet: Packet) -> int:
-        if packet.kind != "tensor":
-            return MOST_ANSWER_BYTES
-        return (
-            self._bundle.manifest.tensors[packet.name].bytes if packet.name in self._outputs else 0
-        )
+        return self._flights.largest(packet) if packet.kind == "tensor" else MOST_ANSWER_BYTES
 
     def _work(self) -> None:
         while not self._ended:
@@ -401,19 +386,11 @@ class Client:
 
     def _take(self, packet: Packet) -> list[Instruction]:
         """An output."""
-        if packet.name not in self._outputs or packet.image not in self._results:
-            return []
-        spec = self._bundle.manifest.tensors[packet.name]
-        if len(packet.payload) != spec.bytes:
-            reason = (
-                f"{packet.sender} sent {packet.name!r} in {len(packet.payload)} bytes, "
-                f"expected {spec.bytes}"
-            )
-            return self._requests.failed(packet.image, reason)
-        value = np.frombuffer(packet.payload, spec.dtype).reshape(spec.shape)
-        self._results[packet.image][packet.name] = value
-        if packet.image in self._records:
-            self._records[packet.image].arrived_s[packet.name] = packet.received_s
+        try:
+            if not self._flights.take(packet):
+                return []
+        except BoardError as error:
+            return self._requests.failed(packet.image, str(error))
         return self._requests.arrived(packet.image, packet.name)
 
     # ------------------------------------------------------------- what is done
@@ -423,20 +400,21 @@ class Client:
             if isinstance(instruction, Offer):
                 self._offer(instruction)
             elif isinstance(instruction, Begin):
-                self._begin(instruction)
+                placement = self._requests.placement(instruction.route)
+                for receiver, packet, sent in self._flights.begin(instruction, placement):
+                    self._outbox.put(receiver, packet, sent)
             elif isinstance(instruction, Forget):
-                self._results.pop(instruction.image, None)
+                self._flights.forget(instruction.image)
                 for board in instruction.boards:
                     self._outbox.put(
                         board, Packet("drop", CLIENT, self._session, instruction.image)
                     )
             elif isinstance(instruction, Answer):
-                self._last = self._records.get(instruction.image)
-                self._answer(instruction.request, self._results.pop(instruction.image))
+                self._flights.answer(instruction.request, instruction.image)
             elif isinstance(instruction, Compute):
                 self._compute(instruction.request)
             else:
-                self._fail(instruction)
+                self._flights.fail(instruction.request, instruction.reason)
 
     def _offer(self, offer: Offer) -> None:
         told = {
@@ -457,54 +435,20 @@ class Client:
 
         future.add_done_callback(answered)
 
-    def _begin(self, begin: Begin) -> None:
-        record = Record(begin.image, begin.route, time.monotonic())
-        self._records[begin.image] = record
-        if len(self._records) > _RECORDS:
-            self._records.popitem(last=False)
-        values = self._values[begin.request]
-        self._results[begin.image] = {}
-        for send in self._requests.placement(begin.route).client_sends:
-            payload = values[send.tensor].tobytes()
-            packet = Packet(
-                "tensor", CLIENT, self._session, begin.image, begin.route, send.tensor, payload
-            )
-
-            def sent(start: float, end: float, send: Any = send, size: int = len(payload)) -> None:
-                event = Event("send", send.tensor, CLIENT, start, end, send.receiver, size)
-                record.sends.append(event)
-
-            self._outbox.put(send.receiver, packet, sent)
-
-    def _answer(self, request: int, outputs: Answers) -> None:
-        values = self._values.pop(request)
-        future = self._futures.pop(request)
-        answer = {
-            name: outputs[name] if name in outputs else values[name]
-            for name in self._bundle.manifest.outputs
-        }
-        future.set_result(answer)
-
-    def _fail(self, fail: Fail) -> None:
-        self._values.pop(fail.request, None)
-        future = self._futures.pop(fail.request, None)
-        if future is not None:
-            future.set_exception(BoardError(fail.reason))
-
     def _compute(self, request: int) -> None:
         """Recognise an image here: no board is left."""
 
         def done(outputs: Answers) -> None:
             with self._lock:
                 if self._requests.computed(request):
-                    self._answer(request, outputs)
+                    self._flights.deliver(request, outputs)
 
         def failed(reason: str) -> None:
             with self._lock:
                 if self._requests.computed(request):
-                    self._fail(Fail(request, reason))
+                    self._flights.fail(request, reason)
 
-        self._own.compute(self._values[request], done, failed)
+        self._own.compute(self._flights.values(request), done, failed)
 
     # ------------------------------------------------------------- how it went
 
@@ -514,7 +458,7 @@ class Client:
         Raises:
             BoardError: a board does not tell, or no image was answered by boards.
         """
-        record = self._last
+        record = self._flights.last
         if record is None:
             raise BoardError("no image was answered by boards yet")
         boards = sorted(self._requests.placement(record.route).programs)

@@ -11,6 +11,9 @@ from keras_concurrent.emulation import pacer_of
 from keras_concurrent.keys import keys_of
 from keras_concurrent.zenoh_channel import ZenohChannel
 
+_ALL_S = 20.0
+_SOME_S = 3.0
+
 
 def connect(
     bundle: Bundle,
@@ -20,6 +23,7 @@ def connect(
     keys: Path | None = None,
     pace: Path | None = None,
     in_flight: int = IN_FLIGHT,
+    all_boards: bool = True,
 ) -> Client:
     """A client of boards that run already, once they are ready.
 
@@ -30,6 +34,8 @@ def connect(
         keys: folder of keys, where they listen beyond loopback.
         pace: file of an emulated network, see `keras_concurrent.emulation.pacer_of`.
         in_flight: see `Client`.
+        all_boards: whether a board that is missing is an error; otherwise the others do its work
+            until it comes.
 
     Raises:
         KeysError: the boards listen beyond loopback, and keys are missing.
@@ -38,7 +44,7 @@ def connect(
     """
     client = knock(bundle, cluster, placement, keys=keys, pace=pace, in_flight=in_flight)
     try:
-        client.wait_ready()
+        client.wait_ready(_ALL_S if all_boards else _SOME_S, all_boards=all_boards)
     except BaseException:
         client.close()
         raise

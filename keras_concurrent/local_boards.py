@@ -208,6 +208,7 @@ def answering(
     keys: Path | None = None,
     pace: Path | None = None,
     in_flight: int = IN_FLIGHT,
+    all_boards: bool = True,
 ) -> Iterator[Client]:
     """A client whose boards are ready.
 
@@ -221,12 +222,16 @@ def answering(
         keys: folder of keys, where the boards listen beyond loopback.
         pace: file of the emulated network in which the boards run already.
         in_flight: see `keras_concurrent.client.Client`.
+        all_boards: see `keras_concurrent.connection.connect`.
     """
     if local or slowdown is not None:
         started = LocalBoards(bundle, cluster, placement, slowdown, keys=keys, in_flight=in_flight)
         with started as boards:
             yield boards.client
     else:
-        running = connect(bundle, cluster, placement, keys=keys, pace=pace, in_flight=in_flight)
+        running = connect(
+            bundle, cluster, placement,
+            keys=keys, pace=pace, in_flight=in_flight, all_boards=all_boards,
+        )  # fmt: skip
         with running as client:
             yield client

@@ -156,7 +156,8 @@ def reroute(
     """A placement without some boards.
 
     The segments of the others stay where they are. Each orphan goes, in planned order, where the
-    predicted latency is least; everything on one board is the alternative.
+    predicted latency is least, of the boards that have the memory for it if there is one;
+    everything on one board is the alternative.
 
     Args:
         manifest: of the bundle.
@@ -185,13 +186,24 @@ def reroute(
         return assign(manifest, cluster, order, candidate, costs).predicted_latency_s
 
     for segment in order if slowness else orphans:
-        boards[segment] = min(living, key=lambda board: latency({**boards, segment: board}))
+        roomy = [board for board in living if _fits(manifest, cluster, boards, segment, board)]
+        boards[segment] = min(
+            roomy or living, key=lambda board: latency({**boards, segment: board})
+        )
     alone = min(living, key=lambda board: latency_of_one(manifest, cluster, board, costs))
     candidates = [
         assign(manifest, cluster, order, boards, costs),
         assign(manifest, cluster, [WHOLE], {WHOLE: alone}, costs),
     ]
     return min(candidates, key=lambda candidate: candidate.predicted_latency_s)
+
+
+def _fits(
+    manifest: Manifest, cluster: Cluster, boards: Mapping[str, str], segment: str, board: str
+) -> bool:
+    """Whether a board has the memory for a segment's weights beside those of its others."""
+    own = {name for name, where in boards.items() if where == board} | {segment}
+    return sum(manifest.segments[n].bytes for n in own) <= cluster.board(board).memory_bytes
 
 
 def latency_of_one(manifest: Manifest, cluster: Cluster, board: str, costs: Costs) -> float:

@@ -17,7 +17,7 @@ ON_A_BOARD = (
     "errors", "bundle", "interpreter", "engine", "transport", "board", "client", "emulation",
     "cluster", "local_boards", "bench", "files", "console", "cli", "keys", "outbox", "routes",
     "requests", "timeline", "store", "deploy", "medium", "probe", "questions",
-    "fallback", "connection", "zenoh_channel", "workshop", "board_process",
+    "fallback", "connection", "zenoh_channel", "flights", "workshop", "board_process",
     "status", "survey", "top", "testbed", "namespaces",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib", "numba")
@@ -92,7 +92,7 @@ def test_modules_import_only_upwards():
         "efficiency", "simulator", "segments",
         "export", "profile", "calibration", "engine", "keys", "medium", "emulation", "transport",
         "zenoh_channel", "outbox", "probe", "questions", "routes", "requests", "fallback",
-        "status", "timeline",
+        "status", "timeline", "flights",
         "client", "connection", "files", "store", "deploy", "workshop", "board", "board_process",
         "local_boards", "namespaces", "testbed", "bench", "console", "survey",
         "top",

@@ -13,6 +13,7 @@ import pytest
 
 from keras_concurrent.bench import compare, measure_bundle, random_images, reference
 from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.connection import connect
 from keras_concurrent.errors import BoardError
 from keras_concurrent.export import export_bundle
 from keras_concurrent.local_boards import LocalBoards, answering, free_ports
@@ -120,6 +121,17 @@ def test_the_others_take_over_from_a_killed_and_a_frozen_board_and_at_last_the_c
         assert {event.board for event in boards.client.timeline()} == {"b0", "client"}
         assert np.array_equal(answer["classes"], expected)
     assert gone(bundle)
+
+
+def test_a_client_that_comes_after_a_board_has_died_is_answered_all_the_same(made):
+    bundle, cluster = made
+    image = random_images(bundle, 1)[0]
+    with LocalBoards(bundle, cluster) as boards:
+        boards.processes.kill("b1")
+        with connect(bundle, cluster, all_boards=False) as client:
+            assert client.absent == ("b1",)
+            answer = client.infer(image)
+    assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])

@@ -160,3 +160,22 @@ def test_a_board_that_is_slower_than_described_gets_less(made):
     dataclasses.replace(
         bundle.manifest, placements={**bundle.manifest.placements, "boards": placement}
     ).check()
+
+
+def test_a_board_gets_no_more_than_it_has_memory_for(made):
+    bundle, cluster = made
+    planned = bundle.placement("boards").programs
+    sizes = {b: sum(bundle.manifest.segments[s].bytes for s in p.segments)
+             for b, p in planned.items()}  # fmt: skip
+    lost = max(sizes, key=sizes.get)
+    full, roomy = sorted(board.name for board in cluster.boards if board.name != lost)[:2]
+    tight = dataclasses.replace(cluster, boards=tuple(
+        dataclasses.replace(b, memory_mb=(sizes.get(full, 0) + 1) / 1e6) if b.name == full else b
+        for b in cluster.boards
+    ))  # fmt: skip
+    placement = reroute(bundle.manifest, tight, "boards", [lost])
+    if WHOLE not in {s for p in placement.programs.values() for s in p.segments}:
+        assert placement.programs[full].segments == planned[full].segments
+    free = reroute(bundle.manifest, cluster, "boards", [lost])
+    assert roomy in free.programs
+    assert placement.predicted_latency_s >= free.predicted_latency_s

@@ -108,7 +108,13 @@ def infer(
     pixels = check_image(name, read_image(image, spec), spec)
     slowdown = _slowdown(where) if emulate else None
     own = keys_folder_of(cluster, keys)
-    with answering(opened, where, local=local, slowdown=slowdown, keys=own, pace=pace) as client:
+    answered_by = answering(
+        opened, where, local=local, slowdown=slowdown, keys=own, pace=pace, all_boards=False
+    )
+    with answered_by as client:
+        missing = [board for board in client.boards if board in client.absent]
+        if missing:
+            click.echo(f"without {', '.join(missing)}: see keras-concurrent doctor", err=True)
         answers = client.infer(pixels, deadline_s=deadline_s)
     for name, values in answers.items():
         flat = np.ravel(values)
