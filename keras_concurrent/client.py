@@ -30,6 +30,7 @@ from keras_concurrent.questions import Questions
 from keras_concurrent.requests import (
     Answer,
     Begin,
+    Check,
     Compute,
     Forget,
     Instruction,
@@ -42,6 +43,7 @@ from keras_concurrent.timeline import merge
 from keras_concurrent.transport import (
     GONE,
     HERE,
+    LEASE_S,
     MOST_ANSWER_BYTES,
     Channel,
     Packet,
@@ -56,6 +58,7 @@ SLOW = 1.25
 
 _PING_INTERVAL_S = 0.1
 _TICK_S = 0.05
+_LEFT_OUT = float("-inf")  # instead of when a board's sign of life is due
 
 
 class Client:
@@ -107,6 +110,7 @@ class Client:
         self._outbox = Outbox(channel, pacer)
         self.questions = Questions(self._outbox, self._session)
         """What can be asked of boards beside images."""
+        self._checked_boards: dict[str, tuple[float, Future[Any]]] = {}
         self._ended = False
         channel.largest = self._largest
         self._thread = threading.Thread(target=self._work, name="client", daemon=True)
@@ -355,6 +359,7 @@ class Client:
                 now = time.monotonic()
                 if due is not None and due <= now:
                     self._carry_out(self._requests.tick(now))
+                self._look_at_checked(now)
 
     def _event(self, packet: Packet) -> list[Instruction]:
         known = packet.sender != CLIENT and any(
@@ -363,6 +368,7 @@ class Client:
         if not known:
             return []
         if packet.kind == HERE:
+            self._checked_boards.pop(packet.sender, None)
             return self._requests.here(packet.sender)
         if packet.kind == GONE:
             return self._requests.gone(packet.sender)
@@ -411,6 +417,8 @@ class Client:
                     )
             elif isinstance(instruction, Answer):
                 self._flights.answer(instruction.request, instruction.image)
+            elif isinstance(instruction, Check):
+                self._check(instruction.boards)
             elif isinstance(instruction, Compute):
                 self._compute(instruction.request)
             else:
@@ -434,6 +442,24 @@ class Client:
             self._carry_out(self._requests.acknowledged(offer.board, offer.route))
 
         future.add_done_callback(answered)
+
+    def _check(self, boards: tuple[str, ...]) -> None:
+        """Leave out boards that are there and do nothing, until they answer."""
+        due = time.monotonic() + LEASE_S
+        for board in boards:
+            if board not in self._checked_boards:
+                self._checked_boards[board] = due, self.questions.put(board, "ping")
+
+    def _look_at_checked(self, now: float) -> None:
+        for board, (due, future) in list(self._checked_boards.items()):
+            if future.done():
+                del self._checked_boards[board]
+                if due == _LEFT_OUT:
+                    self._carry_out(self._requests.here(board))
+            elif due <= now and due != _LEFT_OUT:
+                _log.warning("%s is there and does nothing: it is left out", board)
+                self._checked_boards[board] = _LEFT_OUT, future
+                self._carry_out(self._requests.gone(board))
 
     def _compute(self, request: int) -> None:
         """Recognise an image here: no board is left."""

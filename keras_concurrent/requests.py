@@ -69,7 +69,14 @@ class Fail:
     reason: str
 
 
-Instruction = Offer | Begin | Forget | Answer | Compute | Fail
+@dataclass(frozen=True)
+class Check:
+    """See whether boards still do anything: an answer of theirs did not come in time."""
+
+    boards: tuple[str, ...]
+
+
+Instruction = Offer | Begin | Forget | Answer | Compute | Fail | Check
 
 
 @dataclass
@@ -245,6 +252,7 @@ class Requests:
             reason = (
                 f"no answer after {request.deadline_s - request.asked_s:g} s: {self._lack(request)}"
             )
+            instructions += self._checks(request)
             instructions += [*self._abandon(number), *self._fail(number, reason)]
         return instructions
 
@@ -337,6 +345,16 @@ class Requests:
         request = self._requests.pop(number, None)
         if request is not None and request.image is not None:
             self._request_of.pop(request.image, None)
+
+    def _checks(self, request: _Request) -> list[Instruction]:
+        """Who may owe a request's answer, or that a route is agreed on."""
+        if request.route is not None:
+            owing = set(self._routes[request.route].placement.programs)
+        else:
+            best = self._by_key.get(self._key)
+            owing = set(best.placement.programs) - best.acknowledged if best else set()
+        boards = tuple(sorted(owing - self._absent))
+        return [Check(boards)] if boards else []
 
     def _lack(self, request: _Request) -> str:
         if request.route is None:

@@ -20,6 +20,9 @@ KINDS = ("tensor", "error", "drop", "links", "ask", "answer", "probe", "echo")
 HERE, GONE = "here", "gone"
 """Kinds of packets that the channel itself makes, when a participant appears or disappears."""
 
+LEASE_S = 0.5
+"""After so long without a sign of life a participant is gone."""
+
 MOST_HEADER_BYTES = 1024
 MOST_ANSWER_BYTES = 1 << 24
 MOST_PROBE_BYTES = 1 << 20

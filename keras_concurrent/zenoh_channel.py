@@ -22,14 +22,12 @@ from keras_concurrent.keys import AUTHORITY, CERTIFICATE, KEY, Keys
 from keras_concurrent.transport import (
     GONE,
     HERE,
+    LEASE_S,
     MOST_HEADER_BYTES,
     MOST_MESSAGE_BYTES,
     Packet,
     any_size,
 )
-
-LEASE_S = 0.5
-"""After so long without a sign of life a participant is gone."""
 
 _MOST_WAITING = 10_000  # packets that nobody has looked at yet
 _PREFIX = "keras_concurrent"

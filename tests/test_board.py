@@ -139,6 +139,31 @@ def test_no_answer_in_time_names_who_owes_it(bundle):
             client.questions.ask("pi3-1", "ping", timeout_s=0.1)
 
 
+def test_a_board_that_is_there_and_does_nothing_is_left_out_until_it_answers(bundle):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, _, boards):
+        expected = client.infer(image)["classes"]
+        stuck, goes_on = boards[1], threading.Event()
+        handle = stuck._handle
+
+        def hang(packet):
+            goes_on.wait(20)
+            handle(packet)
+
+        stuck._handle = hang
+        with pytest.raises(BoardError, match=r"no answer after 0\.3 s"):
+            client.infer(image, deadline_s=0.3)
+        answer = client.infer(image, deadline_s=10)["classes"]  # begun anew without it
+        assert np.array_equal(answer, expected)
+        assert client.absent == (stuck.name,)
+        goes_on.set()
+        deadline = time.monotonic() + 10
+        while client.absent and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert np.array_equal(client.infer(image)["classes"], expected)
+        assert stuck.name in {event.board for event in client.timeline()}
+
+
 def test_a_board_that_is_not_there_is_named(bundle):
     message = r"not ready after 0\.3 s: .*does not answer"
     client = Client(bundle, slow_boards(3), Exchange().join("client"))

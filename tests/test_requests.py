@@ -8,6 +8,7 @@ from keras_concurrent.bundle import Placement, Program, Send
 from keras_concurrent.requests import (
     Answer,
     Begin,
+    Check,
     Compute,
     Fail,
     Forget,
@@ -165,6 +166,16 @@ def test_a_deadline_ends_a_request_with_what_is_missing(event, reason):
     assert made.next_deadline() is None
 
 
+def test_who_owes_an_answer_is_looked_at_when_it_does_not_come():
+    made = requests(*"abc")
+    made.ask(1, 0.0, 1.0)
+    assert made.tick(1.0) == [
+        Check(("a", "b", "c")),
+        Forget(1, ("a", "b", "c")),
+        Fail(1, "no answer after 1 s: y did not come from a"),
+    ]
+
+
 def test_a_route_that_is_not_agreed_on_says_so():
     made = Requests("ab", ["y"], lambda out: plan(out, "ab"))
     made.here("a")
@@ -172,7 +183,8 @@ def test_a_route_that_is_not_agreed_on_says_so():
     made.start()
     made.ask(1, 0.0, 1.0)
     reason = "no answer after 1 s: the boards did not agree on who does what"
-    assert made.tick(1.0) == [Fail(1, reason)]
+    made.acknowledged("a", 0)
+    assert made.tick(1.0) == [Check(("b",)), Fail(1, reason)]
 
 
 def test_a_board_that_fails_ends_the_image_with_its_words():
@@ -232,6 +244,8 @@ def test_whatever_happens_each_request_ends_once_and_none_is_on_a_broken_route(e
                 running[instruction.image] = instruction.request
             elif isinstance(instruction, Forget):
                 running.pop(instruction.image)
+            elif isinstance(instruction, Check):
+                assert set(instruction.boards) <= living
             else:
                 assert isinstance(instruction, (Answer, Fail))
                 ended.append(instruction.request)
