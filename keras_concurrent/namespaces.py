@@ -93,11 +93,6 @@ class Namespaces:
         """Words before a command that is to run in a participant's namespace."""
         return ("ip", "netns", "exec", self.namespace(name))
 
-    def cut(self, name: str, *, restore: bool = False) -> None:
-        """Pull a participant's cable, or plug it in again."""
-        state = "up" if restore else "down"
-        _run("ip", "link", "set", f"{self._mark}v{self._numbers[name]}", state)
-
     def __exit__(
         self,
         kind: type[BaseException] | None,

@@ -164,6 +164,68 @@ def test_a_board_that_is_there_and_does_nothing_is_left_out_until_it_answers(bun
         assert stuck.name in {event.board for event in client.timeline()}
 
 
+def test_the_others_take_over_from_a_board_that_leaves_and_from_a_cut_link(bundle):
+    image = random_images(bundle, 1)[0]
+    expected = reference(bundle, [image])[0]["classes"]
+    with running(bundle) as (client, exchange, boards):
+        names = {board.name for board in boards}
+
+        def used():
+            assert np.array_equal(client.infer(image, deadline_s=10)["classes"], expected)
+            return {event.board for event in client.timeline() if event.kind == "run"}
+
+        def settles(absent):
+            deadline = time.monotonic() + 5
+            while client.absent != absent and time.monotonic() < deadline:
+                time.sleep(0.01)
+            return client.absent == absent
+
+        assert used() == names
+        exchange.cut("pi3-1", "pi3-3")
+        assert settles(("pi3-3",))  # of two that do not reach each other the later by name
+        assert used() == {"pi3-1", "pi3-2"}
+        exchange.cut("pi3-1", "pi3-3", restore=True)
+        assert settles(())
+        assert used() == names
+        exchange.leave("pi3-2")
+        assert settles(("pi3-2",))
+        assert used() == {"pi3-1", "pi3-3"}
+
+
+def test_several_images_are_in_flight_and_one_more_waits(bundle):
+    images = random_images(bundle, 12)
+    expected = reference(bundle, images)
+    with running(bundle) as (client, _, boards):
+        answers = list(client.stream(images))
+        assert compare(answers, expected) == (0.0, 0)  # in the order of the images
+        handle, goes_on = boards[0]._handle, threading.Event()
+
+        def hold(packet):
+            goes_on.wait(20)
+            handle(packet)
+
+        boards[0]._handle = hold
+        futures = [client.submit(image) for image in images[:4]]
+        begun = threading.Event()
+        late = []
+
+        def one_more():
+            begun.set()
+            late.append(client.submit(images[4]))
+
+        thread = threading.Thread(target=one_more)
+        thread.start()
+        begun.wait()
+        time.sleep(0.2)
+        assert late == []  # four are in flight
+        goes_on.set()
+        thread.join()
+        answers = [future.result() for future in (*futures, *late)]
+    assert compare(answers, expected[:5]) == (0.0, 0)
+    with pytest.raises(BoardError, match="the client is closed"):
+        client.infer(images[0])
+
+
 def test_a_board_that_is_not_there_is_named(bundle):
     message = r"not ready after 0\.3 s: .*does not answer"
     client = Client(bundle, slow_boards(3), Exchange().join("client"))
