@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, NoReturn
 
@@ -48,6 +48,17 @@ class Section:
 
 def finish(*sections: Section, as_json: bool) -> NoReturn:
     """Print what was found and exit: 1 when a target is missed."""
+    finish_each(sections, as_json=as_json)
+
+
+def finish_each(found: Iterable[Section], *, as_json: bool) -> NoReturn:
+    """The same for sections that take long: each table is printed as soon as it is there."""
+    console = Console(width=100)
+    sections = []
+    for section in found:
+        sections.append(section)
+        if not as_json:
+            console.print(table(section.title, section.columns, section.rows))
     targets = [target for section in sections for target in section.targets]
     if as_json:
         stated = [
@@ -58,9 +69,6 @@ def finish(*sections: Section, as_json: bool) -> NoReturn:
         figures = {name: value for s in sections for name, value in s.figures.items()}
         print(json.dumps({"figures": figures, "targets": stated}))
     else:
-        console = Console(width=100)
-        for section in sections:
-            console.print(table(section.title, section.columns, section.rows))
         for t in targets:
             bound = "at least" if t.at_least else "at most"
             state = "reached" if t.reached else "MISSED"

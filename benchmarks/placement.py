@@ -12,14 +12,28 @@ python benchmarks/placement.py --quick   # a little of each, within a minute
 from __future__ import annotations
 
 import argparse
+from collections.abc import Callable, Iterator
 
 import effort
 import optimum
 import textbook_schedulers
 import usual_networks
-from outcome import finish
+from outcome import Section, finish_each
 
 from keras_concurrent.console import progress_bars
+
+
+def sections(
+    progress: Callable[[str], Callable[[int, int], None]], *, quick: bool
+) -> Iterator[Section]:
+    """All that is measured, the quickest first."""
+    yield effort.planning()
+    yield effort.merging(progress("segments"), quick=quick)
+    yield usual_networks.section(progress("usual networks"), quick=quick)
+    yield from textbook_schedulers.sections(progress("textbook"), quick=quick)
+    studies = (optimum.QUICK,) if quick else (optimum.SMALL, optimum.MIDDLE, optimum.LARGE)
+    for study in studies:
+        yield optimum.section(study, progress(study.title))
 
 
 def main() -> None:
@@ -28,15 +42,8 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a little of each")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    quick = options.quick
     with progress_bars() as progress:
-        studies = (optimum.QUICK,) if quick else (optimum.SMALL, optimum.MIDDLE, optimum.LARGE)
-        sections = [optimum.section(study, progress(study.title)) for study in studies]
-        sections += textbook_schedulers.sections(progress("textbook"), quick=quick)
-        sections.append(effort.merging(progress("segments"), quick=quick))
-        sections.append(effort.planning())
-        sections.append(usual_networks.section(progress("usual networks"), quick=quick))
-    finish(*sections, as_json=options.json)
+        finish_each(sections(progress, quick=options.quick), as_json=options.json)
 
 
 if __name__ == "__main__":

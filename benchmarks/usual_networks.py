@@ -20,6 +20,7 @@ NAMES = (
     "MobileNetV3Small", "InceptionV3", "NASNetMobile",
 )  # fmt: skip
 QUICK = ("MobileNet",)
+SHAPE = (224, 224, 3)
 BOARDS = (2, 4, 8)
 TIMED = ("ResNet50", "NASNetMobile")
 CHAINS = ("VGG16", "MobileNet", "MobileNetV2")
@@ -33,7 +34,7 @@ def converted(name: str) -> bytes:
     from keras_concurrent.convert import to_tflite
 
     keras.utils.set_random_seed(0)
-    content: bytes = to_tflite(getattr(keras.applications, name)(weights=None))
+    content: bytes = to_tflite(getattr(keras.applications, name)(weights=None, input_shape=SHAPE))
     return content
 
 

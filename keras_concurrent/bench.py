@@ -6,6 +6,7 @@ import json
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -31,10 +32,12 @@ class Run:
     Args:
         latencies_s: one an image, from sending it to having its answer.
         events: what happened to the image of median latency among those traced.
+        throughput_per_s: images a second with several in flight; ``None`` where not measured.
     """
 
     latencies_s: tuple[float, ...]
     events: tuple[Event, ...]
+    throughput_per_s: float | None = None
 
     @property
     def median_s(self) -> float:
@@ -45,6 +48,47 @@ class Run:
     def p95_s(self) -> float:
         """95th percentile of the latency."""
         return float(np.percentile(self.latencies_s, 95))
+
+    @property
+    def p99_s(self) -> float:
+        """99th percentile of the latency."""
+        return float(np.percentile(self.latencies_s, 99))
+
+
+@dataclass(frozen=True)
+class Share:
+    """Where a board's time went during one image, in seconds.
+
+    Args:
+        compute_s: it ran segments.
+        wire_s: tensors that it sent were on their way, at least one at any moment.
+        waiting_s: it ran nothing, from sending the image to having the answer.
+    """
+
+    compute_s: float
+    wire_s: float
+    waiting_s: float
+
+
+def shares(events: Sequence[Event], latency_s: float) -> dict[str, Share]:
+    """Where the time of every board that runs a segment went."""
+    boards = sorted({event.board for event in events if event.kind == "run"})
+    found = {}
+    for board in boards:
+        own = [event for event in events if event.board == board]
+        compute_s = sum(e.end_s - e.start_s for e in own if e.kind == "run")
+        wire_s = _covered_s([(e.start_s, e.end_s) for e in own if e.kind == "send"])
+        found[board] = Share(compute_s, wire_s, max(0.0, latency_s - compute_s))
+    return found
+
+
+def _covered_s(spans: Sequence[tuple[float, float]]) -> float:
+    """Length of the union of spans of time."""
+    covered, until = 0.0, float("-inf")
+    for start, end in sorted(spans):
+        covered += max(0.0, end - max(start, until))
+        until = max(until, end)
+    return covered
 
 
 @dataclass(frozen=True)
@@ -59,6 +103,7 @@ class Measurement:
         classes_differ: images whose class through the boards is not the uncut .tflite's.
         emulated: how many times each board was slowed down; ``None`` for boards as they are.
         accuracy: share of right answers by who answered, where labels are known.
+        slow: boards that took longer than planned, and how many times.
     """
 
     runs: Mapping[str, Run]
@@ -67,6 +112,7 @@ class Measurement:
     classes_differ: int
     emulated: Mapping[str, float] | None = None
     accuracy: Mapping[str, float] | None = None
+    slow: Mapping[str, float] | None = None
 
     def figures(self, bundle: Bundle) -> dict[str, Any]:
         """The figures alone, for a program to read."""
@@ -75,6 +121,8 @@ class Measurement:
                 "predicted_s": bundle.placement(name).predicted_latency_s,
                 "median_s": run.median_s,
                 "p95_s": run.p95_s,
+                "p99_s": run.p99_s,
+                "throughput_per_s": run.throughput_per_s,
             }
             for name, run in self.runs.items()
         }
@@ -97,7 +145,11 @@ class Measurement:
             if data.pop("schema_version", None) != SCHEMA_VERSION:
                 raise ValueError(f"schema_version must be {SCHEMA_VERSION}")
             runs = {
-                name: Run(tuple(run["latencies_s"]), tuple(Event(**e) for e in run["events"]))
+                name: Run(
+                    tuple(run["latencies_s"]),
+                    tuple(Event(**e) for e in run["events"]),
+                    run.get("throughput_per_s"),
+                )
                 for name, run in data.pop("runs").items()
             }
             return cls(runs=runs, **data)
@@ -110,7 +162,7 @@ def measure(
     images: Sequence[Array],
     progress: Callable[[int, int], None] | None = None,
 ) -> tuple[Run, Answers]:
-    """Send images one after another.
+    """Send images one after another for the latency, then several at a time for the throughput.
 
     Args:
         client: of boards that are ready.
@@ -134,7 +186,11 @@ def measure(
         start = time.monotonic()
         client.infer(image)
         traced.append((time.monotonic() - start, len(traced), client.timeline()))
-    return Run(tuple(latencies), sorted(traced)[len(traced) // 2][2]), answers
+    start = time.monotonic()
+    for _ in client.stream(images):
+        pass
+    per_s = len(images) / (time.monotonic() - start)
+    return Run(tuple(latencies), sorted(traced)[len(traced) // 2][2], per_s), answers
 
 
 def measure_bundle(
@@ -144,9 +200,12 @@ def measure_bundle(
     *,
     local: bool = False,
     slowdown: Mapping[str, float] | None = None,
+    keys: Path | None = None,
+    pace: Path | None = None,
+    rebalance: bool = False,
     progress: Callable[[str], Callable[[int, int], None]] = lambda title: lambda done, total: None,
 ) -> tuple[Measurement, Answers]:
-    """Measure a bundle on n boards, and on one board where the boards are started here.
+    """Measure a bundle on n boards, and on one board.
 
     Args:
         bundle: what the boards run.
@@ -154,6 +213,9 @@ def measure_bundle(
         images: at least one.
         local: see `keras_concurrent.local_boards.answering`.
         slowdown: the same.
+        keys: the same.
+        pace: the same.
+        rebalance: share the work anew if boards take longer than planned, and measure that.
         progress: given a title, gives what is told how many images are answered.
 
     Returns:
@@ -161,15 +223,27 @@ def measure_bundle(
     """
     runs: dict[str, Run] = {}
     answers: Answers = []
-    started_here = local or slowdown is not None
-    for placement in PLACEMENTS if started_here else ("boards",):
+    slow: dict[str, float] = {}
+    emulated = dict(slowdown) if slowdown is not None else {}
+    for placement in PLACEMENTS:
         sent = images if placement == "boards" else images[:_ONE_BOARD_IMAGES]
-        with answering(bundle, cluster, placement, local=local, slowdown=slowdown) as client:
+        with answering(
+            bundle, cluster, placement, local=local, slowdown=slowdown, keys=keys, pace=pace
+        ) as client:
             runs[placement], given = measure(client, sent, progress(placement))
+            if placement == "boards":
+                slow = client.slow_boards()
+                if slow and rebalance:
+                    client.rebalance(slow)
+                    client.wait_prepared()
+                    runs[placement], given = measure(client, sent, progress("rebalanced"))
+            emulated.update(client.slowdowns)
         if placement == "boards":
             answers = given
     largest, differ = compare(answers, reference(bundle, images))
-    return Measurement(runs, len(images), largest, differ, slowdown), answers
+    return Measurement(
+        runs, len(images), largest, differ, emulated or None, slow=slow or None
+    ), answers
 
 
 def reference(bundle: Bundle, images: Sequence[Array]) -> Answers:

@@ -34,6 +34,12 @@ MANIFEST = "manifest.json"
 MODEL = "model.tflite"
 PLACEMENTS = ("boards", "one_board")
 
+_DTYPES = (
+    "float32", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+    "bool", "float64", "complex64",
+)  # fmt: skip
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_TENSOR_BYTES = 1 << 28
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tflite")
 
 
@@ -147,10 +153,20 @@ class Manifest:
         for name, spec in self.tensors.items():
             if not all(type(size) is int and size >= 0 for size in spec.shape):
                 raise BundleError(f"tensor {name!r} must have whole sizes, got {spec.shape!r}")
-            _ = spec.bytes  # raises TypeError for a dtype that is none
+            if spec.dtype not in _DTYPES:
+                raise BundleError(
+                    f"tensor {name!r} must have one of the dtypes {', '.join(_DTYPES)}, "
+                    f"got {spec.dtype!r}"
+                )
+            if spec.bytes > _MOST_TENSOR_BYTES:
+                raise BundleError(
+                    f"tensor {name!r} must be at most {_MOST_TENSOR_BYTES} bytes, got {spec.bytes}"
+                )
         for name, segment in self.segments.items():
             if not _FILE_NAME.fullmatch(segment.file):
                 raise BundleError(f"segment {name!r} has the unsafe file name {segment.file!r}")
+            if not _SHA256.fullmatch(segment.sha256):
+                raise BundleError(f"segment {name!r} has no SHA-256 but {segment.sha256!r}")
             for tensor in (*segment.inputs, *segment.outputs):
                 if tensor not in self.tensors:
                     raise BundleError(f"segment {name!r} names the unknown tensor {tensor!r}")
@@ -209,7 +225,7 @@ class Manifest:
         """
         try:
             data = json.loads(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise BundleError(f"{MANIFEST} is damaged: {error}") from error
         version = data.pop("schema_version", None) if isinstance(data, dict) else None
         if type(version) is not int or version != SCHEMA_VERSION:

@@ -1,10 +1,18 @@
-"""Sends an image to the boards and awaits the answer."""
+"""Sends images to the boards and awaits the answers, through the loss of boards.
+
+One thread takes what arrives and does what `keras_concurrent.requests` decides; another sends. A
+bounded number of images may be in flight: who asks for one more waits until one is answered.
+"""
 
 from __future__ import annotations
 
 import json
+import logging
+import threading
 import time
-from collections.abc import Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
@@ -12,40 +20,101 @@ import numpy as np
 
 from keras_concurrent.bundle import Bundle, Event, TensorSpec
 from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.emulation import Pacer
+from keras_concurrent.emulation import Interface, Pacer
 from keras_concurrent.errors import BoardError, BundleError
+from keras_concurrent.fallback import OwnInterpreter
+from keras_concurrent.flights import Answers, Flights
 from keras_concurrent.interpreter import Array
-from keras_concurrent.transport import Channel, Packet, ZenohChannel
+from keras_concurrent.outbox import Outbox
+from keras_concurrent.questions import Questions
+from keras_concurrent.requests import (
+    Answer,
+    Begin,
+    Check,
+    Compute,
+    Forget,
+    Instruction,
+    Offer,
+    Requests,
+)
+from keras_concurrent.routes import reroute
+from keras_concurrent.status import slowness
+from keras_concurrent.timeline import merge
+from keras_concurrent.transport import (
+    GONE,
+    HERE,
+    LEASE_S,
+    MOST_ANSWER_BYTES,
+    Channel,
+    Packet,
+)
+
+_log = logging.getLogger(__name__)
+
+IN_FLIGHT = 4
+DEADLINE_S = 10.0
+SLOW = 1.25
+"""A board that takes so many times longer than planned is reported."""
 
 _PING_INTERVAL_S = 0.1
-_CLOCK_PINGS = 9
+_TICK_S = 0.05
+_LEFT_OUT = float("-inf")  # instead of when a board's sign of life is due
 
 
 class Client:
-    """Asks the boards of a placement.
+    """Asks the boards of a cluster.
 
     Args:
         bundle: the same that the boards have.
-        placement: ``"boards"`` or ``"one_board"``, the same that the boards follow.
-        channel: to the boards.
-        pacer: makes the client's link as slow as an emulated one.
+        cluster: the boards.
+        channel: to them.
+        placement: ``"boards"`` or ``"one_board"``.
+        pacer: of its interface, see `keras_concurrent.emulation.pacer_of`.
+        in_flight: how many images may be asked for and not yet answered.
+        fallback: compute here when no board is left, if this machine has an interpreter.
     """
 
     def __init__(
-        self, bundle: Bundle, placement: str, channel: Channel, *, pacer: Pacer | None = None
+        self,
+        bundle: Bundle,
+        cluster: Cluster,
+        channel: Channel,
+        placement: str = "boards",
+        *,
+        pacer: Pacer | Interface | None = None,
+        in_flight: int = IN_FLIGHT,
+        fallback: bool = True,
     ) -> None:
-        self._bundle = bundle
-        self._placement = bundle.placement(placement)
+        if in_flight < 1:
+            raise ValueError(f"in_flight must be at least 1, got {in_flight!r}")
+        self._bundle, self._cluster, self._channel = bundle, cluster, channel
         self._placement_name = placement
-        self._channel = channel
-        self._pacer = pacer
+        self._slowness: dict[str, float] = {}
         self._session = time.time_ns()
-        self._image = 0
-        self._sent: list[Event] = []
-        self._arrived: dict[str, float] = {}
-        self._started = 0.0
-        self._offsets: dict[str, float] = {}
-        self.boards = tuple(sorted(self._placement.programs))
+        self._offsets_s: dict[str, float] = {}
+        self._flights = Flights(bundle.manifest, self._session)
+        self._requests = Requests(
+            [board.name for board in cluster.boards],
+            self._flights.outputs,
+            lambda out: reroute(bundle.manifest, cluster, placement, out, self._slowness),
+            computes=fallback,
+        )
+        self.slowdowns: dict[str, float] = {}
+        """How many times boards that are emulated were slowed down, once ready."""
+        self.boards = tuple(sorted(bundle.placement(placement).programs))
+        """The boards that the plan uses."""
+        self._slots = threading.BoundedSemaphore(in_flight)
+        self._lock = threading.RLock()
+        self._number = 0
+        self._own = OwnInterpreter(bundle)
+        self._outbox = Outbox(channel, pacer)
+        self.questions = Questions(self._outbox, self._session)
+        """What can be asked of boards beside images."""
+        self._checked_boards: dict[str, tuple[float, Future[Any]]] = {}
+        self._ended = False
+        channel.largest = self._largest
+        self._thread = threading.Thread(target=self._work, name="client", daemon=True)
+        self._thread.start()
 
     def __enter__(self) -> Client:
         return self
@@ -56,74 +125,141 @@ class Client:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._channel.close()
+        self.close()
 
-    def wait_ready(self, timeout_s: float = 20.0) -> None:
-        """Wait until every board is there, follows this plan, and reaches whom it sends to.
+    def close(self) -> None:
+        """End it; whoever still waits for an answer gets an error."""
+        self._ended = True
+        self._thread.join(timeout=5)
+        self._outbox.close()
+        self._own.close()
+        self._channel.close()
+        self._flights.close()
+
+    # ------------------------------------------------------------- getting ready
+
+    def wait_ready(self, timeout_s: float = 20.0, *, all_boards: bool = True) -> None:
+        """Wait until the plan's boards are there, have its bundle, and reach each other.
+
+        Args:
+            timeout_s: how long.
+            all_boards: whether a board that is not ready in time is an error; otherwise the others
+                do its work until it comes.
 
         Raises:
             BoardError: a board is not ready in time; says which and what it lacks.
-            BundleError: a board has another bundle or follows another placement.
+            BundleError: a board has another bundle.
         """
         deadline = time.monotonic() + timeout_s
         state: dict[str, str] = dict.fromkeys(self.boards, "does not answer")
         while state:
-            absent = self._channel.unreached()
             for board in list(state):
-                if board in absent:
+                identity = self._identify(board, min(1.0, deadline - time.monotonic()))
+                if identity is None:
                     continue
-                answer, _, _ = self._ping(board, min(1.0, deadline - time.monotonic()))
-                if answer is None:
-                    continue
-                self._check_identity(board, answer)
-                if answer["unreached"]:
-                    state[board] = f"does not reach {', '.join(answer['unreached'])}"
+                unreached = set(identity["unreached"]).intersection(self.boards)
+                if unreached and all_boards:
+                    state[board] = f"does not reach {', '.join(sorted(unreached))}"
                 else:
                     del state[board]
             if state and time.monotonic() > deadline:
                 faults = "; ".join(f"{board} {fault}" for board, fault in state.items())
-                raise BoardError(f"not ready after {timeout_s:g} s: {faults}")
+                if all_boards:
+                    raise BoardError(f"not ready after {timeout_s:g} s: {faults}")
+                _log.warning("goes on without some boards: %s", faults)
+                break
             if state:
                 time.sleep(_PING_INTERVAL_S)
         for board in self.boards:
-            # The quickest of a few answers tells best how far a board's clock is ahead of ours.
-            answers = [self._ping(board, 1.0) for _ in range(_CLOCK_PINGS)]
-            self._offsets[board] = min(answers, key=lambda answer: answer[1])[2]
+            if board not in state:
+                self._offsets_s[board] = self.questions.clock_offset_s(board)
+        with self._lock:
+            self._carry_out(self._requests.start())
+        self.wait_prepared(timeout_s)
 
-    def _ping(self, board: str, timeout_s: float) -> tuple[dict[str, Any] | None, float, float]:
-        """A board's answer, the round trip, and how far its clock is ahead of ours, in seconds."""
-        asked = time.monotonic()
-        self._image += 1
-        self._channel.send(board, Packet("ping", CLIENT, self._session, self._image))
-        while (rest := asked + timeout_s - time.monotonic()) > 0:
-            packet = self._channel.receive(rest)
-            if packet is not None and (packet.kind, packet.image) == ("pong", self._image):
-                now = time.monotonic()
-                answer = json.loads(bytes(packet.payload))
-                return answer, now - asked, answer["clock_s"] - (asked + now) / 2
-        return None, float("inf"), 0.0
+    def reach(self, boards: Iterable[str], timeout_s: float = 5.0) -> tuple[str, ...]:
+        """Wait for boards that listen, whatever bundle they have; those that were found."""
+        deadline = time.monotonic() + timeout_s
+        wanted = tuple(boards)
+        while time.monotonic() < deadline:
+            with self._lock:
+                if all(self._requests.is_here(board) for board in wanted):
+                    break
+            time.sleep(_TICK_S / 5)
+        return tuple(board for board in wanted if self._requests.is_here(board))
 
-    def _check_identity(self, board: str, answer: Mapping[str, Any]) -> None:
-        if answer["bundle_sha256"] != self._bundle.sha256:
+    def _ready(self) -> bool:
+        with self._lock:
+            if not self._requests.settled:
+                return self._requests.alone
+            self._carry_out(self._requests.prepare())
+            return self._requests.prepared
+
+    def _identify(self, board: str, timeout_s: float) -> dict[str, Any] | None:
+        if board in self._channel.unreached():
+            return None
+        try:
+            identity: dict[str, Any] = self.questions.ask(board, "ping", timeout_s=timeout_s)
+        except BoardError:
+            return None
+        if identity["bundle_sha256"] != self._bundle.sha256:
             raise BundleError(
                 f"{board} has another bundle: expected SHA-256 {self._bundle.sha256[:12]}, "
-                f"got {str(answer['bundle_sha256'])[:12]}"
+                f"got {str(identity['bundle_sha256'])[:12]}"
             )
-        if answer["placement"] != self._placement_name:
-            raise BundleError(
-                f"{board} follows another placement: expected {self._placement_name!r}, "
-                f"got {answer['placement']!r}"
-            )
+        if identity["slowdown"]:
+            self.slowdowns[board] = identity["slowdown"]
+        with self._lock:
+            if not self._requests.is_here(board):
+                return None
+            self._carry_out(self._requests.links(board, identity["unreached"]))
+        return identity
+
+    def wait_prepared(self, timeout_s: float = 20.0) -> None:
+        """Wait until the boards have taken their parts, also those for the loss of each other.
+
+        Raises:
+            BoardError: they have not in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self._ready():
+            if time.monotonic() > deadline:
+                raise BoardError(f"the boards did not take their parts within {timeout_s:g} s")
+            time.sleep(_TICK_S / 5)
+
+    def slow_boards(self) -> dict[str, float]:
+        """Boards whose segments take longer than planned, by their 95th percentiles, and how much.
+
+        Raises:
+            BoardError: a board does not answer.
+        """
+        with self._lock:
+            route = self._requests.route
+            placement = self._requests.placement(route) if route is not None else None
+        found = {}
+        for board in sorted(placement.programs) if placement else ():
+            status = self.questions.ask(board, "status")
+            planned = {
+                e.name: e.end_s - e.start_s
+                for e in placement.predicted  # type: ignore[union-attr] # there are programs
+                if e.kind == "run" and e.board == board
+            }
+            ratio = slowness(status["p95_s"], planned)
+            if ratio > SLOW:
+                found[board] = ratio
+        return found
+
+    # ------------------------------------------------------------- images
 
     def infer(
-        self, images: Array | Mapping[str, Array], *, timeout_s: float = 10.0
-    ) -> dict[str, Array]:
+        self, images: Array | Mapping[str, Array], *, deadline_s: float = DEADLINE_S
+    ) -> Answers:
         """Recognise one image.
 
         Args:
             images: the model's input, with or without its batch axis of one; a mapping by input
                 name where the model has several.
-            timeout_s: how long to wait for the answer.
+            deadline_s: how long the answer may take.
 
         Returns:
             The model's outputs by name, each with its batch axis of one.
@@ -132,24 +268,47 @@ class Client:
             ValueError: a wrong shape or dtype.
             BoardError: a board failed, or the answer did not come in time.
         """
+        return self.submit(images, deadline_s=deadline_s).result()
+
+    def stream(
+        self, images: Iterable[Array | Mapping[str, Array]], *, deadline_s: float = DEADLINE_S
+    ) -> Iterator[Answers]:
+        """Recognise images, several at a time; answers come in the order of the images.
+
+        Raises:
+            ValueError: a wrong shape or dtype.
+            BoardError: a board failed, or an answer did not come in time.
+        """
+        waiting: deque[Future[Answers]] = deque()
+        for image in images:
+            waiting.append(self.submit(image, deadline_s=deadline_s))
+            while waiting and waiting[0].done():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def submit(
+        self, images: Array | Mapping[str, Array], *, deadline_s: float = DEADLINE_S
+    ) -> Future[Answers]:
+        """Ask for one image without waiting for the answer; see `infer`.
+
+        While as many images are in flight as may be, this waits for one to be answered.
+        """
+        if not deadline_s > 0:
+            raise ValueError(f"deadline_s must be above 0, got {deadline_s!r}")
         values = self._checked(images)
-        self._image += 1
-        self._sent, self._arrived = [], {}
-        self._started = time.monotonic()
-        for send in self._placement.client_sends:
-            payload = values[send.tensor].tobytes()
-            start = time.monotonic()
-            if self._pacer is not None:
-                start = self._pacer.pass_on(send.receiver, len(payload), self._started)
-            packet = Packet("tensor", CLIENT, self._session, self._image, send.tensor, payload)
-            self._channel.send(send.receiver, packet)
-            self._sent.append(
-                Event(
-                    "send", send.tensor, CLIENT, start, time.monotonic(),
-                    send.receiver, len(payload),
-                )
-            )  # fmt: skip
-        return self._await_outputs(values, timeout_s)
+        self._slots.acquire()
+        future: Future[Answers] = Future()
+        future.add_done_callback(lambda _: self._slots.release())
+        with self._lock:
+            if self._ended:
+                future.set_exception(BoardError("the client is closed"))
+                return future
+            self._number += 1
+            self._flights.add(self._number, values, future)
+            now = time.monotonic()
+            self._carry_out(self._requests.ask(self._number, now, now + deadline_s))
+        return future
 
     def _checked(self, images: Array | Mapping[str, Array]) -> dict[str, Array]:
         names = self._bundle.manifest.inputs
@@ -166,119 +325,175 @@ class Client:
             for name in names
         }
 
-    def _await_outputs(self, values: dict[str, Array], timeout_s: float) -> dict[str, Array]:
-        manifest = self._bundle.manifest
-        missing = [name for name in manifest.outputs if name not in values]
-        result = {name: values[name] for name in manifest.outputs if name in values}
-        deadline = self._started + timeout_s
-        while missing:
-            packet = self._channel.receive(max(0.0, deadline - time.monotonic()))
-            if packet is None:
-                self._give_up()
-                raise BoardError(
-                    f"no answer after {timeout_s:g} s: {', '.join(missing)} did not come from "
-                    f"{', '.join(self._writers(missing))}"
-                )
-            if packet.session != self._session or packet.image != self._image:
-                continue
-            if packet.kind == "error":
-                cause = json.loads(bytes(packet.payload))
-                self._give_up()
-                raise BoardError(f"{packet.sender} failed in {cause['segment']}: {cause['cause']}")
-            if packet.kind != "tensor" or packet.name not in missing:
-                continue
-            spec = manifest.tensors[packet.name]
-            if len(packet.payload) != spec.bytes:
-                raise BoardError(
-                    f"{packet.sender} sent {packet.name!r} in {len(packet.payload)} bytes, "
-                    f"expected {spec.bytes}"
-                )
-            self._arrived[packet.name] = packet.received_s
-            result[packet.name] = np.frombuffer(packet.payload, spec.dtype).reshape(spec.shape)
-            missing.remove(packet.name)
-        return {name: result[name] for name in manifest.outputs}
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The boards that are not used at the moment: gone, or not reaching another."""
+        with self._lock:
+            return self._requests.absent
 
-    def _give_up(self) -> None:
-        """Begin a new session: the boards drop what is left of the old one's images."""
-        self._session = max(self._session + 1, time.time_ns())
+    def rebalance(self, times: Mapping[str, float]) -> None:
+        """Share the work anew among boards that take longer than described.
 
-    def _writers(self, tensors: list[str]) -> list[str]:
-        return sorted(
-            board
-            for board, program in self._placement.programs.items()
-            if any(send.tensor in tensors for send in program.sends)
+        Args:
+            times: how many times longer, by board; those not named are as described.
+        """
+        with self._lock:
+            self._slowness.clear()
+            self._slowness.update(times)
+            self._carry_out(self._requests.replan())
+
+    # ------------------------------------------------------------- what arrives
+
+    def _largest(self, packet: Packet) -> int:
+        return self._flights.largest(packet) if packet.kind == "tensor" else MOST_ANSWER_BYTES
+
+    def _work(self) -> None:
+        while not self._ended:
+            packet = self._channel.receive(_TICK_S)
+            with self._lock:
+                if packet is not None:
+                    self._carry_out(self._event(packet))
+                elif not self._requests.waiting:
+                    self._carry_out(self._requests.prepare())
+                due = self._requests.next_deadline()
+                now = time.monotonic()
+                if due is not None and due <= now:
+                    self._carry_out(self._requests.tick(now))
+                self._look_at_checked(now)
+
+    def _event(self, packet: Packet) -> list[Instruction]:
+        known = packet.sender != CLIENT and any(
+            board.name == packet.sender for board in self._cluster.boards
         )
+        if not known:
+            return []
+        if packet.kind == HERE:
+            self._checked_boards.pop(packet.sender, None)
+            return self._requests.here(packet.sender)
+        if packet.kind == GONE:
+            return self._requests.gone(packet.sender)
+        try:
+            if packet.kind == "links":
+                return self._requests.links(packet.sender, json.loads(packet.payload))
+            if packet.session != self._session:
+                return []
+            if packet.kind == "tensor":
+                return self._take(packet)
+            if packet.kind == "error":
+                told = json.loads(packet.payload)
+                where = f" in {told['segment']}" if told["segment"] else ""
+                reason = f"{packet.sender} failed{where}: {told['cause']}"
+                return self._requests.failed(packet.image, reason)
+            if packet.kind in ("answer", "echo"):
+                self.questions.answered(packet)
+        except (ValueError, TypeError, KeyError) as error:
+            _log.warning("%s sent a message that is none of ours: %r", packet.sender, error)
+        return []
+
+    def _take(self, packet: Packet) -> list[Instruction]:
+        """An output."""
+        try:
+            if not self._flights.take(packet):
+                return []
+        except BoardError as error:
+            return self._requests.failed(packet.image, str(error))
+        return self._requests.arrived(packet.image, packet.name)
+
+    # ------------------------------------------------------------- what is done
+
+    def _carry_out(self, instructions: list[Instruction]) -> None:
+        for instruction in instructions:
+            if isinstance(instruction, Offer):
+                self._offer(instruction)
+            elif isinstance(instruction, Begin):
+                placement = self._requests.placement(instruction.route)
+                for receiver, packet, sent in self._flights.begin(instruction, placement):
+                    self._outbox.put(receiver, packet, sent)
+            elif isinstance(instruction, Forget):
+                self._flights.forget(instruction.image)
+                for board in instruction.boards:
+                    self._outbox.put(
+                        board, Packet("drop", CLIENT, self._session, instruction.image)
+                    )
+            elif isinstance(instruction, Answer):
+                self._flights.answer(instruction.request, instruction.image)
+            elif isinstance(instruction, Check):
+                self._check(instruction.boards)
+            elif isinstance(instruction, Compute):
+                self._compute(instruction.request)
+            else:
+                self._flights.fail(instruction.request, instruction.reason)
+
+    def _offer(self, offer: Offer) -> None:
+        told = {
+            "bundle_sha256": self._bundle.sha256,
+            "segments": offer.program.segments,
+            "sends": [(send.tensor, send.receiver) for send in offer.program.sends],
+        }
+        future = self.questions.put(offer.board, "route", json.dumps(told).encode(), offer.route)
+
+        def answered(future: Future[Any]) -> None:  # in this client's thread, which has the lock
+            answer = future.result()
+            if "error" in answer:
+                _log.warning("%s does not take its part: %s", offer.board, answer["error"])
+                self._carry_out(self._requests.gone(offer.board))
+                return
+            self._carry_out(self._requests.links(offer.board, answer["unreached"]))
+            self._carry_out(self._requests.acknowledged(offer.board, offer.route))
+
+        future.add_done_callback(answered)
+
+    def _check(self, boards: tuple[str, ...]) -> None:
+        """Leave out boards that are there and do nothing, until they answer."""
+        due = time.monotonic() + LEASE_S
+        for board in boards:
+            if board not in self._checked_boards:
+                self._checked_boards[board] = due, self.questions.put(board, "ping")
+
+    def _look_at_checked(self, now: float) -> None:
+        for board, (due, future) in list(self._checked_boards.items()):
+            if future.done():
+                del self._checked_boards[board]
+                if due == _LEFT_OUT:
+                    self._carry_out(self._requests.here(board))
+            elif due <= now and due != _LEFT_OUT:
+                _log.warning("%s is there and does nothing: it is left out", board)
+                self._checked_boards[board] = _LEFT_OUT, future
+                self._carry_out(self._requests.gone(board))
+
+    def _compute(self, request: int) -> None:
+        """Recognise an image here: no board is left."""
+
+        def done(outputs: Answers) -> None:
+            with self._lock:
+                if self._requests.computed(request):
+                    self._flights.deliver(request, outputs)
+
+        def failed(reason: str) -> None:
+            with self._lock:
+                if self._requests.computed(request):
+                    self._flights.fail(request, reason)
+
+        self._own.compute(self._flights.values(request), done, failed)
+
+    # ------------------------------------------------------------- how it went
 
     def timeline(self, timeout_s: float = 5.0) -> tuple[Event, ...]:
-        """What happened to the last image, in seconds after it was sent.
+        """What happened to the last answered image, in seconds after it was sent.
 
         Raises:
-            BoardError: a board does not tell.
+            BoardError: a board does not tell, or no image was answered by boards.
         """
-        logs: dict[str, list[dict[str, Any]]] = {}
-        for board in self.boards:
-            packet = Packet("trace", CLIENT, self._session, self._image)
-            self._channel.send(board, packet)
-        deadline = time.monotonic() + timeout_s
-        while len(logs) < len(self.boards):
-            answer = self._channel.receive(max(0.0, deadline - time.monotonic()))
-            if answer is None:
-                silent = ", ".join(board for board in self.boards if board not in logs)
-                raise BoardError(f"no timeline from {silent} after {timeout_s:g} s")
-            if answer.kind == "timeline" and answer.image == self._image:
-                logs[answer.sender] = json.loads(bytes(answer.payload))
-        return self._merged(logs)
-
-    def _merged(self, logs: Mapping[str, list[dict[str, Any]]]) -> tuple[Event, ...]:
-        """One clock, and a send ends when its receiver has the tensor."""
-        arrivals = {(name, CLIENT): at - self._started for name, at in self._arrived.items()}
-        for board, log in logs.items():
-            shift = self._offsets.get(board, 0.0) + self._started
-            for event in log:
-                for key in ("start_s", "end_s"):
-                    if key in event:
-                        event[key] -= shift
-                if event["kind"] == "arrival":
-                    arrivals[event["name"], board] = event["end_s"]
-        events = [
-            Event(board=board, **event)
-            for board, log in logs.items()
-            for event in log
-            if event["kind"] != "arrival"
-        ]
-        events += [
-            Event(e.kind, e.name, e.board, e.start_s - self._started, e.end_s - self._started,
-                  e.receiver, e.bytes)
-            for e in self._sent
-        ]  # fmt: skip
-        finished = [
-            event
-            if event.kind == "run"
-            else Event(
-                event.kind, event.name, event.board, event.start_s,
-                arrivals.get((event.name, event.receiver), event.end_s),
-                event.receiver, event.bytes,
-            )
-            for event in events
-        ]  # fmt: skip
-        return tuple(sorted(finished, key=lambda e: (e.start_s, e.board, e.name)))
-
-
-def connect(bundle: Bundle, cluster: Cluster, placement: str = "boards") -> Client:
-    """A client of boards that run already, once they are ready.
-
-    Raises:
-        BoardError: a board is not ready in time.
-        BundleError: a board has another bundle.
-    """
-    channel = ZenohChannel(CLIENT, cluster, tuple(bundle.placement(placement).programs))
-    client = Client(bundle, placement, channel)
-    try:
-        client.wait_ready()
-    except BaseException:
-        channel.close()
-        raise
-    return client
+        record = self._flights.last
+        if record is None:
+            raise BoardError("no image was answered by boards yet")
+        boards = sorted(self._requests.placement(record.route).programs)
+        question = json.dumps(record.image).encode()
+        logs = {
+            board: self.questions.ask(board, "trace", question, timeout_s=timeout_s)
+            for board in boards
+        }
+        return merge(record, logs, self._offsets_s)
 
 
 def check_image(name: str, image: Array, spec: TensorSpec) -> Array:

@@ -8,8 +8,9 @@ the same work for every image. Several emulated boards share this machine's core
 as ``slowdown`` is at least boards / cores, because a board that sleeps leaves its core to the
 others.
 
-Links are paced: a message holds its sender's interface for ``bytes / bandwidth`` and is handed over
-``latency`` later. Whatever was measured this way says so wherever it is shown.
+Links are paced: a message holds its sender's interface, or the medium that all share, for ``bytes /
+bandwidth`` and is handed over ``latency`` later. Whatever was measured this way says so wherever it
+is shown.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import TypeVar
 
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.keys import needs_keys
+from keras_concurrent.medium import Medium
 
 Result = TypeVar("Result")
 _MEASUREMENTS = 16  # of a step, of which the least counts
@@ -64,12 +68,16 @@ class Pacer:
     Args:
         cluster: bandwidth and latency of the wires.
         sender: whose interface it is: a board, or the client.
+        medium: what all share, where the cluster's medium is shared; otherwise not asked.
     """
 
-    def __init__(self, cluster: Cluster, sender: str) -> None:
+    def __init__(self, cluster: Cluster, sender: str, medium: Medium | None = None) -> None:
+        if cluster.network.shared and medium is None:
+            raise ValueError("a shared medium needs the file that all its participants open")
         self._cluster = cluster
         self._sender = sender
         self._free_at = 0.0
+        self._medium = medium if cluster.network.shared else None
 
     def pass_on(self, receiver: str, size: int, ready_at: float) -> float:
         """Wait until a message would have arrived; returns when it began, by `time.monotonic`.
@@ -79,10 +87,66 @@ class Pacer:
             size: of the message in bytes.
             ready_at: when it was handed to the interface.
         """
-        start = max(ready_at, self._free_at)
-        self._free_at = start + size / self._cluster.bytes_per_s(self._sender, receiver)
+        hold_s = size / self._cluster.bytes_per_s(self._sender, receiver)
+        if self._medium is not None:
+            start = self._medium.take(ready_at, hold_s)
+        else:
+            start = max(ready_at, self._free_at)
+        self._free_at = start + hold_s
         _sleep_until(self._free_at + self._cluster.wire_s(self._sender, receiver))
         return start
+
+    def close(self) -> None:
+        """Close the medium's file, if there is one."""
+        if self._medium is not None:
+            self._medium.close()
+
+
+class Interface:
+    """A real interface whose messages are kept in order.
+
+    Left to itself the network would send messages to different receivers side by side, and all
+    would arrive when the last one does. So the next is handed over when the one before has passed,
+    by the bandwidth in the cluster file: planned orders and times hold, see `keras-concurrent
+    profile` for the bandwidth.
+
+    Args:
+        cluster: bandwidth of the wires.
+        sender: whose interface it is.
+    """
+
+    def __init__(self, cluster: Cluster, sender: str) -> None:
+        self._cluster = cluster
+        self._sender = sender
+        self._free_at = 0.0
+
+    def pass_on(self, receiver: str, size: int, ready_at: float) -> float:
+        """Wait until a message may be handed over; returns when, by `time.monotonic`."""
+        _sleep_until(self._free_at)
+        start = max(ready_at, self._free_at)
+        now = time.monotonic()
+        self._free_at = now + size / self._cluster.bytes_per_s(self._sender, receiver)
+        return start
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+def pacer_of(cluster: Cluster, sender: str, medium: Path | None) -> Pacer | Interface | None:
+    """What keeps a participant's messages in order, and an emulated one's in time.
+
+    Args:
+        cluster: bandwidth and latency of the wires.
+        sender: whose interface it is.
+        medium: file of `keras_concurrent.medium.Medium` that emulated participants share; ``None``
+            where the links are real.
+
+    Returns:
+        ``None`` for real links within loopback, which have no bandwidth to speak of.
+    """
+    if medium is not None:
+        return Pacer(cluster, sender, Medium(medium) if cluster.network.shared else None)
+    return Interface(cluster, sender) if needs_keys(cluster) else None
 
 
 def _sleep_until(moment: float) -> None:

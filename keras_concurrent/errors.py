@@ -9,6 +9,7 @@
     ├── ClusterError        a cluster file that describes no cluster
     ├── PlacementError      a placement file that nothing can run
     ├── BundleError         a bundle that is missing a part, altered, or from another version
+    ├── KeysError           an unprotected endpoint, or keys that are missing
     ├── TransportError      a link could not be opened, or broke
     └── BoardError          a board failed or did not answer; names the board and the cause
 
@@ -62,6 +63,10 @@ class PlacementError(ConcurrentError):
 
 class BundleError(ConcurrentError):
     """A bundle on disk is incomplete, altered, or of an unknown schema version."""
+
+
+class KeysError(ConcurrentError):
+    """An endpoint is not protected, or a participant's keys are missing."""
 
 
 class TransportError(ConcurrentError):

@@ -9,20 +9,22 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO
 
-from keras_concurrent.board import READY
+from keras_concurrent.board_process import READY
 from keras_concurrent.bundle import Bundle
-from keras_concurrent.client import Client, connect
-from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.emulation import Pacer
+from keras_concurrent.client import IN_FLIGHT, Client
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.connection import connect
 from keras_concurrent.errors import BoardError
-from keras_concurrent.transport import ZenohChannel
+from keras_concurrent.medium import Medium
 
 _POLL_S = 0.02
+START_S = 60.0
+"""How long boards may take to start; emulated ones measure their segments first."""
 
 
 def free_ports(count: int) -> list[int]:
@@ -34,58 +36,26 @@ def free_ports(count: int) -> list[int]:
         return [opened.getsockname()[1] for opened in sockets]
 
 
-class LocalBoards:
-    """A context in which a placement's boards run as processes of this machine.
+class Processes:
+    """Board processes; they end with this one, however it ends."""
 
-    Args:
-        bundle: what they run.
-        cluster: where they listen; written to a file that they read.
-        placement: ``"boards"`` or ``"one_board"``.
-        slowdown: of each board by name, to emulate it; ``None`` runs at full speed.
-
-    Raises:
-        BoardError: a board ended while starting; its last words are in the message.
-    """
-
-    def __init__(
-        self,
-        bundle: Bundle,
-        cluster: Cluster,
-        placement: str = "boards",
-        slowdown: Mapping[str, float] | None = None,
-    ) -> None:
-        self._bundle = bundle
-        self._cluster = cluster
-        self._placement = placement
-        self._slowdown = slowdown
+    def __init__(self) -> None:
         self._processes: dict[str, subprocess.Popen[bytes]] = {}
         self._logs: dict[str, IO[bytes]] = {}
 
-    def __enter__(self) -> LocalBoards:
-        try:
-            with tempfile.TemporaryDirectory() as folder:
-                cluster_file = Path(folder) / "cluster.toml"
-                cluster_file.write_text(self._cluster.to_toml(), encoding="utf-8")
-                for board in sorted(self._bundle.placement(self._placement).programs):
-                    self._start(board, cluster_file)
-                self.client = self._connect()
-        except BaseException:
-            self._stop()
-            raise
-        return self
+    def start(self, board: str, options: Iterable[object], within: Sequence[str] = ()) -> None:
+        """Start a board.
 
-    def _start(self, board: str, cluster_file: Path) -> None:
+        Args:
+            board: its name.
+            options: of ``keras-concurrent board``, the name aside.
+            within: words before the command, such as a network namespace's.
+        """
         command = [
-            sys.executable, "-m", "keras_concurrent", "board",
-            "--name", board,
-            "--bundle", str(self._bundle.path),
-            "--cluster", str(cluster_file),
-            "--placement", self._placement,
-            "--until-stdin-closes",
+            *within, sys.executable, "-m", "keras_concurrent", "board",
+            "--name", board, *map(str, options), "--until-stdin-closes",
         ]  # fmt: skip
-        if self._slowdown is not None:
-            command += ["--slowdown", repr(self._slowdown[board])]
-        log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in _stop
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
         self._logs[board] = log
         # A session of its own keeps Ctrl-C from reaching it before this process has put things in
         # order; its standard input closes when this process ends, however it ends.
@@ -93,51 +63,44 @@ class LocalBoards:
             command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
         )
 
-    def _connect(self, timeout_s: float = 30.0) -> Client:
-        boards = tuple(self._processes)
+    def wait_started(self, timeout_s: float = START_S) -> None:
+        """Wait until every board listens.
+
+        Raises:
+            BoardError: one ended while starting, with its last words, or did not start in time.
+        """
         deadline = time.monotonic() + timeout_s
-        # A session that still looks for boards takes seconds to close, so open it when they listen.
-        while not all(READY in self._said(board) for board in boards):
+        while not all(READY in self.said(board) for board in self._processes):
             self._check_alive()
             if time.monotonic() > deadline:
-                late = ", ".join(board for board in boards if READY not in self._said(board))
-                raise BoardError(f"{late} did not start within {timeout_s:g} s")
+                late = [board for board in self._processes if READY not in self.said(board)]
+                raise BoardError(f"{', '.join(late)} did not start within {timeout_s:g} s")
             time.sleep(_POLL_S)
-        channel = ZenohChannel(CLIENT, self._cluster, boards)
-        pacer = Pacer(self._cluster, CLIENT) if self._slowdown is not None else None
-        client = Client(self._bundle, self._placement, channel, pacer=pacer)
-        try:
-            client.wait_ready(timeout_s)
-        except BaseException:
-            channel.close()
-            raise
-        return client
 
-    def _said(self, board: str) -> str:
+    def said(self, board: str) -> str:
         """What a board has written; reading must not move the position at which it writes."""
         return os.pread(self._logs[board].fileno(), 1 << 20, 0).decode("utf-8", "replace")
+
+    def process_id(self, board: str) -> int:
+        """The process of a board."""
+        return self._processes[board].pid
 
     def _check_alive(self) -> None:
         for board, process in self._processes.items():
             if process.poll() is not None:
-                lines = self._said(board).strip().splitlines()
+                lines = self.said(board).strip().splitlines()
                 last = lines[-1] if lines else "it said nothing"
                 raise BoardError(
                     f"{board} ended with status {process.returncode} while starting: {last}"
                 )
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        try:
-            self.client.__exit__(kind, error, trace)
-        finally:
-            self._stop()
+    def kill(self, board: str) -> None:
+        """End a board as a power cut would."""
+        self._processes[board].kill()
+        self._processes[board].wait()
 
-    def _stop(self) -> None:
+    def stop(self) -> None:
+        """End all boards."""
         for process in self._processes.values():
             if process.stdin:
                 process.stdin.close()
@@ -152,6 +115,88 @@ class LocalBoards:
             log.close()
 
 
+class LocalBoards:
+    """A context in which a placement's boards run as processes of this machine.
+
+    Args:
+        bundle: what they run.
+        cluster: where they listen; written to a file that they read.
+        placement: ``"boards"`` or ``"one_board"``.
+        slowdown: of each board by name, to emulate it; ``None`` runs at full speed.
+        keys: folder of `keras_concurrent.keys.make_keys`, where the endpoints are ``tls``.
+        in_flight: see `keras_concurrent.client.Client`.
+
+    Raises:
+        BoardError: a board ended while starting; its last words are in the message.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        cluster: Cluster,
+        placement: str = "boards",
+        slowdown: Mapping[str, float] | None = None,
+        *,
+        keys: Path | None = None,
+        in_flight: int = IN_FLIGHT,
+    ) -> None:
+        self._bundle = bundle
+        self._cluster = cluster
+        self._placement = placement
+        self._slowdown = slowdown
+        self._keys = keys
+        self._in_flight = in_flight
+        self.processes = Processes()
+        """The board processes."""
+
+    def __enter__(self) -> LocalBoards:
+        try:
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                cluster_file = folder / "cluster.toml"
+                cluster_file.write_text(self._cluster.to_toml(), encoding="utf-8")
+                pace = None if self._slowdown is None else Medium.make(folder / "medium")
+                for board in sorted(self._bundle.placement(self._placement).programs):
+                    self.start(board, cluster_file, pace)
+                # A session that still looks for boards takes seconds to close, so open it when
+                # they listen.
+                self.processes.wait_started()
+                self.client = connect(
+                    self._bundle,
+                    self._cluster,
+                    self._placement,
+                    keys=self._keys,
+                    pace=pace,
+                    in_flight=self._in_flight,
+                )
+        except BaseException:
+            self.processes.stop()
+            raise
+        return self
+
+    def start(self, board: str, cluster_file: Path, pace: Path | None = None) -> None:
+        """Start one board, also one that has ended."""
+        options: list[object] = ["--bundle", self._bundle.path, "--cluster", cluster_file]
+        if self._keys is not None:
+            options += ["--keys", self._keys]
+        if self._slowdown is not None:
+            options += ["--slowdown", repr(self._slowdown[board])]
+        if pace is not None:
+            options += ["--pace", pace]
+        self.processes.start(board, options)
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        try:
+            self.client.close()
+        finally:
+            self.processes.stop()
+
+
 @contextlib.contextmanager
 def answering(
     bundle: Bundle,
@@ -160,6 +205,10 @@ def answering(
     *,
     local: bool = False,
     slowdown: Mapping[str, float] | None = None,
+    keys: Path | None = None,
+    pace: Path | None = None,
+    in_flight: int = IN_FLIGHT,
+    all_boards: bool = True,
 ) -> Iterator[Client]:
     """A client whose boards are ready.
 
@@ -170,10 +219,19 @@ def answering(
         local: start them as processes of this machine and stop them afterwards; otherwise they
             must run already.
         slowdown: the same, emulating slower boards.
+        keys: folder of keys, where the boards listen beyond loopback.
+        pace: file of the emulated network in which the boards run already.
+        in_flight: see `keras_concurrent.client.Client`.
+        all_boards: see `keras_concurrent.connection.connect`.
     """
     if local or slowdown is not None:
-        with LocalBoards(bundle, cluster, placement, slowdown) as boards:
+        started = LocalBoards(bundle, cluster, placement, slowdown, keys=keys, in_flight=in_flight)
+        with started as boards:
             yield boards.client
     else:
-        with connect(bundle, cluster, placement) as client:
+        running = connect(
+            bundle, cluster, placement,
+            keys=keys, pace=pace, in_flight=in_flight, all_boards=all_boards,
+        )  # fmt: skip
+        with running as client:
             yield client

@@ -1,8 +1,8 @@
-"""The channel between boards: in this process for tests, over Zenoh for boards.
+"""Packets, and the channel that carries them between participants.
 
 A packet has a small header and a payload. The header travels beside the payload as JSON; nothing
-is ever unpickled. With Zenoh every board listens on its endpoint of the cluster file and connects
-to the others, so tensors go straight from board to board; nothing is discovered by multicast.
+is ever unpickled. Here is the channel within one process, for tests; boards have
+`keras_concurrent.zenoh_channel`.
 """
 
 from __future__ import annotations
@@ -10,14 +10,23 @@ from __future__ import annotations
 import json
 import queue
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
-from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.errors import MissingExtraError, TransportError
+from keras_concurrent.errors import TransportError
 
-KINDS = ("tensor", "ping", "pong", "trace", "timeline", "error")
-_PREFIX = "keras_concurrent"
+KINDS = ("tensor", "error", "drop", "links", "ask", "answer", "probe", "echo")
+HERE, GONE = "here", "gone"
+"""Kinds of packets that the channel itself makes, when a participant appears or disappears."""
+
+LEASE_S = 0.5
+"""After so long without a sign of life a participant is gone."""
+
+MOST_HEADER_BYTES = 1024
+MOST_ANSWER_BYTES = 1 << 24
+MOST_PROBE_BYTES = 1 << 20
+MOST_MESSAGE_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
@@ -25,28 +34,29 @@ class Packet:
     """What travels.
 
     Args:
-        kind: one of ``KINDS``.
+        kind: one of ``KINDS``, or ``HERE`` or ``GONE``.
         sender: a board, or ``"client"``.
         session: of the client that asks; a newer one makes older images stale.
-        image: number of the image in its session.
-        name: of the tensor.
+        image: number of the image, or of the question, in its session.
+        route: number of the route that the image takes.
+        name: of the tensor, or what is asked.
         payload: the tensor's bytes, or JSON for the other kinds.
         received_s: when it came, by `time.monotonic`; set by the receiving channel.
     """
 
     kind: str
     sender: str
-    session: int
+    session: int = 0
     image: int = 0
+    route: int = 0
     name: str = ""
     payload: bytes = b""
     received_s: float = 0.0
 
     def header(self) -> bytes:
         """All but the payload, as JSON."""
-        return json.dumps(
-            [self.kind, self.sender, self.session, self.image, self.name], separators=(",", ":")
-        ).encode()
+        parts = [self.kind, self.sender, self.session, self.image, self.route, self.name]
+        return json.dumps(parts, separators=(",", ":")).encode()
 
     @classmethod
     def parse(cls, header: bytes, payload: bytes) -> Packet:
@@ -56,19 +66,24 @@ class Packet:
             TransportError: it is something else.
         """
         try:
-            kind, sender, session, image, name = json.loads(header)
-        except (ValueError, TypeError) as error:
+            if len(header) > MOST_HEADER_BYTES:
+                raise ValueError("too long")
+            kind, sender, *numbers, name = json.loads(header)
+            if len(numbers) != 3 or not all(type(n) is int and 0 <= n < 1 << 64 for n in numbers):
+                raise ValueError("three whole numbers are missing")
+            if kind not in KINDS or not isinstance(sender, str) or not isinstance(name, str):
+                raise ValueError("an unknown kind")
+        except (ValueError, TypeError, RecursionError) as error:
             raise TransportError(f"expected a packet's header, got {header[:80]!r}") from error
-        numbers = isinstance(session, int) and isinstance(image, int)
-        if kind not in KINDS or not isinstance(sender, str) or not isinstance(name, str):
-            raise TransportError(f"expected a packet's header, got {header[:80]!r}")
-        if not numbers:
-            raise TransportError(f"expected a packet's header, got {header[:80]!r}")
-        return cls(kind, sender, session, image, name, payload, time.monotonic())
+        session, image, route = numbers
+        return cls(kind, sender, session, image, route, name, payload, time.monotonic())
 
 
 class Channel(Protocol):
     """How one participant reaches the others."""
+
+    largest: Callable[[Packet], int]
+    """The most bytes that a packet of this header may carry; asked before they are taken."""
 
     def send(self, receiver: str, packet: Packet) -> None:
         """Hand a packet over; it arrives in the order of sending."""
@@ -77,125 +92,90 @@ class Channel(Protocol):
         """The next packet, or ``None`` after ``timeout_s``."""
 
     def unreached(self) -> tuple[str, ...]:
-        """Those of the receivers who cannot be reached at the moment."""
+        """Those of the other participants who cannot be reached at the moment."""
+
+    def refused(self) -> int:
+        """How many messages were refused so far: malformed, too large, or not the sender's own."""
 
     def close(self) -> None:
         """End it; further calls are errors."""
 
 
+def any_size(packet: Packet) -> int:
+    """The largest packet that is taken from anyone before more is known."""
+    return MOST_MESSAGE_BYTES if packet.kind == "tensor" else MOST_ANSWER_BYTES
+
+
 class Exchange:
-    """Channels within this process: what one sends is in the other's queue at once."""
+    """Channels within this process: what one sends is in the other's queue at once.
+
+    It can lose participants and links, as a network does, for tests of what happens then.
+    """
 
     def __init__(self) -> None:
         self._queues: dict[str, queue.SimpleQueue[Packet]] = {}
+        self._cut: set[frozenset[str]] = set()
 
     def join(self, name: str) -> Channel:
-        """The channel of a participant."""
-        self._queues.setdefault(name, queue.SimpleQueue())
-        return _LocalChannel(self._queues, name)
+        """The channel of a participant; the others see it appear."""
+        own = self._queues[name] = queue.SimpleQueue()
+        for other in list(self._queues):
+            if other != name and self.linked(name, other):
+                self._queues[other].put(Packet(HERE, name))
+                own.put(Packet(HERE, other))
+        return _LocalChannel(self, name, own)
+
+    def leave(self, name: str) -> None:
+        """A participant ends: the others see it disappear."""
+        del self._queues[name]
+        for other, box in self._queues.items():
+            if self.linked(name, other):
+                box.put(Packet(GONE, name))
+
+    def cut(self, one: str, other: str, *, restore: bool = False) -> None:
+        """Cut or restore the link between two; each sees the other disappear or appear."""
+        (self._cut.discard if restore else self._cut.add)(frozenset((one, other)))
+        for name, peer in ((one, other), (other, one)):
+            self._queues[name].put(Packet(HERE if restore else GONE, peer))
+
+    def linked(self, one: str, other: str) -> bool:
+        """Whether no one has cut the link between two."""
+        return frozenset((one, other)) not in self._cut
+
+    def hand_over(self, sender: str, receiver: str, packet: Packet) -> None:
+        """Put a packet where it belongs, or lose it."""
+        if receiver in self._queues and self.linked(sender, receiver):
+            self._queues[receiver].put(Packet.parse(packet.header(), packet.payload))
+
+    def absent(self, name: str) -> tuple[str, ...]:
+        """Whom a participant cannot reach."""
+        return tuple(sorted(other for other in self._queues if not self.linked(name, other)))
 
 
 class _LocalChannel:
-    def __init__(self, queues: dict[str, queue.SimpleQueue[Packet]], name: str) -> None:
-        self._queues = queues
-        self._own = queues[name]
+    def __init__(self, exchange: Exchange, name: str, own: queue.SimpleQueue[Packet]) -> None:
+        self.largest: Callable[[Packet], int] = any_size
+        self._exchange, self._name, self._own = exchange, name, own
+        self._refused = 0
 
     def send(self, receiver: str, packet: Packet) -> None:
-        self._queues[receiver].put(Packet.parse(packet.header(), packet.payload))
+        self._exchange.hand_over(self._name, receiver, packet)
 
     def receive(self, timeout_s: float) -> Packet | None:
         try:
-            return self._own.get(timeout=timeout_s)
+            packet = self._own.get(timeout=timeout_s)
         except queue.Empty:
             return None
+        if len(packet.payload) > self.largest(packet):
+            self._refused += 1
+            return None
+        return packet
 
     def unreached(self) -> tuple[str, ...]:
-        return ()
+        return self._exchange.absent(self._name)
+
+    def refused(self) -> int:
+        return self._refused
 
     def close(self) -> None:
         pass
-
-
-class ZenohChannel:
-    """A participant's channel over Zenoh.
-
-    Args:
-        name: of this participant: a board of the cluster, or ``"client"``.
-        cluster: where the boards listen.
-        receivers: whom this participant sends to.
-
-    Raises:
-        TransportError: the endpoint cannot be opened, for instance because its port is in use.
-    """
-
-    def __init__(self, name: str, cluster: Cluster, receivers: tuple[str, ...]) -> None:
-        try:
-            import zenoh
-        except ImportError as error:
-            raise MissingExtraError("eclipse-zenoh", "edge") from error
-        self._queue: queue.SimpleQueue[Packet] = queue.SimpleQueue()
-        own = "" if name == CLIENT else cluster.board(name).endpoint
-        # One link a pair: each board connects to those before it, the client to all.
-        known = [board.name for board in cluster.boards]
-        connect = known if name == CLIENT else known[: known.index(name)]
-        settings: dict[str, Any] = {
-            "mode": "peer",
-            "listen/endpoints": [own] if own else [],
-            "listen/exit_on_failure": True,
-            "connect/endpoints": [cluster.board(other).endpoint for other in connect],
-            "connect/timeout_ms": -1,
-            "connect/exit_on_failure": False,
-            "connect/retry": {"period_init_ms": 50, "period_max_ms": 500},
-            "scouting/multicast/enabled": False,
-            "scouting/gossip/enabled": False,
-            "transport/shared_memory/enabled": False,
-        }
-        config = zenoh.Config()
-        for key, value in settings.items():
-            config.insert_json5(key, json.dumps(value))
-        zenoh.init_log_from_env_or("off")  # its errors come as exceptions, told in our own words
-        try:
-            self._session = zenoh.open(config)
-        except zenoh.ZError as error:
-            raise TransportError(
-                f"{name} cannot listen on {own}: is the port in use? ({error})"
-            ) from error
-        self._publishers = {
-            receiver: self._session.declare_publisher(
-                f"{_PREFIX}/{receiver}",
-                congestion_control=zenoh.CongestionControl.BLOCK,
-                express=True,  # a tensor waits for no batch to fill
-            )
-            for receiver in receivers
-        }
-        self._subscriber = self._session.declare_subscriber(f"{_PREFIX}/{name}", self._take)
-
-    def _take(self, sample: Any) -> None:
-        header = sample.attachment.to_bytes() if sample.attachment is not None else b""
-        try:
-            self._queue.put(Packet.parse(header, sample.payload.to_bytes()))
-        except TransportError:
-            return  # a stranger's message is no reason to stop
-
-    def send(self, receiver: str, packet: Packet) -> None:
-        """Publish a packet; see `Channel`."""
-        self._publishers[receiver].put(packet.payload, attachment=packet.header())
-
-    def receive(self, timeout_s: float) -> Packet | None:
-        """The next packet; see `Channel`."""
-        try:
-            return self._queue.get(timeout=timeout_s)
-        except queue.Empty:
-            return None
-
-    def unreached(self) -> tuple[str, ...]:
-        """Receivers without a subscription that this participant knows of."""
-        return tuple(
-            name
-            for name, publisher in sorted(self._publishers.items())
-            if not getattr(publisher.matching_status, "matching", publisher.matching_status)
-        )
-
-    def close(self) -> None:
-        """Close the session."""
-        self._session.close()  # type: ignore[no-untyped-call] # its stub names no result

@@ -18,7 +18,9 @@ from keras_concurrent.cluster import Cluster, Link, Network
 from keras_concurrent.emulation import Pacer, Stretch, slowdown_for
 from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.export import export_bundle
+from keras_concurrent.medium import Medium
 from keras_concurrent.transport import Exchange, Packet
+from keras_concurrent.workshop import Workshop
 
 
 def slow_boards(count):
@@ -39,18 +41,23 @@ def bundle(small_file, tmp_path_factory):
 
 
 @contextmanager
-def running(bundle, placement="boards", **options):
+def running(bundle, placement="boards", stretch=None):
     """The client of boards that run in threads of this process."""
     exchange, stopped = Exchange(), threading.Event()
     names = sorted(bundle.placement(placement).programs)
-    boards = [Board(name, bundle, placement, exchange.join(name), **options) for name in names]
-    client = Client(bundle, placement, exchange.join("client"))
+    everyone = frozenset(board.name for board in slow_boards(3).boards)
+    boards = [
+        Board(name, bundle, exchange.join(name), everyone - {name}, Workshop(stretch))
+        for name in names
+    ]
     threads = [threading.Thread(target=board.serve, args=(stopped,)) for board in boards]
     for thread in threads:
         thread.start()
+    channel = exchange.join("client")
     try:
-        client.wait_ready(5)
-        yield client, exchange, boards
+        with Client(bundle, slow_boards(3), channel, placement) as client:
+            client.wait_ready(5)
+            yield client, exchange, boards
     finally:
         stopped.set()
         for thread in threads:
@@ -109,7 +116,7 @@ def test_a_board_that_fails_is_named_with_segment_and_cause_and_lives_on(bundle)
     with running(bundle) as (client, _, boards):
         expected = client.infer(image)
         victim = boards[0]
-        name, segment = next(iter(victim._segments.items()))
+        name, segment = next(iter(victim._workshop._segments.items()))
         healthy = segment.run
 
         def fail(inputs):
@@ -117,72 +124,166 @@ def test_a_board_that_fails_is_named_with_segment_and_cause_and_lives_on(bundle)
 
         segment.run = fail
         with pytest.raises(BoardError, match=f"{victim.name} failed in {name}: out of memory"):
-            client.infer(image, timeout_s=2)
+            client.infer(image, deadline_s=2)
         segment.run = healthy
         assert np.array_equal(client.infer(image)["classes"], expected["classes"])
 
 
-def test_no_answer_in_time_names_who_owes_it(small_file, bundle):
-    exchange = Exchange()
-    client = Client(bundle, "boards", exchange.join("client"))
-    for name in bundle.placement("boards").programs:
-        exchange.join(name)  # they take packets and never answer
-    with pytest.raises(BoardError, match=r"not ready after 0\.3 s: .*does not answer"):
+def test_no_answer_in_time_names_who_owes_it(bundle):
+    with running(bundle) as (client, _, boards):
+        for board in boards:
+            board._handle = lambda packet: None  # they take packets and never answer
+        with pytest.raises(BoardError, match=r"no answer after 0.2 s: classes did not come from p"):
+            client.infer(random_images(bundle, 1)[0], deadline_s=0.2)
+        with pytest.raises(BoardError, match=r"pi3-1 does not answer 'ping' within 0\.1 s"):
+            client.questions.ask("pi3-1", "ping", timeout_s=0.1)
+
+
+def test_a_board_that_is_there_and_does_nothing_is_left_out_until_it_answers(bundle):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, _, boards):
+        expected = client.infer(image)["classes"]
+        stuck, goes_on = boards[1], threading.Event()
+        handle = stuck._handle
+
+        def hang(packet):
+            goes_on.wait(20)
+            handle(packet)
+
+        stuck._handle = hang
+        with pytest.raises(BoardError, match=r"no answer after 0\.3 s"):
+            client.infer(image, deadline_s=0.3)
+        answer = client.infer(image, deadline_s=10)["classes"]  # begun anew without it
+        assert np.array_equal(answer, expected)
+        assert client.absent == (stuck.name,)
+        goes_on.set()
+        deadline = time.monotonic() + 10
+        while client.absent and time.monotonic() < deadline:
+            time.sleep(0.02)
+        assert np.array_equal(client.infer(image)["classes"], expected)
+        assert stuck.name in {event.board for event in client.timeline()}
+
+
+def test_the_others_take_over_from_a_board_that_leaves_and_from_a_cut_link(bundle):
+    image = random_images(bundle, 1)[0]
+    expected = reference(bundle, [image])[0]["classes"]
+    with running(bundle) as (client, exchange, boards):
+        names = {board.name for board in boards}
+
+        def used():
+            assert np.array_equal(client.infer(image, deadline_s=10)["classes"], expected)
+            return {event.board for event in client.timeline() if event.kind == "run"}
+
+        def settles(absent):
+            deadline = time.monotonic() + 5
+            while client.absent != absent and time.monotonic() < deadline:
+                time.sleep(0.01)
+            return client.absent == absent
+
+        assert used() == names
+        exchange.cut("pi3-1", "pi3-3")
+        assert settles(("pi3-3",))  # of two that do not reach each other the later by name
+        assert used() == {"pi3-1", "pi3-2"}
+        exchange.cut("pi3-1", "pi3-3", restore=True)
+        assert settles(())
+        assert used() == names
+        exchange.leave("pi3-2")
+        assert settles(("pi3-2",))
+        assert used() == {"pi3-1", "pi3-3"}
+
+
+def test_several_images_are_in_flight_and_one_more_waits(bundle):
+    images = random_images(bundle, 12)
+    expected = reference(bundle, images)
+    with running(bundle) as (client, _, boards):
+        answers = list(client.stream(images))
+        assert compare(answers, expected) == (0.0, 0)  # in the order of the images
+        handle, goes_on = boards[0]._handle, threading.Event()
+
+        def hold(packet):
+            goes_on.wait(20)
+            handle(packet)
+
+        boards[0]._handle = hold
+        futures = [client.submit(image) for image in images[:4]]
+        begun = threading.Event()
+        late = []
+
+        def one_more():
+            begun.set()
+            late.append(client.submit(images[4]))
+
+        thread = threading.Thread(target=one_more)
+        thread.start()
+        begun.wait()
+        time.sleep(0.2)
+        assert late == []  # four are in flight
+        goes_on.set()
+        thread.join()
+        answers = [future.result() for future in (*futures, *late)]
+    assert compare(answers, expected[:5]) == (0.0, 0)
+    with pytest.raises(BoardError, match="the client is closed"):
+        client.infer(images[0])
+
+
+def test_a_board_that_is_not_there_is_named(bundle):
+    message = r"not ready after 0\.3 s: .*does not answer"
+    client = Client(bundle, slow_boards(3), Exchange().join("client"))
+    with client, pytest.raises(BoardError, match=message):
         client.wait_ready(0.3)
-    with pytest.raises(BoardError, match=r"no answer after 0.2 s: classes did not come from pi3-"):
-        client.infer(random_images(bundle, 1)[0], timeout_s=0.2)
 
 
 def test_strange_and_wrong_tensors_are_ignored_and_said_once(bundle, caplog):
     image = random_images(bundle, 1)[0]
     with running(bundle) as (client, exchange, boards):
         board = boards[0]
-        stranger = exchange.join("stranger")
-        wanted = next(iter(board._engine.expected))
-        for _ in range(3):
-            for name, payload in ((wanted, b"short"), ("nonsense", b"")):
-                packet = Packet("tensor", "stranger", client._session, 10**9, name, payload)
-                stranger.send(board.name, packet)
+        other = exchange.join("pi3-9")
+        client_too = exchange.join("client-2")
+        wanted = next(iter(board._engine.expected(0)))
+        for number in range(3):
+            for name, payload in ((wanted, b"short"), (f"nonsense {number}", b"")):
+                for sender in ("pi3-2", "a stranger"):
+                    packet = Packet("tensor", sender, client._session, 10**9, 0, name, payload)
+                    other.send(board.name, packet)
+            client_too.send(board.name, Packet("ask", "client", name=f"dance {number}"))
         answer = client.infer(image)
     assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
-    warnings = [record.message for record in caplog.records]
-    assert len([w for w in warnings if "in 5 bytes, expected" in w]) == 1
-    assert len([w for w in warnings if "'nonsense', which is not mine" in w]) == 1
+    warnings = [record.message for record in caplog.records if record.message.startswith("pi3-1:")]
+    size = bundle.manifest.tensors[wanted].bytes
+    assert sorted(warnings) == [
+        "pi3-1: a stranger sent messages that are none of ours: refused",
+        "pi3-1: client asked for what cannot be done: nothing is known of 'dance 0'",
+        f"pi3-1: pi3-2 sent {wanted!r} in 5 bytes, expected {size}",
+        "pi3-1: pi3-2 sent a tensor that is not mine",
+    ]
 
 
-def test_images_of_a_client_that_gave_up_do_not_hold_up_the_next(bundle):
+def test_a_newer_client_takes_over_and_the_older_one_is_told(bundle):
     image = random_images(bundle, 1)[0]
-    with running(bundle) as (client, exchange, _):
-        # Half an image of an older session: one board got its tensor, the rest never come.
-        for send in bundle.placement("boards").client_sends[:1]:
-            payload = image.tobytes()
-            packet = Packet("tensor", "client", client._session, 5, send.tensor, payload)
-            exchange.join("other").send(send.receiver, packet)
-        newer = Client(bundle, "boards", exchange.join("client"))
-        newer.wait_ready(5)
-        answer = newer.infer(image)
+    with running(bundle) as (older, exchange, _):
+        channel = exchange.join("client")  # answers go to the newer from now on
+        with Client(bundle, slow_boards(3), channel) as newer:
+            newer.wait_ready(5)
+            answer = newer.infer(image)
+            exchange._queues["client"] = older._channel._own
+            with pytest.raises(BoardError, match="a newer client has taken over"):
+                older.infer(image, deadline_s=2)
     assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
 
 
 def test_a_board_with_another_bundle_is_refused(small_file, bundle, tmp_path):
     other = export_bundle(small_file, Cluster.of("pi3", 3, "1gbit"), tmp_path / "other")
     exchange, stopped = Exchange(), threading.Event()
-    name = "pi3-1"
-    board = Board(name, other, "one_board", exchange.join(name))
+    board = Board("pi3-1", other, exchange.join("pi3-1"), frozenset({"pi3-2", "pi3-3"}))
     thread = threading.Thread(target=board.serve, args=(stopped,))
     thread.start()
     try:
-        client = Client(bundle, "one_board", exchange.join("client"))
-        with pytest.raises(BundleError, match="pi3-1 has another bundle"):
+        client = Client(bundle, slow_boards(3), exchange.join("client"), "one_board")
+        with client, pytest.raises(BundleError, match="pi3-1 has another bundle"):
             client.wait_ready(3)
     finally:
         stopped.set()
         thread.join()
-
-
-def test_a_board_without_work_says_so(bundle):
-    with pytest.raises(BundleError, match="has no work for 'pi3-2'"):
-        Board("pi3-2", bundle, "one_board", Exchange().join("pi3-2"))
 
 
 def test_an_altered_segment_is_refused_when_the_board_starts(small_file, tmp_path):
@@ -192,7 +293,7 @@ def test_an_altered_segment_is_refused_when_the_board_starts(small_file, tmp_pat
     content[len(content) // 2] ^= 1
     path.write_bytes(content)
     with pytest.raises(BundleError, match=r"model.tflite was altered"):
-        Board("pi3-1", Bundle(bundle.path), "one_board", Exchange().join("pi3-1"))
+        Board("pi3-1", Bundle(bundle.path), Exchange().join("pi3-1"), frozenset())
 
 
 def test_stretched_compute_takes_slowdown_times_its_cpu_time():
@@ -224,6 +325,23 @@ def test_paced_messages_queue_for_the_bandwidth_and_share_the_latency():
     assert (
         0.023 <= elapsed < 1.0
     )  # 2 x 10 ms and the client's latency, and what a loaded machine adds
+
+
+def test_on_a_shared_medium_one_message_goes_at_a_time_whoever_sends_it(tmp_path):
+    wifi = dataclasses.replace(Cluster.of("pi4", 2, "100mbit-wifi"))  # 12.5 MB/s and 2 ms
+    file = Medium.make(tmp_path / "medium")
+    ready = time.monotonic()
+    senders = [Pacer(wifi, name, Medium(file)) for name in ("pi4-1", "pi4-2", "client")]
+    starts = [sender.pass_on("pi4-1", 125_000, ready) for sender in senders]
+    assert starts == pytest.approx([ready, ready + 0.010, ready + 0.020])
+    medium = Medium(file)
+    assert medium.take(ready + 1.0, 0.5) == ready + 1.0  # free long before
+    assert medium.take(ready, 0.5) == ready + 1.5
+    medium.close()
+    for sender in senders:
+        sender.close()
+    with pytest.raises(ValueError, match="a shared medium needs the file"):
+        Pacer(wifi, "client")
 
 
 def test_boards_too_fast_to_emulate_are_refused(monkeypatch):

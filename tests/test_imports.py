@@ -18,7 +18,10 @@ SEARCH_NEEDS_TENSORFLOW = {
 }  # fmt: skip
 ON_A_BOARD = (
     "errors", "bundle", "interpreter", "engine", "transport", "board", "client", "emulation",
-    "cluster", "local_boards", "bench", "files", "console", "cli",
+    "cluster", "local_boards", "bench", "files", "console", "cli", "keys", "outbox", "routes",
+    "requests", "timeline", "store", "deploy", "medium", "probe", "questions",
+    "fallback", "connection", "zenoh_channel", "flights", "workshop", "board_process",
+    "status", "survey", "top", "testbed", "namespaces",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib", "numba")
 
@@ -104,8 +107,12 @@ def test_modules_import_only_upwards():
         "training", "taskgraph", "partition", "distribution", "score", "problem", "kernel",
         "portfolio", "annealing", "merging", "schedule", "efficiency", "simulator", "bounds",
         "explain", "polish", "segments", "placement_file",
-        "export", "profile", "calibration", "engine", "emulation", "transport", "client", "board",
-        "local_boards", "bench", "files", "console",
+        "export", "profile", "calibration", "engine", "keys", "medium", "emulation", "transport",
+        "zenoh_channel", "outbox", "probe", "questions", "routes", "requests", "fallback",
+        "status", "timeline", "flights",
+        "client", "connection", "files", "store", "deploy", "workshop", "board", "board_process",
+        "local_boards", "namespaces", "testbed", "bench", "console", "survey",
+        "top",
     ]  # fmt: skip
     for index, module in enumerate(order):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())

@@ -4,5 +4,11 @@ Heavy modules are imported inside the commands, so that ``--version`` and ``--he
 and a board needs no TensorFlow.
 """
 
-from keras_concurrent.cli import boards, design, place, search  # noqa: F401 - they add commands
+from keras_concurrent.cli import (  # noqa: F401 - they add their commands
+    boards,
+    cluster,
+    design,
+    place,
+    search,
+)
 from keras_concurrent.cli.command import main as main

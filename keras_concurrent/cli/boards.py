@@ -13,27 +13,38 @@ from typing import Any
 import click
 
 from keras_concurrent.cli.command import command
-from keras_concurrent.cli.options import as_json, cluster_file, existing, local, new_path
+from keras_concurrent.cli.options import (
+    as_json,
+    cluster_file,
+    existing,
+    keys_folder,
+    keys_folder_of,
+    local,
+    new_path,
+    pace_file,
+)
 
 
-@command("keras-concurrent board --name pi4-1 --bundle bundle --cluster cluster.toml")
+@command("keras-concurrent board --name pi4-1 --cluster cluster.toml --store bundles")
 @click.option("--name", required=True, help="This board's name in the cluster file.")
-@click.option("--bundle", type=existing, required=True)
+@click.option("--bundle", type=existing, help="Run this bundle instead of one deployed to --store.")
+@click.option("--store", type=new_path, help="Folder of the bundles that `deploy` brings.")
 @cluster_file
-@click.option("--placement", default="boards", show_default=True, help="boards or one_board.")
 @click.option("--threads", default=1, show_default=True, help="Of the interpreter.")
 @click.option(
     "--slowdown",
     type=float,
-    help="Emulate a board so many times slower than this machine, and the cluster file's links.",
+    help="Emulate a board so many times slower than this machine.",
 )
+@pace_file
+@keys_folder
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input does.")
 def board(
-    name: str, bundle: Path, cluster: Path, placement: str, threads: int, slowdown: float | None,
-    until_stdin_closes: bool,
+    name: str, bundle: Path | None, store: Path | None, cluster: Path, threads: int,
+    slowdown: float | None, pace: Path | None, keys: Path | None, until_stdin_closes: bool,
 ) -> None:  # fmt: skip
     """Run a board: compute this board's segments until stopped."""
-    from keras_concurrent.board import serve_board
+    from keras_concurrent.board_process import serve_board
 
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -47,7 +58,17 @@ def board(
 
         threading.Thread(target=wait_for_end, daemon=True).start()
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
-    serve_board(name, bundle, cluster, placement, stopped, threads=threads, slowdown=slowdown)
+    serve_board(
+        name,
+        bundle,
+        cluster,
+        stopped,
+        threads=threads,
+        slowdown=slowdown,
+        pace=pace,
+        keys=keys_folder_of(cluster, keys),
+        store=store,
+    )
 
 
 def _slowdown(cluster: Any) -> dict[str, float]:
@@ -62,11 +83,15 @@ def _slowdown(cluster: Any) -> dict[str, float]:
 @click.argument("image", type=existing)
 @cluster_file
 @local
-@click.option("--timeout", "timeout_s", default=10.0, show_default=True, help="Seconds.")
+@keys_folder
+@pace_file
+@click.option(
+    "--deadline", "deadline_s", default=10.0, show_default=True, help="Seconds for the answer."
+)
 @as_json
 def infer(
-    bundle: Path, image: Path, cluster: Path, local: bool, emulate: bool, timeout_s: float,
-    as_json: bool,
+    bundle: Path, image: Path, cluster: Path, local: bool, emulate: bool, keys: Path | None,
+    pace: Path | None, deadline_s: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Recognise one image (.npy, .png, .jpg) on the boards."""
     import numpy as np
@@ -82,8 +107,15 @@ def infer(
     spec = opened.manifest.tensors[name]
     pixels = check_image(name, read_image(image, spec), spec)
     slowdown = _slowdown(where) if emulate else None
-    with answering(opened, where, local=local, slowdown=slowdown) as client:
-        answers = client.infer(pixels, timeout_s=timeout_s)
+    own = keys_folder_of(cluster, keys)
+    answered_by = answering(
+        opened, where, local=local, slowdown=slowdown, keys=own, pace=pace, all_boards=False
+    )
+    with answered_by as client:
+        missing = [board for board in client.boards if board in client.absent]
+        if missing:
+            click.echo(f"without {', '.join(missing)}: see keras-concurrent doctor", err=True)
+        answers = client.infer(pixels, deadline_s=deadline_s)
     for name, values in answers.items():
         flat = np.ravel(values)
         if as_json:
@@ -97,17 +129,24 @@ def infer(
 @click.argument("bundle", type=existing)
 @cluster_file
 @local
+@keys_folder
+@pace_file
 @click.option("--images", default=50, show_default=True, help="Random images to send.")
 @click.option("--out", type=new_path, help="File for `report`.")
+@click.option("--trace", type=new_path, help="File for ui.perfetto.dev.")
+@click.option(
+    "--rebalance", is_flag=True, help="Share work anew if boards are slower than planned."
+)
 @as_json
 def bench(
-    bundle: Path, cluster: Path, local: bool, emulate: bool, images: int, out: Path | None,
-    as_json: bool,
+    bundle: Path, cluster: Path, local: bool, emulate: bool, keys: Path | None,
+    pace: Path | None, images: int, out: Path | None, trace: Path | None,
+    rebalance: bool, as_json: bool,
 ) -> None:  # fmt: skip
     """Measure one board and n boards, and compare their answers with the uncut model's."""
     from rich.console import Console
 
-    from keras_concurrent.bench import measure_bundle, random_images
+    from keras_concurrent.bench import measure_bundle, random_images, shares
     from keras_concurrent.bundle import Bundle
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.console import progress_bars, table
@@ -115,6 +154,8 @@ def bench(
 
     if images < 1:
         raise ValueError(f"--images must be at least 1, got {images}")
+    if rebalance and (out is not None or trace is not None):
+        raise ValueError("--out and --trace show the bundle's plan, from which --rebalance departs")
     opened, where = Bundle(bundle), Cluster.read(cluster)
     with progress_bars() as progress:
         measurement, _ = measure_bundle(
@@ -123,10 +164,20 @@ def bench(
             random_images(opened, images),
             local=local,
             slowdown=_slowdown(where) if emulate else None,
+            keys=keys_folder_of(cluster, keys),
+            pace=pace,
+            rebalance=rebalance,
             progress=progress,
         )
     if out is not None:
         write_beside(out, measurement.to_json().encode())
+    if trace is not None:
+        from keras_concurrent.perfetto import trace_json
+        from keras_concurrent.summary import summarise
+
+        found = summarise(opened.manifest, measurement)
+        text = trace_json(opened.manifest, found.timelines, emulated=found.emulated)
+        write_beside(trace, text.encode())
     if as_json:
         click.echo(json.dumps(measurement.figures(opened)))
         return
@@ -136,12 +187,40 @@ def bench(
             f"{opened.placement(name).predicted_latency_s * 1e3:.2f}",
             f"{run.median_s * 1e3:.2f}",
             f"{run.p95_s * 1e3:.2f}",
+            f"{run.p99_s * 1e3:.2f}",
+            f"{run.throughput_per_s:.1f}",
         )
         for name, run in measurement.runs.items()
     ]
     emulated = " (emulated boards)" if measurement.emulated else ""
-    columns = ("placement", "predicted ms", "median ms", "p95 ms")
-    Console().print(table(f"Latency of one image{emulated}", columns, rows))
+    columns = ("placement", "predicted ms", "median ms", "p95 ms", "p99 ms", "images/s")
+    Console().print(table(f"Latency of one image, throughput of 4{emulated}", columns, rows))
+    placement, run = opened.placement("boards"), measurement.runs["boards"]
+    planned = shares(placement.predicted, placement.predicted_latency_s)
+    measured = shares(run.events, run.median_s)
+    Console().print(
+        table(
+            "Each board, predicted / measured, ms",
+            ("board", "compute", "wire", "waiting"),
+            [
+                (
+                    board,
+                    *(
+                        f"{getattr(planned[board], part) * 1e3:.2f} / "
+                        f"{getattr(measured[board], part) * 1e3:.2f}"
+                        for part in ("compute_s", "wire_s", "waiting_s")
+                    ),
+                )
+                for board in measured
+                if board in planned  # after a rebalance another may have work
+            ],
+        )
+    )
+    for board, times in (measurement.slow or {}).items():
+        what = (
+            "the work was shared anew" if rebalance else "--rebalance, or profile and export anew"
+        )
+        click.echo(f"{board} takes {times:.1f} times as long as planned: {what}")
     click.echo(
         f"largest difference to the uncut model {measurement.max_abs_diff_tflite:g}, "
         f"{measurement.classes_differ} of {measurement.images} classes differ"

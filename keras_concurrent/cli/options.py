@@ -24,8 +24,13 @@ existing = click.Path(exists=True, path_type=Path)
 new_path = click.Path(path_type=Path)
 as_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead.")
 cluster_file = click.option(
-    "--cluster", type=existing, required=True, help="The cluster file (TOML)."
-)
+    "--cluster", type=existing, required=True, envvar="KERAS_CONCURRENT_CLUSTER", show_envvar=True,
+    help="The cluster file (TOML).",
+)  # fmt: skip
+pace_file = click.option(
+    "--pace", type=existing, envvar="KERAS_CONCURRENT_PACE", show_envvar=True,
+    help="Pace messages as the cluster file says, with this file of a testbed.",
+)  # fmt: skip
 local = options(
     click.option("--local", is_flag=True, help="Start the boards here, and stop them afterwards."),
     click.option(
@@ -38,3 +43,14 @@ described = options(
     click.option("--link", default="1gbit", show_default=True, help="'1gbit', '54mbit-wifi', ..."),
 )
 """Boards described rather than owned."""
+keys_folder = click.option(
+    "--keys",
+    type=existing,
+    help="Folder of `keras-concurrent keys`; by default 'keys' beside the cluster file.",
+)
+
+
+def keys_folder_of(cluster: Path, keys: Path | None) -> Path | None:
+    """The folder of keys that was named, or the one beside the cluster file if there is one."""
+    beside = cluster.parent / "keys"
+    return keys or (beside if beside.is_dir() else None)

@@ -1,0 +1,73 @@
+"""A board as a process: its files, its keys, its links."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from keras_concurrent.board import Board
+from keras_concurrent.bundle import Bundle
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.emulation import Stretch, pacer_of
+from keras_concurrent.keys import keys_of
+from keras_concurrent.store import Store
+from keras_concurrent.workshop import Workshop
+from keras_concurrent.zenoh_channel import ZenohChannel
+
+_log = logging.getLogger(__name__)
+READY = "is ready"
+"""What a board logs once it can work."""
+
+
+def serve_board(
+    name: str,
+    bundle_path: Path | None,
+    cluster_path: Path,
+    stopped: threading.Event,
+    *,
+    threads: int = 1,
+    slowdown: float | None = None,
+    pace: Path | None = None,
+    keys: Path | None = None,
+    store: Path | None = None,
+) -> None:
+    """Run a board over Zenoh until told to stop.
+
+    Args:
+        name: of the board in the cluster file.
+        bundle_path: the bundle's folder; ``None`` for the one last deployed to the store.
+        cluster_path: the cluster file.
+        stopped: ends it.
+        threads: of the interpreter.
+        slowdown: emulate a board so many times slower; ``None`` runs it as it is.
+        pace: emulate the cluster's links, with this file that all participants share; ``None``
+            takes them as they are.
+        keys: folder of the board's keys, which it needs beyond loopback.
+        store: folder of the bundles that are deployed to this board.
+
+    Raises:
+        ValueError: neither a bundle nor a store.
+        ConcurrentError: a file is wrong, keys are missing, or the board's port is in use.
+    """
+    cluster = Cluster.read(cluster_path)
+    cluster.board(name)
+    if bundle_path is None and store is None:
+        raise ValueError("a board needs --bundle, or --store for bundles that are deployed to it")
+    kept = Store(store) if store is not None else None
+    bundle = Bundle(bundle_path) if bundle_path is not None else kept.current() if kept else None
+    channel = ZenohChannel(name, cluster, keys_of(name, cluster, keys))
+    try:
+        board = Board(
+            name,
+            bundle,
+            channel,
+            frozenset(other.name for other in cluster.boards) - {name},
+            Workshop(Stretch(slowdown) if slowdown is not None else None, threads),
+            pacer=pacer_of(cluster, name, pace),
+            store=kept,
+        )
+        _log.info("%s %s", name, READY)
+        board.serve(stopped)
+    finally:
+        channel.close()

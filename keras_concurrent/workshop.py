@@ -1,0 +1,106 @@
+"""A board's loaded segments: what it can compute, and how long that takes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import numpy as np
+
+from keras_concurrent.bundle import Bundle, Manifest
+from keras_concurrent.emulation import Stretch
+from keras_concurrent.interpreter import Array, Segment
+
+_WARM_UP_RUNS = 3
+_MEASURED_RUNS = 5
+
+
+class Workshop:
+    """The segments of one bundle, each loaded when it is first needed.
+
+    Args:
+        stretch: makes compute as slow as an emulated board's.
+        threads: of the interpreter.
+    """
+
+    def __init__(self, stretch: Stretch | None = None, threads: int = 1) -> None:
+        self._stretch = stretch
+        self._threads = threads
+        self._segments: dict[str, Segment] = {}
+        self._content: Callable[[str], bytes] = lambda name: b""
+        self.sha256 = ""
+        """Of the bundle; empty before the first."""
+        self.manifest = Manifest((), (), {}, {}, {})
+        """Of the bundle."""
+
+    @property
+    def slowdown(self) -> float | None:
+        """How many times slower than this machine the board is emulated."""
+        return self._stretch.slowdown if self._stretch else None
+
+    def take(self, bundle: Bundle, board: str) -> None:
+        """Begin anew with a bundle, once what its plan gives to a board is loaded.
+
+        Raises:
+            BundleError: a segment was altered, or the interpreter refuses it; nothing changes.
+        """
+        program = bundle.placement("boards").programs.get(board)
+        loaded = {
+            name: self._loaded(bundle.manifest, bundle.content(name), name)
+            for name in (program.segments if program else ())
+        }
+        self.sha256, self.manifest = bundle.sha256, bundle.manifest
+        self._content, self._segments = bundle.content, loaded
+
+    def load(self, name: str) -> Segment:
+        """A segment, loaded if it was not.
+
+        Raises:
+            BundleError: it was altered, or the interpreter refuses it.
+        """
+        if name not in self._segments:
+            self._segments[name] = self._loaded(self.manifest, self._content(name), name)
+        return self._segments[name]
+
+    def _loaded(self, manifest: Manifest, content: bytes, name: str) -> Segment:
+        """A segment that has run on zeros, so that its first image is no slower than the next."""
+        segment = Segment(content, self._threads, name)
+        step = _on_zeros(segment, manifest)
+        for _ in range(_WARM_UP_RUNS):
+            step()
+        if self._stretch:
+            self._stretch.learn(name, step)
+        return segment
+
+    def run(self, name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute a loaded segment's outputs from its inputs, by name.
+
+        Raises:
+            Exception: whatever the interpreter raises.
+        """
+        segment = self._segments[name]
+        step = partial(segment.run, [tensors[tensor] for tensor in segment.input_names])
+        results = self._stretch.run(name, step) if self._stretch else step()
+        return dict(zip(segment.output_names, results, strict=True))
+
+    def measure(self) -> dict[str, float]:
+        """Median seconds of every segment of the bundle on this board, the emulation included."""
+        measured = {}
+        for name in self.manifest.segments:
+            step = _on_zeros(self.load(name), self.manifest)
+            durations = []
+            for _ in range(_MEASURED_RUNS):
+                start = time.monotonic()
+                if self._stretch:
+                    self._stretch.run(name, step)
+                else:
+                    step()
+                durations.append(time.monotonic() - start)
+            measured[name] = float(np.median(durations))
+        return measured
+
+
+def _on_zeros(segment: Segment, manifest: Manifest) -> Callable[[], list[Array]]:
+    specs = [manifest.tensors[tensor] for tensor in segment.input_names]
+    return partial(segment.run, [np.zeros(spec.shape, spec.dtype) for spec in specs])
