@@ -55,7 +55,7 @@ KIND = "pi4"
 LINKS = ("1gbit", "100mbit", "20mbit-wifi")
 BOARDS = (1, 2, 4, 8)
 VERTICES = 48
-FILTERS = {96: (16, 64), 224: (8, 32)}
+FILTERS = {96: (16, 64), 224: (16, 64)}
 """First and most channels of the DP network; the others get as many FLOPs."""
 
 KERNEL_ROWS = (("1gbit", 4), ("100mbit", 2), ("100mbit", 4))
