@@ -44,7 +44,6 @@ from keras_concurrent.connection import connect, knock
 from keras_concurrent.deploy import deploy
 from keras_concurrent.distribution import distribute
 from keras_concurrent.emulation import slowdown_for
-from keras_concurrent.errors import BoardError
 from keras_concurrent.local_boards import LocalBoards, free_ports
 from keras_concurrent.profile import profile_tasks
 from keras_concurrent.schedule import Plan, decode
@@ -56,7 +55,7 @@ KIND = "pi4"
 LINKS = ("1gbit", "100mbit", "20mbit-wifi")
 BOARDS = (1, 2, 4, 8)
 VERTICES = 48
-FILTERS = {96: (16, 64), 224: (8, 32)}
+FILTERS = {96: (16, 64), 224: (16, 64)}
 """First and most channels of the DP network; the others get as many FLOPs."""
 
 KERNEL_ROWS = (("1gbit", 4), ("100mbit", 2), ("100mbit", 4))
@@ -330,8 +329,10 @@ def over_kernel(network: Candidate, folder: Path, host: float) -> Iterator[tuple
                     f"{base} deploy {bundle.path} >{os.devnull} && "
                     f"{base} bench {bundle.path} --images 20 --out {out} >{os.devnull}"
                 )
-                if testbed.run(["sh", "-c", script]):
-                    raise BoardError(f"cannot measure {boards} boards over {link}")
+                failed = testbed.run(["sh", "-c", script])
+            if failed:
+                pair.append(float("inf"))  # a target missed, not the end of all other rows
+                continue
             measured = Measurement.from_json(out.read_text(encoding="utf-8"))
             pair.append(measured.runs["boards"].median_s)
         say(f"paced {pair[0] * 1e3:.1f} ms, kernel {pair[1] * 1e3:.1f} ms: {boards} on {link}")

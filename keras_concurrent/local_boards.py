@@ -157,7 +157,7 @@ class LocalBoards:
                 cluster_file.write_text(self._cluster.to_toml(), encoding="utf-8")
                 pace = None if self._slowdown is None else Medium.make(folder / "medium")
                 for board in sorted(self._bundle.placement(self._placement).programs):
-                    self.start(board, cluster_file, pace)
+                    self._start(board, cluster_file, pace)
                 # A session that still looks for boards takes seconds to close, so open it when
                 # they listen.
                 self.processes.wait_started()
@@ -174,8 +174,7 @@ class LocalBoards:
             raise
         return self
 
-    def start(self, board: str, cluster_file: Path, pace: Path | None = None) -> None:
-        """Start one board, also one that has ended."""
+    def _start(self, board: str, cluster_file: Path, pace: Path | None) -> None:
         options: list[object] = ["--bundle", self._bundle.path, "--cluster", cluster_file]
         if self._keys is not None:
             options += ["--keys", self._keys]
