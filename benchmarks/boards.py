@@ -20,9 +20,8 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from unittest import mock
 
-from outcome import Target, finish
+from outcome import Section, Target, finish
 
 from keras_concurrent import (
     Architecture,
@@ -36,6 +35,7 @@ from keras_concurrent import (
     to_tflite,
 )
 from keras_concurrent.bench import Measurement, random_images
+from keras_concurrent.bounds import lower_bound_s
 from keras_concurrent.bundle import Bundle
 from keras_concurrent.calibration import measure_host
 from keras_concurrent.client import Client
@@ -160,10 +160,7 @@ class Bench:
     def _bundle(self, network: Candidate, cluster: Cluster, plan: Plan | None = None) -> Bundle:
         self._number += 1
         path = self._folder / f"bundle_{self._number}"
-        if plan is None:
-            return export_bundle(network.file, cluster, path, graph=network.graph)
-        with mock.patch("keras_concurrent.export.plan_segments", return_value=plan):
-            return export_bundle(network.file, cluster, path, graph=network.graph)
+        return export_bundle(network.file, cluster, path, graph=network.graph, plan=plan)
 
     @contextmanager
     def _client(self, bundle: Bundle, cluster: Cluster) -> Iterator[Client]:
@@ -193,22 +190,10 @@ class Bench:
         row = Row(
             network.name, network.pixels, link, len(cluster.boards), predicted_s,
             statistics.median(latencies), sorted(latencies)[int(0.95 * len(latencies))],
-            bound_s(network.graph, cluster),
+            lower_bound_s(network.graph, cluster),
         )  # fmt: skip
         say(" ".join(shown(row, [])))
         return row
-
-
-def bound_s(graph: TaskGraph, cluster: Cluster) -> float:
-    """No plan is quicker: all work shared evenly, or the longest path on the fastest board."""
-    rates = [board.flops_per_s for board in cluster.boards]
-    fastest = max(rates)
-    ends: dict[str, float] = {}
-    for task in graph.tasks:
-        before = max((ends[name] for name in graph.predecessors[task.name]), default=0.0)
-        ends[task.name] = before + graph.seconds_on(task, fastest)
-    work = sum(graph.seconds_on(task, fastest) for task in graph.tasks) * fastest
-    return max(work / sum(rates), max(ends.values()))
 
 
 def papers_plan(network: Candidate, cluster: Cluster) -> Plan:
@@ -241,8 +226,7 @@ def hop_ms(folder: Path, images: int) -> float:
     merged = tasks.merged(groups.values())
     boards = {task.name: f"h{i % 2}" for i, task in enumerate(merged.tasks)}
     plan = decode(merged, cluster, boards)
-    with mock.patch("keras_concurrent.export.plan_segments", return_value=plan):
-        bundle = export_bundle(file, cluster, folder / "hops")
+    bundle = export_bundle(file, cluster, folder / "hops", plan=plan)
     hops = len(plan.messages)
     image = random_images(bundle, 1)[0]
     added = []
@@ -282,7 +266,7 @@ def main() -> None:
                 bench = Bench(testbed, folder, host, options.images or (10 if quick else 20))
                 rows += list(of_link(bench, networks, link, counts))
         hop = hop_ms(folder, 60 if quick else 400)
-    finish(
+    section = Section(
         f"One image on emulated {KIND} boards",
         ("network", "link", "boards", "predicted ms", "median ms", "p95 ms", "x", "of bound"),
         [shown(row, rows) for row in rows],
@@ -291,8 +275,8 @@ def main() -> None:
             "kernel_s": kernel,
         },
         targets(rows, kernel, hop, quick=quick),
-        as_json=options.json,
     )  # fmt: skip
+    finish(section, as_json=options.json)
 
 
 def of_link(

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from outcome import Target, finish
+from outcome import Section, Target, finish
 from relays import Relays
 
 from keras_concurrent import (
@@ -348,7 +348,8 @@ def main() -> None:
         "fuzz": fuzzed, "endurance": endured,
     }  # fmt: skip
     sys.stdout.flush()
-    finish("Boards under attack", ("", ""), rows, figures, targets, as_json=options.json)
+    section = Section("Boards under attack", ("", ""), rows, figures, targets)
+    finish(section, as_json=options.json)
 
 
 if __name__ == "__main__":

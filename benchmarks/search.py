@@ -26,7 +26,7 @@ from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
-from outcome import Target, finish
+from outcome import Section, Target, finish
 from search_arms import CLUSTER, compare
 from search_kills import run_kills
 
@@ -147,9 +147,8 @@ def main() -> None:
         rows += more[0]
         figures[part] = more[1]
         targets += more[2]
-    finish(
-        "Searching", ("what", "figure", "beside it"), rows, figures, targets, as_json=options.json
-    )
+    section = Section("Searching", ("what", "figure", "beside it"), rows, figures, targets)
+    finish(section, as_json=options.json)
 
 
 if __name__ == "__main__":
