@@ -123,4 +123,13 @@ def _trained(folder: Path) -> int:
 
 
 def _board(results: tuple[Result, ...]) -> list[tuple[object, ...]]:
-    return [(r.trial, tuple(sorted(r.values.items())), round(r.score or -1, 6)) for r in results]
+    """Ids, values, scores and losses; a score comes from a worker with 32 bits."""
+    return [
+        (
+            r.trial,
+            tuple(sorted(r.values.items())),
+            round(r.score or -1, 5),
+            round(r.figures.get("val_loss", -1), 5),
+        )
+        for r in results
+    ]

@@ -5,7 +5,9 @@ import os
 import stat
 import subprocess
 import sys
+from types import SimpleNamespace
 
+import grpc
 import keras_tuner
 import numpy as np
 import pytest
@@ -214,6 +216,31 @@ def test_a_role_says_what_kerastuner_reads(monkeypatch):
     ):  # fmt: skip
         with pytest.raises(ValueError, match=r"got"):
             Role(**wrong)
+
+
+def test_a_worker_waits_for_a_chief_that_comes_again(monkeypatch):
+    class Away(grpc.RpcError):
+        def __init__(self, status):
+            self.code = lambda: status
+
+    answers = [Away(grpc.StatusCode.UNAVAILABLE), Away(grpc.StatusCode.UNAVAILABLE), "a trial"]
+
+    def create_trial(tuner_id):
+        assert tuner_id == "worker-1"
+        answer = answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    monkeypatch.setattr(workers, "_POLL_S", 0.01)
+    names = ("get_space", "update_space", "update_trial", "end_trial", "get_trial",
+             "get_best_trials")  # fmt: skip
+    client = SimpleNamespace(create_trial=create_trial, **dict.fromkeys(names, print))
+    workers.patient(SimpleNamespace(oracle=client))
+    assert client.create_trial("worker-1") == "a trial"
+    answers.append(Away(grpc.StatusCode.INTERNAL))
+    with pytest.raises(Away):
+        client.create_trial("worker-1")
 
 
 def program(tmp_path, monkeypatch, text):

@@ -42,7 +42,10 @@ def draw_pareto(
         these = [r for r in shown if str(r.values.get("kind", "network")) == kind]
         axes.plot(*_points(these, metric), "o", color=colour, markersize=6, label=kind, zorder=3)
     best = pareto(shown, {metric: "max", "latency_s": "min"}) if shown else ()
-    axes.step(*_points(best, metric), where="post", color=INK, linewidth=1.2, label="Pareto front")
+    x, y = _points(best, metric)
+    if shown:  # the last of the front is the best for all longer latencies
+        x, y = [*x, max(r.figures["latency_s"] for r in shown) * 1e3], [*y, y[-1]]
+    axes.step(x, y, where="post", color=INK, linewidth=1.2, label="Pareto front")
     for limit in limits:
         if limit.name == "latency_s":
             axes.axvline(limit.bound * 1e3, color=NEUTRAL, linestyle="--", linewidth=1)
@@ -52,12 +55,19 @@ def draw_pareto(
                 color=NEUTRAL, fontsize=8,
             )  # fmt: skip
     if chosen is not None and chosen in shown:
-        x, y = _points([chosen], metric)
-        axes.plot(x, y, "o", markersize=13, fillstyle="none", color=INK, label="chosen", zorder=4)
+        axes.plot(
+            *_points([chosen], metric),
+            "o",
+            markersize=13,
+            fillstyle="none",
+            color=INK,
+            label="chosen",
+            zorder=4,
+        )
     axes.set_xscale("log")
     axes.xaxis.set_major_formatter("{x:g}")
     axes.xaxis.set_minor_formatter("{x:g}")
-    axes.tick_params(axis="x", which="minor", labelsize=7)
+    axes.tick_params(which="both", labelsize=8)
     axes.set_xlabel("predicted latency, ms")
     axes.set_ylabel(metric.replace("_", " "))
     axes.spines[["top", "right"]].set_visible(False)

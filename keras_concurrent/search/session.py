@@ -53,6 +53,7 @@ from keras_concurrent.tflite_file import TfliteFile
 from keras_concurrent.training import save_model
 
 METRIC = "val_accuracy"
+ALONE = Role()
 _HELD_BACK = 0.2  # of the training images, to choose by; the test images stay unseen
 
 
@@ -114,7 +115,7 @@ class Session:
             write_beside(first, json.dumps(chosen, indent=1).encode())
         return json.loads(first.read_text(encoding="utf-8"))
 
-    def tuner(self, role: Role = Role()) -> keras_tuner.Tuner:  # noqa: B008 - it never changes
+    def tuner(self, role: Role = ALONE) -> keras_tuner.Tuner:
         """KerasTuner's tuner of this search, in a role; reads what is there."""
         first = [] if role.worker else self.screen()
         role.take()
@@ -161,7 +162,7 @@ class Session:
         if (self.trials / "oracle.json").exists():
             write_beside(self.trials / f"{name}.json", b"{}")
 
-    def search(self, role: Role = Role()) -> None:  # noqa: B008 - it never changes
+    def search(self, role: Role = ALONE) -> None:
         """Train until all trials have ended; as a chief, hand them out; as a worker, ask for them.
 
         Raises:
