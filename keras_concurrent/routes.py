@@ -190,7 +190,14 @@ def reroute(
         boards[segment] = min(
             roomy or living, key=lambda board: latency({**boards, segment: board})
         )
-    alone = min(living, key=lambda board: latency_of_one(manifest, cluster, board, costs))
+    whole = manifest.segments[WHOLE].bytes
+    alone = min(
+        living,
+        key=lambda board: (
+            whole > cluster.board(board).memory_bytes,
+            latency_of_one(manifest, cluster, board, costs),
+        ),
+    )
     candidates = [
         assign(manifest, cluster, order, boards, costs),
         assign(manifest, cluster, [WHOLE], {WHOLE: alone}, costs),
