@@ -1,11 +1,17 @@
 """Small real networks that several test modules cut and run."""
 
 import os
+import signal
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import pytest
 from hypothesis import settings
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that starts this in the background ignores Ctrl-C for it and all that it starts;
+    # tests send it.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 if os.environ.get("CI"):  # the same examples in every run; a developer's runs look for new ones
     settings.register_profile("ci", derandomize=True)
