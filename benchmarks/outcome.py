@@ -53,7 +53,7 @@ def finish(*sections: Section, as_json: bool) -> NoReturn:
 
 def finish_each(found: Iterable[Section], *, as_json: bool) -> NoReturn:
     """The same for sections that take long: each table is printed as soon as it is there."""
-    console = Console(width=100)
+    console = Console(width=110)
     sections = []
     for section in found:
         sections.append(section)
