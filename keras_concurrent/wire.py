@@ -25,10 +25,10 @@ from keras_concurrent.schedule import Plan
 from keras_concurrent.segments import EVALUATIONS, one_board, plan_segments
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile
-from keras_concurrent.wire_format import FLOAT16, FLOAT32, WireFormat, int8_for
+from keras_concurrent.wire_format import BYTES, FLOAT16, FLOAT32, WIRES, WireFormat, int8_for
 
-WIRES = ("auto", "float32", "float16", "int8")
 _ROUNDS = 2
+_FLOATS = {"float16": FLOAT16, "float32": FLOAT32}
 _EVERYTHING = (0.0, 1.0)  # what a sigmoid may give
 
 Images = Sequence[Mapping[str, Array]]
@@ -140,7 +140,7 @@ class WirePlanner:
                 ranges[name] = (max(low, least), min(high, most))
         chosen = {name: self._dtype(name, ranges) for name in names}
         return {
-            name: int8_for(*ranges[name]) if dtype == "int8" else FLOATS[dtype]
+            name: int8_for(*ranges[name]) if dtype == "int8" else _FLOATS[dtype]
             for name, dtype in chosen.items()
         }
 
@@ -165,7 +165,7 @@ class WirePlanner:
             ranges = proven_ranges(file)
             for name in sorted(sizes.keys() - {*graph.inputs, *graph.outputs}):
                 if file.tensors[name].dtype == "float32":
-                    sizes[name] = sizes[name] * _BYTES[self._dtype(name, ranges)] // 4
+                    sizes[name] = sizes[name] * BYTES[self._dtype(name, ranges)] // BYTES["float32"]
             graph = replace(graph, tensor_bytes=sizes)
         if self.costs is not None:
             pins = self._pins_of(graph) if pins is None else pins
@@ -189,10 +189,6 @@ class WirePlanner:
         if self.images or name in ranges:
             return "int8"
         return "float16" if self.wire == "auto" else "float32"
-
-
-FLOATS = {"float16": FLOAT16, "float32": FLOAT32}
-_BYTES = {"int8": 1, "float16": 2, "float32": 4}
 
 
 def _homes(plan: Plan) -> dict[int, str]:

@@ -11,11 +11,15 @@ see `keras_concurrent.ranges`.
 from __future__ import annotations
 
 import math
+import struct
 from dataclasses import dataclass
 
-import numpy as np
+WIRES = ("auto", "float32", "float16", "int8")
+"""What a user may ask for; ``"auto"`` decides tensor by tensor."""
 
-_BYTES = {"float32": 4, "float16": 2, "int8": 1}
+BYTES = {"float32": 4, "float16": 2, "int8": 1}
+"""Of a value, by dtype."""
+
 _LEAST, _MOST = -128, 127
 
 
@@ -37,8 +41,8 @@ class WireFormat:
     zero_point: int = 0
 
     def __post_init__(self) -> None:
-        if self.dtype not in _BYTES:
-            raise ValueError(f"dtype must be one of {', '.join(_BYTES)}, got {self.dtype!r}")
+        if self.dtype not in BYTES:
+            raise ValueError(f"dtype must be one of {', '.join(BYTES)}, got {self.dtype!r}")
         if not (math.isfinite(self.scale) and self.scale > 0):
             raise ValueError(f"scale must be a positive number, got {self.scale!r}")
         if not _LEAST <= self.zero_point <= _MOST:
@@ -47,7 +51,7 @@ class WireFormat:
     @property
     def bytes(self) -> int:
         """Bytes a value."""
-        return _BYTES[self.dtype]
+        return BYTES[self.dtype]
 
 
 FLOAT32 = WireFormat("float32")
@@ -71,5 +75,10 @@ def int8_for(low: float, high: float) -> WireFormat:
     if (low, high) == (0.0, 1.0):
         return SIGMOID
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = float(np.float32((high - low) / (_MOST - _LEAST))) or 1.0
+    scale = _float32((high - low) / (_MOST - _LEAST)) or 1.0
     return WireFormat("int8", scale, round(_LEAST - low / scale))
+
+
+def _float32(value: float) -> float:
+    """The value as the file will hold it."""
+    return float(struct.unpack("f", struct.pack("f", value))[0])

@@ -84,10 +84,12 @@ def test_modules_import_only_upwards():
     order = [
         "_version", "errors", "generators", "flops", "architecture", "layers", "models",
         "cluster", "board_kinds", "bundle", "interpreter", "operator_cost", "tflite_schema",
-        "tflite_piece", "wholeness", "shape_folding", "tflite_file", "convert", "datasets",
-        "training", "taskgraph", "partition", "distribution", "score", "problem", "kernel",
+        "tflite_piece", "wholeness", "shape_folding", "tflite_file", "precision", "convert",
+        "datasets", "training", "taskgraph", "partition", "distribution", "score", "problem",
+        "kernel",
         "portfolio", "annealing", "merging", "schedule", "efficiency", "simulator", "bounds",
-        "explain", "polish", "segments", "placement_file",
+        "explain", "polish", "segments", "placement_file", "samples", "wire_format", "tflite_draft",
+        "encoding", "ranges", "reassociate", "wire", "wire_budget",
         "export", "profile", "calibration", "engine", "emulation", "transport", "client", "board",
         "local_boards", "bench", "files", "console",
     ]  # fmt: skip

@@ -10,12 +10,16 @@ import click
 
 from keras_concurrent.cli.command import command
 from keras_concurrent.cli.options import as_json, existing, new_path, options
+from keras_concurrent.precision import PRECISIONS
+from keras_concurrent.wire_format import WIRES
 
 if TYPE_CHECKING:
     from keras_concurrent.cluster import Cluster
+    from keras_concurrent.samples import Samples
     from keras_concurrent.schedule import Plan
     from keras_concurrent.taskgraph import TaskGraph
     from keras_concurrent.tflite_file import TfliteFile
+    from keras_concurrent.wire_budget import Choice
 
 on_boards = options(
     click.option("--cluster", type=existing, help="The cluster file; described boards without it."),
@@ -74,7 +78,7 @@ def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.summary import summarise
     from keras_concurrent.tables import plan_table
 
-    file, graph, where = _read(model, **how)
+    file, graph, where, _ = _read(model, **how)
     best = _plan(file, graph, where, **how)
     alone = one_board(graph, where)
     manifest, _ = assemble(file, best, alone)
@@ -125,7 +129,7 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.summary import milliseconds
     from keras_concurrent.tables import change_table, path_table
 
-    file, graph, where = _read(model, **how)
+    file, graph, where, _ = _read(model, **how)
     best = _plan(file, graph, where, **how)
     found = explained(best, where)
     alone_s, bound_s = one_board(graph, where).latency_s, lower_bound_s(graph, where)
@@ -160,36 +164,95 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     console.print(change_table(best.latency_s, changed))
 
 
-@command("keras-concurrent export model.keras --boards 4 --board pi4 --link 1gbit --out bundle")
+@command(
+    "keras-concurrent export model.keras --boards 4 --link 100mbit --wire auto --calibration photos"
+)
 @click.argument("model", type=existing)
 @on_boards
 @how_to_plan
+@click.option(
+    "--wire",
+    type=click.Choice(WIRES),
+    help="Sums regrouped to send less, and tensors sent as float32, as float16, as int8 where "
+    "their range is known, or what the accuracy allows. Without it the model is cut as it is.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Of a .keras model's weights (float16, dynamic) or of all it computes (int8).",
+)
+@click.option(
+    "--calibration",
+    help="Images to measure ranges and accuracy on: photos, mnist, digits, or an .npz file of "
+    "'images' and 'labels'.",
+)
+@click.option(
+    "--lose", "lose_points", default=0.1, show_default=True, help="Most points of accuracy to lose."
+)
 @click.option("--out", type=new_path, default=Path("bundle"), show_default=True)
 @as_json
-def export(model: Path, out: Path, as_json: bool, **how: Any) -> None:
+def export(
+    model: Path,
+    out: Path,
+    as_json: bool,
+    wire: str | None,
+    precision: str,
+    calibration: str | None,
+    lose_points: float,
+    **how: Any,
+) -> None:
     """Plan a .keras or .tflite model on boards, cut it, and write the bundle.
 
     Without --cluster, the described boards are written to a cluster.toml beside the bundle.
     """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
     from keras_concurrent.export import export_bundle
     from keras_concurrent.files import write_beside
+    from keras_concurrent.tables import choice_table, load_table
 
-    file, graph, where = _read(model, **how)
-    best = _plan(file, graph, where, **how)
-    bundle = export_bundle(file, where, out, graph=graph, plan=best)
+    file, graph, where, samples = _read(model, precision=precision, calibration=calibration, **how)
+    rewritten: TfliteFile | None = None
+    choices: list[Choice] = []
+    if wire is None:
+        best = _plan(file, graph, where, **how)
+    else:
+        rewritten, best, choices = _wired(file, graph, where, wire, samples, lose_points, **how)
+    bundle = export_bundle(file, where, out, graph=graph, plan=best, rewritten=rewritten)
     if how["cluster"] is None:
         write_beside(out.parent / "cluster.toml", where.to_toml().encode())
     many, one = (bundle.placement(name) for name in ("boards", "one_board"))
+    segments = bundle.manifest.segments
+    board_bytes = {
+        board: sum(segments[name].bytes for name in program.segments)
+        for board, program in sorted(many.programs.items())
+    }
+    link_bytes: dict[str, int] = {}
+    for message in best.messages:
+        link = f"{message.sender} to {message.receiver}"
+        link_bytes[link] = link_bytes.get(link, 0) + message.bytes
     figures = {
         "bundle": str(out),
-        "segments": len(bundle.manifest.segments) - 1 or 1,
+        "segments": len(segments) - 1 or 1,
         "boards_used": sorted(many.programs),
         "predicted_latency_s": many.predicted_latency_s,
         "predicted_one_board_latency_s": one.predicted_latency_s,
+        "board_bytes": board_bytes,
+        "link_bytes": link_bytes,
+        "choices": [asdict(choice) for choice in choices],
     }
     if as_json:
         click.echo(json.dumps(figures))
-    elif len(many.programs) == 1:
+        return
+    console = Console()
+    if choices:
+        console.print(choice_table(choices))
+        console.print(load_table(board_bytes, link_bytes))
+    if len(many.programs) == 1:
         click.echo(f"{out}: one board is best, {one.predicted_latency_s * 1e3:.1f} ms predicted")
     else:
         click.echo(
@@ -197,6 +260,46 @@ def export(model: Path, out: Path, as_json: bool, **how: Any) -> None:
             f"{many.predicted_latency_s * 1e3:.1f} ms; "
             f"one board {one.predicted_latency_s * 1e3:.1f} ms"
         )
+
+
+def _wired(
+    file: TfliteFile,
+    graph: TaskGraph,
+    where: Cluster,
+    wire: str,
+    samples: Samples | None,
+    lose_points: float,
+    *,
+    evaluations: int,
+    budget_s: float | None,
+    polish_s: float | None,
+    seed: int,
+    pinned: tuple[str, ...],
+    placement: Path | None,
+    measured: bool,
+    **_: Any,
+) -> tuple[TfliteFile, Plan, list[Choice]]:
+    """The rewritten file, its plan, and what each way to send costs and gives."""
+    from keras_concurrent.wire import WirePlanner
+    from keras_concurrent.wire_budget import Budget, choices
+
+    if placement is not None:
+        raise ValueError("--wire asks for a search, --placement for none: give one of them")
+    pins = {
+        tensor: board
+        for task, board in _pins(pinned, graph).items()
+        for tensor in graph.by_name[task].outputs
+    }
+    images = () if samples is None else samples.images(file.inputs[0])
+    planner = WirePlanner(
+        file, where, wire=wire, images=images, costs=_measured if measured else None, pins=pins,
+        evaluations=evaluations, seed=seed, budget_s=budget_s, polish_s=polish_s,
+    )  # fmt: skip
+    found = planner.plan()
+    budget = None if samples is None else Budget(file, samples, lose_points)
+    if budget is not None and wire == "auto":
+        found = budget.keep(planner, found)
+    return found.file, found.plan, choices(planner, found, budget)
 
 
 def _read(
@@ -207,31 +310,44 @@ def _read(
     kind: str,
     link: str,
     measured: bool,
+    precision: str = "float32",
+    calibration: str | None = None,
     **_: Any,
-) -> tuple[TfliteFile, TaskGraph, Cluster]:
-    """The model, its tasks with their costs, and the boards."""
+) -> tuple[TfliteFile, TaskGraph, Cluster, Samples | None]:
+    """The model, its tasks with their costs, the boards, and images to measure on."""
     from keras_concurrent.cluster import Cluster
+    from keras_concurrent.samples import Samples
     from keras_concurrent.taskgraph import TaskGraph
     from keras_concurrent.tflite_file import TfliteFile
 
     where = Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link)
+    samples = None
     if model.suffix == ".tflite":
+        if precision != "float32":
+            raise ValueError(f"--precision {precision} needs a .keras model, got {model}")
         file = TfliteFile.read(model)
+        if calibration is not None:
+            samples = Samples.load(calibration, file.tensors[file.inputs[0]].shape[1:])
     else:
-        file = TfliteFile(_converted(model), str(model))
+        content, samples = _converted(model, precision, calibration)
+        file = TfliteFile(content, str(model))
     if file.whole_because is not None:
         click.echo(f"{model} stays whole because {file.whole_because}.", err=True)
     graph = TaskGraph.from_tflite(file)
     if measured:
-        from keras_concurrent.calibration import measure_host
-        from keras_concurrent.console import progress_bars
-        from keras_concurrent.profile import profile_tasks
+        graph = _measured(file, graph.chains_merged())
+    return file, graph, where, samples
 
-        graph = graph.chains_merged()
-        with progress_bars() as progress:
-            measured_s = profile_tasks(file, graph, progress=progress("profiling")).seconds
-        graph = graph.timed(measured_s, measure_host())
-    return file, graph, where
+
+def _measured(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
+    """The tasks with the seconds that this machine takes for them."""
+    from keras_concurrent.calibration import measure_host
+    from keras_concurrent.console import progress_bars
+    from keras_concurrent.profile import profile_tasks
+
+    with progress_bars() as progress:
+        measured_s = profile_tasks(file, graph, progress=progress("profiling")).seconds
+    return graph.timed(measured_s, measure_host())
 
 
 def _plan(
@@ -280,7 +396,8 @@ def _pins(pinned: tuple[str, ...], graph: TaskGraph) -> dict[str, str]:
     return pins
 
 
-def _converted(path: Path) -> bytes:
+def _converted(path: Path, precision: str, calibration: str | None) -> tuple[bytes, Samples | None]:
+    """A Keras model as a .tflite, and the images to calibrate it on."""
     from keras_concurrent.console import load_tensorflow
 
     load_tensorflow()
@@ -288,6 +405,12 @@ def _converted(path: Path) -> bytes:
 
     import keras_concurrent.layers  # noqa: F401 - registers the layers with Keras
     from keras_concurrent.convert import to_tflite
+    from keras_concurrent.samples import Samples
 
-    content: bytes = to_tflite(keras.models.load_model(path))
-    return content
+    if precision == "int8" and calibration is None:
+        raise ValueError("--precision int8 needs --calibration, such as --calibration photos")
+    model = keras.models.load_model(path)
+    samples = None if calibration is None else Samples.load(calibration, model.input_shape[1:])
+    images = None if samples is None else samples.calibration
+    content: bytes = to_tflite(model, precision=precision, images=images)
+    return content, samples
