@@ -6,13 +6,17 @@ only the rounding differs.
 
 For every pair of boards there is a choice. Of the tensors on one board that sums on the other read,
 either a tensor travels, and serves all sums there, or a sum's share travels, and stands for all of
-its tensors. Fewest tensors travel when those chosen are a minimum vertex cover of the graph of
-"sum reads tensor", which by Koenig's theorem follows from a maximum matching.
+its tensors. Fewest bytes travel when those chosen are a vertex cover of least weight of the graph
+of "sum reads tensor", and such a cover is a minimum cut.
+
+The tensor that travels is the lightest on the way to the sum: what widens it (a scaling block's 1x1
+convolution) then sits on the receiver, what shrinks it (its pooling) on the sender.
 """
 
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
@@ -29,14 +33,16 @@ class _Leaf:
 
     Args:
         index: of the tensor that is added.
-        source: of the tensor that it is a multiple of; its own where it is none.
-        product: the operator that multiplies, if there is one.
-        board: where the source is.
+        source: of the tensor that would travel.
+        way: the operators between the two, which serve this sum alone.
+        before: the operators before the source that keep or shrink what they read.
+        board: where all this begins.
     """
 
     index: int
     source: int
-    product: Step | None
+    way: list[Step]
+    before: list[Step]
     board: str
 
 
@@ -55,10 +61,14 @@ class _Sum:
     leaves: list[_Leaf]
 
     @property
+    def board(self) -> str:
+        """Where the sum is finished."""
+        return str(self.root.board)
+
+    @property
     def written(self) -> set[int]:
-        """What its additions and products write."""
-        steps = [self.root, *self.others, *(leaf.product for leaf in self.leaves)]
-        return {step.operator.outputs[0] for step in steps if step is not None}
+        """What its additions write."""
+        return {step.operator.outputs[0] for step in (self.root, *self.others)}
 
 
 def regroup_sums(
@@ -66,118 +76,172 @@ def regroup_sums(
 ) -> tuple[TfliteFile, dict[int, str]]:
     """Group every float32 sum by the boards its tensors are on.
 
-    A sum is finished on the board of its last addition. A product with a constant moves to where
-    its tensor is added.
+    A sum is finished on the board of its last addition. The operators between a tensor and its sum
+    move to the side on which fewer bytes travel.
 
     Args:
         file: the model.
         homes: board of every operator that is not constant, by its index.
-        pinned: tensors whose operators stay on their boards; their sums are left alone.
+        pinned: tensors whose operators stay on their boards.
 
     Returns:
         The model, equal but for rounding, and the board of every operator of it.
     """
     draft = Draft(file, homes)
     fixed = {draft.index_of(name) for name in pinned}
-    sums = [each for each in _sums(draft) if fixed.isdisjoint(each.written)]
-    shares = _shares(sums)
+    sums = [each for each in _Finder(draft, fixed).sums() if fixed.isdisjoint(each.written)]
+    for each in sums:
+        for leaf in each.leaves:
+            for step in leaf.before:
+                step.board = leaf.board
+    shares = _shares(draft, sums)
     for number, each in enumerate(sums):
         _regroup(draft, each, number, shares)
     return draft.finish()
 
 
-def _sums(draft: Draft) -> list[_Sum]:
-    writers, readers = draft.writers(), draft.readers()
+class _Finder:
+    """Finds the sums of a draft.
 
-    def addable(index: int) -> bool:
-        step = writers.get(index)
-        return (
-            step is not None
-            and _is_plain(draft, step, "ADD")
-            and step.operator.builtinOptions.fusedActivationFunction == 0
-            and len(readers[index]) == 1
-            and index not in draft.outputs
-        )
+    Args:
+        draft: the file.
+        fixed: tensors whose operators do not move.
+    """
 
-    found = []
-    inner = {
-        i
-        for step in draft.steps
-        if _is_plain(draft, step, "ADD")
-        for i in step.operator.inputs
-        if addable(i)
-    }
-    for root in draft.steps:
-        if not _is_plain(draft, root, "ADD") or root.operator.outputs[0] in inner:
-            continue
-        others: list[Step] = []
-        leaves: list[_Leaf | None] = []
-        waiting = list(reversed(root.operator.inputs))
-        while waiting:
-            index = waiting.pop()
-            if index in inner:
-                others.append(writers[index])
-                waiting.extend(reversed(writers[index].operator.inputs))
-            else:
-                leaves.append(_leaf(draft, index, writers, readers))
-        known = [leaf for leaf in leaves if leaf is not None]
-        if len(known) == len(leaves):
-            found.append(_Sum(root, others, known))
-    return found
+    def __init__(self, draft: Draft, fixed: Collection[int]) -> None:
+        self._draft, self._fixed = draft, fixed
+        self._writers, self._readers = draft.writers(), draft.readers()
+
+    def sums(self) -> list[_Sum]:
+        """All of them, in running order."""
+        additions = [step for step in self._draft.steps if self._is_addition(step)]
+        inner = {i for step in additions for i in step.operator.inputs if self._is_inner(i)}
+        found = []
+        for root in additions:
+            if root.operator.outputs[0] in inner:
+                continue
+            others: list[Step] = []
+            leaves: list[_Leaf | None] = []
+            waiting = list(reversed(root.operator.inputs))
+            while waiting:
+                index = waiting.pop()
+                if index in inner:
+                    others.append(self._writers[index])
+                    waiting.extend(reversed(self._writers[index].operator.inputs))
+                else:
+                    leaves.append(self._leaf(index))
+            known = [leaf for leaf in leaves if leaf is not None]
+            if len(known) == len(leaves):
+                found.append(_Sum(root, others, known))
+        return found
+
+    def _is_addition(self, step: Step) -> bool:
+        """An addition of two float32 tensors of one shape that depend on images."""
+        if step.board is None or self._draft.kind(step) != "ADD":
+            return False
+        tensors = [self._draft.tensors[i] for i in (*step.operator.inputs, *step.operator.outputs)]
+        one_shape = len({shape_of(tensor) for tensor in tensors}) == 1
+        return one_shape and {type_of(tensor) for tensor in tensors} == {"float32"}
+
+    def _is_inner(self, index: int) -> bool:
+        """Whether a tensor is an addition's result that only one more addition reads."""
+        step = self._writers.get(index)
+        if step is None or not self._is_addition(step):
+            return False
+        return step.operator.builtinOptions.fusedActivationFunction == 0 and self._serves_one(index)
+
+    def _serves_one(self, index: int) -> bool:
+        return len(self._readers.get(index, ())) == 1 and index not in self._draft.outputs
+
+    def _leaf(self, index: int) -> _Leaf | None:
+        """What is added here; ``None`` for a constant and for what the client sends."""
+        if self._writer_of(index) is None:
+            return None
+        source, way = index, []
+        lightest, passed = index, 0
+        while self._serves_one(source):
+            before = self._read_by(self._writers[source], ("MUL", "LOGISTIC", "CONV_2D"))
+            if before is None:
+                break
+            way.append(self._writers[source])
+            scaled = self._draft.kind(way[-1]) == "MUL" and lightest == source
+            source = before
+            if scaled or self._bytes(source) < self._bytes(lightest):
+                lightest, passed = source, len(way)
+        first, before_it = lightest, []
+        while (
+            before := self._read_by(self._writers[first], ("MAX_POOL_2D", "LOGISTIC"))
+        ) is not None:
+            before_it.append(self._writers[first])
+            first = before
+        board = str(self._writers[first].board)
+        return _Leaf(index, lightest, way[:passed], before_it, board)
+
+    def _writer_of(self, index: int) -> Step | None:
+        """The operator that writes a tensor, if it depends on images."""
+        step = self._writers.get(index)
+        return None if step is None or step.board is None else step
+
+    def _read_by(self, step: Step, kinds: tuple[str, ...]) -> int | None:
+        """The one varying tensor that an operator reads, if the operator may move.
+
+        A product must not grow what it reads, nor a convolution look around.
+        """
+        kind, operator = self._draft.kind(step), step.operator
+        if kind not in kinds or operator.outputs[0] in self._fixed:
+            return None
+        varying = [i for i in operator.inputs if self._writer_of(i) is not None]
+        if len(varying) != 1 or any(i in self._draft.inputs for i in operator.inputs):
+            return None
+        index = int(varying[0])
+        tensors = [self._draft.tensors[i] for i in (index, operator.outputs[0])]
+        if {type_of(tensor) for tensor in tensors} != {"float32"}:
+            return None
+        shapes = [shape_of(tensor) for tensor in tensors]
+        if kind == "MUL" and shapes[0] != shapes[1]:
+            return None
+        if kind == "CONV_2D" and (
+            shape_of(self._draft.tensors[operator.inputs[1]])[1:3] != (1, 1)
+            or shapes[0][1:3] != shapes[1][1:3]
+        ):
+            return None
+        return index
+
+    def _bytes(self, index: int) -> int:
+        return math.prod(shape_of(self._draft.tensors[index]))
 
 
-def _is_plain(draft: Draft, step: Step, kind: str) -> bool:
-    """Whether an operator is of a kind, depends on images, and reads and writes float32 tensors."""
-    if step.board is None or draft.kind(step) != kind:
-        return False
-    tensors = [draft.tensors[i] for i in (*step.operator.inputs, *step.operator.outputs)]
-    one_shape = len({shape_of(tensor) for tensor in tensors}) == 1
-    return {type_of(tensor) for tensor in tensors} == {"float32"} and (one_shape or kind != "ADD")
-
-
-def _leaf(
-    draft: Draft, index: int, writers: Mapping[int, Step], readers: Mapping[int, list[Step]]
-) -> _Leaf | None:
-    """What is added here; ``None`` for a constant and for what the client sends."""
-    step = writers.get(index)
-    if step is None or step.board is None:
-        return None
-    if _is_plain(draft, step, "MUL") and len(readers[index]) == 1 and index not in draft.outputs:
-        varying = [i for i in step.operator.inputs if i in writers and writers[i].board is not None]
-        if len(step.operator.inputs) - len(varying) == 1:
-            (source,) = varying
-            if shape_of(draft.tensors[source]) == shape_of(draft.tensors[index]):
-                return _Leaf(index, source, step, str(writers[source].board))
-    return _Leaf(index, index, None, step.board)
-
-
-def _shares(sums: list[_Sum]) -> set[tuple[int, str]]:
+def _shares(draft: Draft, sums: list[_Sum]) -> set[tuple[int, str]]:
     """Sums, by number, and boards of which the sum's share travels; of all others, the tensors."""
-    pairs: dict[tuple[str, str], nx.Graph] = {}
+    pairs: dict[tuple[str, str], nx.DiGraph] = {}
     for number, each in enumerate(sums):
-        there = str(each.root.board)
         for leaf in each.leaves:
-            if leaf.board != there:
-                graph = pairs.setdefault((leaf.board, there), nx.Graph())
-                graph.add_edge(("tensor", leaf.source), ("sum", number))
+            if leaf.board == each.board:
+                continue
+            graph = pairs.setdefault((leaf.board, each.board), nx.DiGraph())
+            result = each.root.operator.outputs[0]
+            for end, index in ((("sum", number), result), (("tensor", leaf.source), leaf.source)):
+                size = math.prod(shape_of(draft.tensors[index]))
+                ends = ("all", end) if end[0] == "sum" else (end, "none")
+                graph.add_edge(*ends, capacity=size)
+            graph.add_edge(("sum", number), ("tensor", leaf.source))  # never cut
     chosen = set()
     for (sender, _), graph in pairs.items():
-        tensors = [node for node in graph if node[0] == "tensor"]
-        matching = nx.bipartite.hopcroft_karp_matching(graph, tensors)
-        cover = nx.bipartite.to_vertex_cover(graph, matching, tensors)
-        chosen |= {(number, sender) for kind, number in cover if kind == "sum"}
+        _, (_, behind) = nx.minimum_cut(graph, "all", "none")
+        numbers = {number for kind, number in behind - {"none"} if kind == "sum"}
+        chosen |= {(number, sender) for number in numbers}
     return chosen
 
 
 def _regroup(draft: Draft, each: _Sum, number: int, shares: set[tuple[int, str]]) -> None:
     """Add up each board's share there, then everything on the root's board."""
-    there = str(each.root.board)
+    there = each.board
     groups: dict[str, list[_Leaf]] = {there: []}
     for leaf in each.leaves:
         board = leaf.board if (number, leaf.board) in shares else there
         groups.setdefault(board, []).append(leaf)
-        if leaf.product is not None:
-            leaf.product.board = board
+        for step in leaf.way:
+            step.board = board
     if not groups[there] and len(groups) == 2:  # one board's share is the whole sum
         del groups[there]
         (there,) = groups
@@ -200,8 +264,6 @@ def _regroup(draft: Draft, each: _Sum, number: int, shares: set[tuple[int, str]]
         draft.steps.insert(at, Step(operator, board))
         at += 1
         return int(operator.outputs[0])
-
-    terms: list[int] = []
 
     def chain(terms: list[int], board: str) -> int:
         total = terms[0]

@@ -10,6 +10,7 @@ import numpy as np
 
 from keras_concurrent import datasets
 from keras_concurrent.interpreter import Array, Segment
+from keras_concurrent.pixels import SCALE
 from keras_concurrent.tflite_file import TfliteFile
 
 CALIBRATION_IMAGES = 100
@@ -84,9 +85,9 @@ class Samples:
             )
         return cls(calibration, validation, labels)
 
-    def images(self, name: str) -> list[dict[str, Array]]:
-        """Those of ``calibration``, one by one, for the model's input of this name."""
-        return [{name: image[np.newaxis]} for image in self.calibration]
+    def images(self, file: TfliteFile) -> list[dict[str, Array]]:
+        """Those of ``calibration``, one by one, as a model of one input takes them."""
+        return [{file.inputs[0]: image[np.newaxis]} for image in _as_taken(file, self.calibration)]
 
     def answers(self, file: TfliteFile) -> Array:
         """A model's outputs for all images of ``validation``.
@@ -100,7 +101,8 @@ class Samples:
                 f"{len(file.inputs)} and {len(file.outputs)}"
             )
         segment = Segment(file.data, name=file.origin)
-        return np.concatenate([segment.run([image[np.newaxis]])[0] for image in self.validation])
+        images = _as_taken(file, self.validation)
+        return np.concatenate([segment.run([image[np.newaxis]])[0] for image in images])
 
     def accuracy(self, answers: Array, reference: Array) -> float:
         """Share of images whose greatest output is the right class's.
@@ -111,3 +113,10 @@ class Samples:
         """
         right = reference.argmax(axis=-1) if self.labels is None else self.labels
         return float(np.mean(answers.argmax(axis=-1) == right))
+
+
+def _as_taken(file: TfliteFile, images: Array) -> Array:
+    """The images as a model takes them: as they are, or as bytes."""
+    if file.tensors[file.inputs[0]].dtype == "uint8":
+        images = np.rint(images / SCALE).astype(np.uint8)
+    return images

@@ -75,6 +75,11 @@ class Draft:
         return value
 
     @property
+    def inputs(self) -> frozenset[int]:
+        """Indices of the model's inputs."""
+        return frozenset(self._graph.inputs)
+
+    @property
     def outputs(self) -> frozenset[int]:
         """Indices of the model's outputs."""
         return frozenset(self._graph.outputs)
@@ -113,6 +118,16 @@ class Draft:
         tensor.buffer = 0
         self.tensors.append(tensor)
         return len(self.tensors) - 1
+
+    def take_input(self, index: int, other: int) -> None:
+        """Make another tensor the model's input, under the name of the one that was."""
+        old, new = self.tensors[index], self.tensors[other]
+        old.name, new.name = new.name, old.name
+        self._graph.inputs = [other if i == index else i for i in self._graph.inputs]
+        for signature in self._model.signatureDefs or ():
+            for entry in signature.inputs or ():
+                if signature.subgraphIndex == 0 and entry.tensorIndex == index:
+                    entry.tensorIndex = other
 
     def operator(self, kind: str, version: int, reads: list[int], writes: int) -> Any:
         """A new operator without options; it is not among the steps yet."""

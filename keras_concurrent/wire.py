@@ -102,9 +102,10 @@ class WirePlanner:
         plan = one_board(graph, self.cluster)
         best = WirePlan(self.file, plan, self.file, _homes(plan), {})
         if self.file.whole_because is None:
-            for candidate in self._candidates():
-                if self.pins or candidate.plan.latency_s < best.plan.latency_s:
-                    best = candidate
+            candidates = [*self._candidates()]
+            if not self.pins or not candidates:
+                candidates.append(best)
+            best = min(candidates, key=lambda candidate: candidate.plan.latency_s)
         return best
 
     def _candidates(self) -> Iterator[WirePlan]:

@@ -128,7 +128,7 @@ def test_formats_become_finer_until_the_budget_is_kept(small_file, samples):
             self.file = file
             self.plan = planned.plan
 
-    planner = WirePlanner(small_file, SLOW, images=samples.images("image"), evaluations=1000)
+    planner = WirePlanner(small_file, SLOW, images=samples.images(small_file), evaluations=1000)
     planned = planner.plan()
     strict = Strict(small_file, samples)
     assert strict.choice("", planned).largest_difference > 1e-4

@@ -65,7 +65,7 @@ def test_sums_of_one_board_stay_as_they_are():
 def test_a_pinned_sum_is_left_alone():
     file = sums_file(4, ((0, 1, 2, 3),))
     homes = homes_of(file, {"x0": "a", "x1": "b", "x2": "a", "x3": "a"}, ["b"])
-    summed, on = regroup_sums(file, homes, operators(file, "MUL")[0].outputs)
+    summed, on = regroup_sums(file, homes, operators(file, "ADD")[0].outputs)
     assert (summed.operators, on) == (file.operators, homes)
 
 

@@ -290,7 +290,7 @@ def _wired(
         for task, board in _pins(pinned, graph).items()
         for tensor in graph.by_name[task].outputs
     }
-    images = () if samples is None else samples.images(file.inputs[0])
+    images = () if samples is None else samples.images(file)
     planner = WirePlanner(
         file, where, wire=wire, images=images, costs=_measured if measured else None, pins=pins,
         evaluations=evaluations, seed=seed, budget_s=budget_s, polish_s=polish_s,
