@@ -28,6 +28,7 @@ from keras_concurrent.tflite_file import TfliteFile
 from keras_concurrent.wire_format import BYTES, FLOAT16, FLOAT32, WIRES, WireFormat, int8_for
 
 _ROUNDS = 2
+_EQUAL = 1.01  # latencies this close are predicted no better than that: bytes decide
 _FLOATS = {"float16": FLOAT16, "float32": FLOAT32}
 _EVERYTHING = (0.0, 1.0)  # what a sigmoid may give
 
@@ -105,7 +106,9 @@ class WirePlanner:
             candidates = [*self._candidates()]
             if not self.pins or not candidates:
                 candidates.append(best)
-            best = min(candidates, key=lambda candidate: candidate.plan.latency_s)
+            least_s = min(candidate.plan.latency_s for candidate in candidates)
+            equals = [each for each in candidates if each.plan.latency_s <= least_s * _EQUAL]
+            best = min(equals, key=lambda each: (each.plan.wire_bytes, each.plan.latency_s))
         return best
 
     def _candidates(self) -> Iterator[WirePlan]:

@@ -88,6 +88,20 @@ def test_without_images_only_costs_are_told(model):
     assert figures["choices"][-1]["latency_s"] == pytest.approx(figures["predicted_latency_s"])
 
 
+def test_images_as_bytes(model):
+    folder = model.parent
+    run(
+        "export", model, "--cluster", folder / "cluster.toml", "--out", folder / "b",
+        "--evaluations", 1000, "--wire", "auto", "--pixels", "--json",
+        "--calibration", folder / "images.npz",
+    )  # fmt: skip
+    bundle = Bundle(folder / "b")
+    assert bundle.manifest.tensors["image"].dtype == "uint8"
+    pixels = np.random.default_rng(0).integers(0, 256, (1, *SHAPE)).astype(np.uint8)
+    (exact,) = Segment(bundle.content("model")).run([pixels])
+    np.testing.assert_allclose(through(bundle, {"image": pixels}), exact, atol=1e-2)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [

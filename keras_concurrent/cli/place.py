@@ -189,6 +189,11 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     "'images' and 'labels'.",
 )
 @click.option(
+    "--pixels",
+    is_flag=True,
+    help="Take images as bytes of 0..255 instead of float32 values of 0..1: a quarter to send.",
+)
+@click.option(
     "--lose", "lose_points", default=0.1, show_default=True, help="Most points of accuracy to lose."
 )
 @click.option("--out", type=new_path, default=Path("bundle"), show_default=True)
@@ -200,6 +205,7 @@ def export(
     wire: str | None,
     precision: str,
     calibration: str | None,
+    pixels: bool,
     lose_points: float,
     **how: Any,
 ) -> None:
@@ -215,7 +221,9 @@ def export(
     from keras_concurrent.files import write_beside
     from keras_concurrent.tables import choice_table, load_table
 
-    file, graph, where, samples = _read(model, precision=precision, calibration=calibration, **how)
+    file, graph, where, samples = _read(
+        model, precision=precision, calibration=calibration, pixels=pixels, **how
+    )
     rewritten: TfliteFile | None = None
     choices: list[Choice] = []
     if wire is None:
@@ -312,10 +320,12 @@ def _read(
     measured: bool,
     precision: str = "float32",
     calibration: str | None = None,
+    pixels: bool = False,
     **_: Any,
 ) -> tuple[TfliteFile, TaskGraph, Cluster, Samples | None]:
     """The model, its tasks with their costs, the boards, and images to measure on."""
     from keras_concurrent.cluster import Cluster
+    from keras_concurrent.pixels import take_pixels
     from keras_concurrent.samples import Samples
     from keras_concurrent.taskgraph import TaskGraph
     from keras_concurrent.tflite_file import TfliteFile
@@ -331,6 +341,8 @@ def _read(
     else:
         content, samples = _converted(model, precision, calibration)
         file = TfliteFile(content, str(model))
+    if pixels:
+        file = take_pixels(file)
     if file.whole_because is not None:
         click.echo(f"{model} stays whole because {file.whole_because}.", err=True)
     graph = TaskGraph.from_tflite(file)
