@@ -4,5 +4,5 @@ Heavy modules are imported inside the commands, so that ``--version`` and ``--he
 and a board needs no TensorFlow.
 """
 
-from keras_concurrent.cli import boards, design, place  # noqa: F401 - they add their commands
+from keras_concurrent.cli import boards, design, export, place  # noqa: F401 - they add their commands
 from keras_concurrent.cli.command import main as main

@@ -1,4 +1,4 @@
-"""Commands that place a network on boards: plan, explain, export."""
+"""Commands that place a network on boards: plan, explain; `export` has a file of its own."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import click
 
 from keras_concurrent.cli.command import command
 from keras_concurrent.cli.options import as_json, existing, new_path, options
-from keras_concurrent.precision import PRECISIONS
-from keras_concurrent.wire_format import WIRES
 
 if TYPE_CHECKING:
     from keras_concurrent.cluster import Cluster
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
     from keras_concurrent.schedule import Plan
     from keras_concurrent.taskgraph import TaskGraph
     from keras_concurrent.tflite_file import TfliteFile
-    from keras_concurrent.wire_budget import Choice
 
 on_boards = options(
     click.option("--cluster", type=existing, help="The cluster file; described boards without it."),
@@ -78,8 +75,8 @@ def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.summary import summarise
     from keras_concurrent.tables import plan_table
 
-    file, graph, where, _ = _read(model, **how)
-    best = _plan(file, graph, where, **how)
+    file, graph, where, _ = read_model(model, **how)
+    best = make_plan(file, graph, where, **how)
     alone = one_board(graph, where)
     manifest, _ = assemble(file, best, alone)
     summary = summarise(manifest, None)
@@ -129,8 +126,8 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.summary import milliseconds
     from keras_concurrent.tables import change_table, path_table
 
-    file, graph, where, _ = _read(model, **how)
-    best = _plan(file, graph, where, **how)
+    file, graph, where, _ = read_model(model, **how)
+    best = make_plan(file, graph, where, **how)
     found = explained(best, where)
     alone_s, bound_s = one_board(graph, where).latency_s, lower_bound_s(graph, where)
     changed = what_if(
@@ -164,153 +161,7 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     console.print(change_table(best.latency_s, changed))
 
 
-@command(
-    "keras-concurrent export model.keras --boards 4 --link 100mbit --wire auto --calibration photos"
-)
-@click.argument("model", type=existing)
-@on_boards
-@how_to_plan
-@click.option(
-    "--wire",
-    type=click.Choice(WIRES),
-    help="Sums regrouped to send less, and tensors sent as float32, as float16, as int8 where "
-    "their range is known, or what the accuracy allows. Without it the model is cut as it is.",
-)
-@click.option(
-    "--precision",
-    type=click.Choice(PRECISIONS),
-    default="float32",
-    show_default=True,
-    help="Of a .keras model's weights (float16, dynamic) or of all it computes (int8).",
-)
-@click.option(
-    "--calibration",
-    help="Images to measure ranges and accuracy on: photos, mnist, digits, or an .npz file of "
-    "'images' and 'labels'.",
-)
-@click.option(
-    "--pixels",
-    is_flag=True,
-    help="Take images as bytes of 0..255 instead of float32 values of 0..1: a quarter to send.",
-)
-@click.option(
-    "--lose", "lose_points", default=0.1, show_default=True, help="Most points of accuracy to lose."
-)
-@click.option("--out", type=new_path, default=Path("bundle"), show_default=True)
-@as_json
-def export(
-    model: Path,
-    out: Path,
-    as_json: bool,
-    wire: str | None,
-    precision: str,
-    calibration: str | None,
-    pixels: bool,
-    lose_points: float,
-    **how: Any,
-) -> None:
-    """Plan a .keras or .tflite model on boards, cut it, and write the bundle.
-
-    Without --cluster, the described boards are written to a cluster.toml beside the bundle.
-    """
-    from dataclasses import asdict
-
-    from rich.console import Console
-
-    from keras_concurrent.export import export_bundle
-    from keras_concurrent.files import write_beside
-    from keras_concurrent.tables import choice_table, load_table
-
-    file, graph, where, samples = _read(
-        model, precision=precision, calibration=calibration, pixels=pixels, **how
-    )
-    rewritten: TfliteFile | None = None
-    choices: list[Choice] = []
-    if wire is None:
-        best = _plan(file, graph, where, **how)
-    else:
-        rewritten, best, choices = _wired(file, graph, where, wire, samples, lose_points, **how)
-    bundle = export_bundle(file, where, out, graph=graph, plan=best, rewritten=rewritten)
-    if how["cluster"] is None:
-        write_beside(out.parent / "cluster.toml", where.to_toml().encode())
-    many, one = (bundle.placement(name) for name in ("boards", "one_board"))
-    segments = bundle.manifest.segments
-    board_bytes = {
-        board: sum(segments[name].bytes for name in program.segments)
-        for board, program in sorted(many.programs.items())
-    }
-    link_bytes: dict[str, int] = {}
-    for message in best.messages:
-        link = f"{message.sender} to {message.receiver}"
-        link_bytes[link] = link_bytes.get(link, 0) + message.bytes
-    figures = {
-        "bundle": str(out),
-        "segments": len(segments) - 1 or 1,
-        "boards_used": sorted(many.programs),
-        "predicted_latency_s": many.predicted_latency_s,
-        "predicted_one_board_latency_s": one.predicted_latency_s,
-        "board_bytes": board_bytes,
-        "link_bytes": link_bytes,
-        "choices": [asdict(choice) for choice in choices],
-    }
-    if as_json:
-        click.echo(json.dumps(figures))
-        return
-    console = Console()
-    if choices:
-        console.print(choice_table(choices))
-        console.print(load_table(board_bytes, link_bytes))
-    if len(many.programs) == 1:
-        click.echo(f"{out}: one board is best, {one.predicted_latency_s * 1e3:.1f} ms predicted")
-    else:
-        click.echo(
-            f"{out}: {figures['segments']} segments on {len(many.programs)} boards, predicted "
-            f"{many.predicted_latency_s * 1e3:.1f} ms; "
-            f"one board {one.predicted_latency_s * 1e3:.1f} ms"
-        )
-
-
-def _wired(
-    file: TfliteFile,
-    graph: TaskGraph,
-    where: Cluster,
-    wire: str,
-    samples: Samples | None,
-    lose_points: float,
-    *,
-    evaluations: int,
-    budget_s: float | None,
-    polish_s: float | None,
-    seed: int,
-    pinned: tuple[str, ...],
-    placement: Path | None,
-    measured: bool,
-    **_: Any,
-) -> tuple[TfliteFile, Plan, list[Choice]]:
-    """The rewritten file, its plan, and what each way to send costs and gives."""
-    from keras_concurrent.wire import WirePlanner
-    from keras_concurrent.wire_budget import Budget, choices
-
-    if placement is not None:
-        raise ValueError("--wire asks for a search, --placement for none: give one of them")
-    pins = {
-        tensor: board
-        for task, board in _pins(pinned, graph).items()
-        for tensor in graph.by_name[task].outputs
-    }
-    images = () if samples is None else samples.images(file)
-    planner = WirePlanner(
-        file, where, wire=wire, images=images, costs=_measured if measured else None, pins=pins,
-        evaluations=evaluations, seed=seed, budget_s=budget_s, polish_s=polish_s,
-    )  # fmt: skip
-    found = planner.plan()
-    budget = None if samples is None else Budget(file, samples, lose_points)
-    if budget is not None and wire == "auto":
-        found = budget.keep(planner, found)
-    return found.file, found.plan, choices(planner, found, budget)
-
-
-def _read(
+def read_model(
     model: Path,
     *,
     cluster: Path | None,
@@ -347,11 +198,11 @@ def _read(
         click.echo(f"{model} stays whole because {file.whole_because}.", err=True)
     graph = TaskGraph.from_tflite(file)
     if measured:
-        graph = _measured(file, graph.chains_merged())
+        graph = measured_on_host(file, graph.chains_merged())
     return file, graph, where, samples
 
 
-def _measured(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
+def measured_on_host(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
     """The tasks with the seconds that this machine takes for them."""
     from keras_concurrent.calibration import measure_host
     from keras_concurrent.console import progress_bars
@@ -362,7 +213,7 @@ def _measured(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
     return graph.timed(measured_s, measure_host())
 
 
-def _plan(
+def make_plan(
     file: TfliteFile,
     graph: TaskGraph,
     where: Cluster,
@@ -375,11 +226,12 @@ def _plan(
     placement: Path | None,
     **_: Any,
 ) -> Plan:
+    """The plan of a placement file, or the best that a search finds."""
     from keras_concurrent.bundle import digest
     from keras_concurrent.placement_file import read_placement
     from keras_concurrent.segments import plan_segments
 
-    pins = _pins(pinned, graph)
+    pins = pins_of(pinned, graph)
     if placement is None:
         return plan_segments(
             graph, where, evaluations=evaluations, seed=seed, budget_s=budget_s,
@@ -390,7 +242,7 @@ def _plan(
     return read_placement(placement, graph, where, digest(file.data))
 
 
-def _pins(pinned: tuple[str, ...], graph: TaskGraph) -> dict[str, str]:
+def pins_of(pinned: tuple[str, ...], graph: TaskGraph) -> dict[str, str]:
     """Board by task, from "12=pi4-2" and "vertex_03=pi4-1"."""
     pins = {}
     for text in pinned:
