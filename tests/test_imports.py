@@ -88,8 +88,8 @@ def test_modules_import_only_upwards():
         "datasets", "training", "taskgraph", "partition", "distribution", "score", "problem",
         "kernel",
         "portfolio", "annealing", "merging", "schedule", "efficiency", "simulator", "bounds",
-        "explain", "polish", "segments", "placement_file", "samples", "wire_format", "tflite_draft",
-        "encoding", "ranges", "reassociate", "wire", "wire_budget",
+        "explain", "polish", "segments", "placement_file", "wire_format",
+        "tflite_draft", "encoding", "pixels", "samples", "ranges", "reassociate", "wire", "wire_budget",
         "export", "profile", "calibration", "engine", "emulation", "transport", "client", "board",
         "local_boards", "bench", "files", "console",
     ]  # fmt: skip
