@@ -89,7 +89,8 @@ def test_modules_import_only_upwards():
         "kernel",
         "portfolio", "annealing", "merging", "schedule", "efficiency", "simulator", "bounds",
         "explain", "polish", "segments", "placement_file", "wire_format",
-        "tflite_draft", "encoding", "pixels", "samples", "ranges", "reassociate", "wire", "wire_budget",
+        "tflite_draft", "encoding", "pixels", "samples", "ranges", "reassociate", "wire",
+        "wire_budget",
         "export", "profile", "calibration", "engine", "emulation", "transport", "client", "board",
         "local_boards", "bench", "files", "console",
     ]  # fmt: skip
