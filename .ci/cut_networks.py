@@ -24,8 +24,11 @@ def write(folder: Path) -> None:
 
     from keras_concurrent.taskgraph import TaskGraph
 
-    for name, precision in CASES:
-        file = network(name, precision)
+    files = {(name, precision): network(name, precision) for name, precision in CASES}
+    for wire in ("float16", "int8"):
+        name = "MobileNetV2"
+        files[name, f"{wire} wire"] = encoded(network(name, "float32"), wire)
+    for (name, precision), file in files.items():
         graph = TaskGraph.from_tflite(file)
         rng = random.Random(f"{name} {precision}")
         for index, groups in enumerate(
@@ -39,6 +42,18 @@ def write(folder: Path) -> None:
             for number, task in enumerate(graph.merged(groups).tasks):
                 piece = file.cut(task.operators, task.inputs, task.outputs)
                 (cut / f"{number:03d}.tflite").write_bytes(piece)
+
+
+def encoded(file, wire: str):
+    """The network with images as bytes, and half of its tensors sent in a wire format."""
+    from keras_concurrent.encoding import crossing, encode
+    from keras_concurrent.pixels import take_pixels
+    from keras_concurrent.wire_format import FLOAT16, int8_for
+
+    file = take_pixels(file)
+    homes = {o.index: "ab"[o.index // 2 % 2] for o in file.operators if not o.constant}
+    wires = {"float16": FLOAT16, "int8": int8_for(-4.0, 4.0)}
+    return encode(file, homes, dict.fromkeys(crossing(file, homes), wires[wire]))[0]
 
 
 def check(folder: Path) -> None:

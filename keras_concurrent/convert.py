@@ -2,34 +2,54 @@
 
 from __future__ import annotations
 
+import warnings
+
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_concurrent.errors import ConversionError
 from keras_concurrent.interpreter import Segment, quiet
+from keras_concurrent.precision import PRECISIONS, TOLERANCES
 from keras_concurrent.tflite_file import TfliteFile
 
 
-def to_tflite(model: keras.Model, *, tolerance: float = 1e-4, seed: int = 0) -> bytes:
-    """Convert a Keras model to a float32 .tflite and check that both answer alike.
+def to_tflite(
+    model: keras.Model,
+    *,
+    precision: str = "float32",
+    images: np.ndarray | None = None,
+    tolerance: float | None = None,
+    seed: int = 0,
+) -> bytes:
+    """Convert a Keras model to a .tflite and check that both answer alike.
 
     The batch is fixed at one: a board recognises one image at a time, and an open batch is several
     times slower on older interpreters. Inputs and outputs keep their Keras names.
 
     Args:
         model: a Functional model (or any with known ``inputs``), its input sizes all known.
+        precision: ``"float32"``; ``"float16"``: weights in 2 bytes; ``"dynamic"``: weights in 1
+            byte, tensors float32; ``"int8"``: weights and tensors in 1 byte, but for inputs and
+            outputs, which stay float32.
+        images: ``(n, h, w, c)``, to calibrate int8 and to compare; needed for int8. By default
+            random ones are compared.
         tolerance: largest allowed absolute difference between an output and Keras's, relative to
-            the largest absolute value of that output where that exceeds 1.
+            the largest absolute value of that output where that exceeds 1. By default that of
+            the precision, see `keras_concurrent.precision`.
         seed: of the random images used for the comparison.
 
     Returns:
         The file's bytes.
 
     Raises:
-        ValueError: an input whose size is not known.
+        ValueError: an input whose size is not known, an unknown precision, or no images for int8.
         ConversionError: the converter refuses the model, or the answers differ.
     """
+    if precision not in PRECISIONS:
+        raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
+    if precision == "int8" and images is None:
+        raise ValueError("precision 'int8' needs images to calibrate on, got none")
     for tensor in model.inputs:
         if None in tensor.shape[1:]:
             raise ValueError(
@@ -45,8 +65,10 @@ def to_tflite(model: keras.Model, *, tolerance: float = 1e-4, seed: int = 0) -> 
     def infer(*images):
         return keras.tree.flatten(model(keras.tree.pack_sequence_as(model.input, images)))
 
-    with quiet():
+    with quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
         converter = tf.lite.TFLiteConverter.from_concrete_functions([infer.get_concrete_function()])
+        _set_precision(converter, precision, images)
         try:
             content = converter.convert()
         except Exception as error:  # the converter raises many kinds; all mean the same to a caller
@@ -58,8 +80,22 @@ def to_tflite(model: keras.Model, *, tolerance: float = 1e-4, seed: int = 0) -> 
             **dict(zip(file.outputs, model.output_names, strict=True)),
         }
     )
-    _check(model, content, names, tolerance, seed)
+    tolerance = TOLERANCES[precision] if tolerance is None else tolerance
+    _check(model, content, names, tolerance, seed, images)
     return content
+
+
+def _set_precision(converter, precision, images):
+    if precision == "float32":
+        return
+    converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    # With a scale a channel, tflite-runtime 2.14 does not load a dense layer's int8 weights.
+    converter._experimental_disable_per_channel_quantization_for_dense_layers = True
+    if precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if precision == "int8":
+        converter.representative_dataset = lambda: ([image[np.newaxis]] for image in images)
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
 
 
 def _position(name):
@@ -67,12 +103,14 @@ def _position(name):
     return int(name.rsplit("_", 1)[1])
 
 
-def _check(model, content, names, tolerance, seed):
+def _check(model, content, names, tolerance, seed, given):
     rng = np.random.default_rng(seed)
     images = {
         tensor.name: rng.random((1, *tensor.shape[1:])).astype(tensor.dtype)
         for tensor in model.inputs
     }
+    if given is not None:
+        images[names[0]] = given[:1].astype(model.inputs[0].dtype)
     segment = Segment(content, name=f"the conversion of {model.name!r}")
     got = segment.run([images[name] for name in segment.input_names])
     packed = keras.tree.pack_sequence_as(model.input, [images[name] for name in names])

@@ -33,6 +33,7 @@ def export_bundle(
     graph: TaskGraph | None = None,
     plan: Plan | None = None,
     architecture: str | None = None,
+    rewritten: TfliteFile | None = None,
 ) -> Bundle:
     """Plan a model on a cluster, cut it, and write the bundle.
 
@@ -45,6 +46,8 @@ def export_bundle(
         plan: of segments on these boards, such as one from
             `keras_concurrent.placement_file.read_placement`; by default the best that is found.
         architecture: the network's recipe (``Architecture.to_json()``), kept for the report.
+        rewritten: the file that ``plan`` is of, where that sends less than the model itself, see
+            `keras_concurrent.wire`. One board alone runs the model itself.
 
     Raises:
         ClusterError: the boards' memory is not enough.
@@ -53,12 +56,16 @@ def export_bundle(
     """
     graph = TaskGraph.from_tflite(file) if graph is None else graph
     plan = plan_segments(graph, cluster) if plan is None else plan
-    manifest, files = assemble(file, plan, one_board(graph, cluster), architecture)
+    manifest, files = assemble(file, plan, one_board(graph, cluster), architecture, rewritten)
     return Bundle.write(path, manifest, files)
 
 
 def assemble(
-    file: TfliteFile, plan: Plan, alone: Plan, architecture: str | None = None
+    file: TfliteFile,
+    plan: Plan,
+    alone: Plan,
+    architecture: str | None = None,
+    rewritten: TfliteFile | None = None,
 ) -> tuple[Manifest, dict[str, bytes]]:
     """What a bundle holds: its manifest, and its files by name.
 
@@ -67,7 +74,9 @@ def assemble(
         plan: of segments of that model.
         alone: the plan on one board.
         architecture: the network's recipe, kept for the report.
+        rewritten: the file that ``plan`` is of, where that is not the model itself.
     """
+    planned = file if rewritten is None else rewritten
     segments: dict[str, SegmentSpec] = {
         _WHOLE: SegmentSpec(
             MODEL,
@@ -83,7 +92,9 @@ def assemble(
     if len(plan.graph.tasks) > 1:
         names = {}
         digits = len(str(len(plan.graph.tasks) - 1))
-        for index, (task, piece) in enumerate(zip(plan.graph.tasks, cut(file, plan), strict=True)):
+        for index, (task, piece) in enumerate(
+            zip(plan.graph.tasks, cut(planned, plan), strict=True)
+        ):
             name = f"segment_{index:0{digits}d}"
             names[task.name] = name
             files[f"{name}.tflite"] = piece.content
@@ -101,7 +112,7 @@ def assemble(
         inputs=file.inputs,
         outputs=file.outputs,
         tensors={
-            name: TensorSpec(file.tensors[name].shape, file.tensors[name].dtype)
+            name: TensorSpec(planned.tensors[name].shape, planned.tensors[name].dtype)
             for name in sorted(used)
         },
         segments=segments,

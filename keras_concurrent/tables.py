@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from rich.table import Table
 
@@ -11,6 +11,7 @@ from keras_concurrent.console import table
 from keras_concurrent.explain import Explanation, explain
 from keras_concurrent.schedule import Plan, fits
 from keras_concurrent.summary import milliseconds, short, size
+from keras_concurrent.wire_budget import Choice
 
 
 def plan_table(plan: Plan, alone: Plan, bound_s: float, cluster: Cluster) -> Table:
@@ -85,3 +86,29 @@ def _what(plan: Plan, kind: str, name: str) -> str:
         return f"vertices {', '.join(short(vertex) for vertex in task.vertices)}"
     count = len(task.operators)
     return f"{count} operators from {name}" if count > 1 else name
+
+
+def choice_table(choices: Sequence[Choice]) -> Table:
+    """What each way to send costs and gives."""
+
+    def figure(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    rows = [
+        (
+            choice.wire,
+            milliseconds(choice.latency_s),
+            size(choice.wire_bytes),
+            figure(choice.largest_difference, ".2g"),
+            figure(choice.accuracy, ".2%"),
+        )
+        for choice in choices
+    ]
+    columns = ("", "latency", "sent", "largest difference", "accuracy")
+    return table("Ways to send what passes between boards", columns, rows)
+
+
+def load_table(board_bytes: Mapping[str, int], link_bytes: Mapping[str, int]) -> Table:
+    """Bytes of the files on each board, and of one image's tensors on each link."""
+    rows = [(name, size(count)) for name, count in (*board_bytes.items(), *link_bytes.items())]
+    return table("Bytes a board and a link", ("", "bytes"), rows)

@@ -313,7 +313,8 @@ class TaskGraph:
             if set(reader.inputs) != set(task.outputs):
                 continue
             own = head[task.name]
-            if board[own] and board[reader.name] and board[own] != board[reader.name]:
+            here, there = board[own], board[reader.name]
+            if here and there and here != there:
                 continue
             if weights[own] + weights[reader.name] > most_bytes:
                 continue
@@ -321,7 +322,9 @@ class TaskGraph:
             between = sum(self.tensor_bytes[t] for t in task.outputs)
             before = sum(self.tensor_bytes[t] for t in first.inputs)
             behind = sum(self.tensor_bytes[t] for t in reader.outputs)
-            if between >= before or between >= behind:
+            # A cut before the pair takes along what is before this one; behind it, the reader.
+            free = (between >= before and not here) or (between >= behind and not there)
+            if free or (here and there):
                 group[own] += group.pop(reader.name)
                 head[reader.name] = own
                 board[own] = board[own] or board[reader.name]

@@ -8,6 +8,7 @@ from keras_concurrent.cli import (  # noqa: F401 - they add their commands
     boards,
     cluster,
     design,
+    export,
     place,
     search,
 )

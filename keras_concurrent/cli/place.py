@@ -1,4 +1,4 @@
-"""Commands that place a network on boards: plan, explain, export."""
+"""Commands that place a network on boards: plan, explain; `export` has a file of its own."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from keras_concurrent.cli.options import as_json, described, existing, new_path,
 
 if TYPE_CHECKING:
     from keras_concurrent.cluster import Cluster
+    from keras_concurrent.samples import Samples
     from keras_concurrent.schedule import Plan
     from keras_concurrent.taskgraph import TaskGraph
     from keras_concurrent.tflite_file import TfliteFile
@@ -72,8 +73,8 @@ def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.summary import summarise
     from keras_concurrent.tables import plan_table
 
-    file, graph, where = _read(model, **how)
-    best = _plan(file, graph, where, **how)
+    file, graph, where, _ = read_model(model, **how)
+    best = make_plan(file, graph, where, **how)
     alone = one_board(graph, where)
     manifest, _ = assemble(file, best, alone)
     summary = summarise(manifest, None)
@@ -123,8 +124,8 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.summary import milliseconds
     from keras_concurrent.tables import change_table, path_table
 
-    file, graph, where = _read(model, **how)
-    best = _plan(file, graph, where, **how)
+    file, graph, where, _ = read_model(model, **how)
+    best = make_plan(file, graph, where, **how)
     found = explained(best, where)
     alone_s, bound_s = one_board(graph, where).latency_s, lower_bound_s(graph, where)
     changed = what_if(
@@ -158,46 +159,7 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     console.print(change_table(best.latency_s, changed))
 
 
-@command("keras-concurrent export model.keras --boards 4 --board pi4 --link 1gbit --out bundle")
-@click.argument("model", type=existing)
-@on_boards
-@how_to_plan
-@click.option("--out", type=new_path, default=Path("bundle"), show_default=True)
-@as_json
-def export(model: Path, out: Path, as_json: bool, **how: Any) -> None:
-    """Plan a .keras or .tflite model on boards, cut it, and write the bundle.
-
-    Without --cluster, the described boards are written to a cluster.toml beside the bundle.
-    """
-    from keras_concurrent.export import export_bundle
-    from keras_concurrent.files import write_beside
-
-    file, graph, where = _read(model, **how)
-    best = _plan(file, graph, where, **how)
-    bundle = export_bundle(file, where, out, graph=graph, plan=best)
-    if how["cluster"] is None:
-        write_beside(out.parent / "cluster.toml", where.to_toml().encode())
-    many, one = (bundle.placement(name) for name in ("boards", "one_board"))
-    figures = {
-        "bundle": str(out),
-        "segments": len(bundle.manifest.segments) - 1 or 1,
-        "boards_used": sorted(many.programs),
-        "predicted_latency_s": many.predicted_latency_s,
-        "predicted_one_board_latency_s": one.predicted_latency_s,
-    }
-    if as_json:
-        click.echo(json.dumps(figures))
-    elif len(many.programs) == 1:
-        click.echo(f"{out}: one board is best, {one.predicted_latency_s * 1e3:.1f} ms predicted")
-    else:
-        click.echo(
-            f"{out}: {figures['segments']} segments on {len(many.programs)} boards, predicted "
-            f"{many.predicted_latency_s * 1e3:.1f} ms; "
-            f"one board {one.predicted_latency_s * 1e3:.1f} ms"
-        )
-
-
-def _read(
+def read_model(
     model: Path,
     *,
     cluster: Path | None,
@@ -205,34 +167,51 @@ def _read(
     kind: str,
     link: str,
     measured: bool,
+    precision: str = "float32",
+    calibration: str | None = None,
+    pixels: bool = False,
     **_: Any,
-) -> tuple[TfliteFile, TaskGraph, Cluster]:
-    """The model, its tasks with their costs, and the boards."""
+) -> tuple[TfliteFile, TaskGraph, Cluster, Samples | None]:
+    """The model, its tasks with their costs, the boards, and images to measure on."""
     from keras_concurrent.cluster import Cluster
+    from keras_concurrent.pixels import take_pixels
+    from keras_concurrent.samples import Samples
     from keras_concurrent.taskgraph import TaskGraph
     from keras_concurrent.tflite_file import TfliteFile
 
     where = Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link)
+    samples = None
     if model.suffix == ".tflite":
+        if precision != "float32":
+            raise ValueError(f"--precision {precision} needs a .keras model, got {model}")
         file = TfliteFile.read(model)
+        if calibration is not None:
+            samples = Samples.load(calibration, file.tensors[file.inputs[0]].shape[1:])
     else:
-        file = TfliteFile(_converted(model), str(model))
+        content, samples = _converted(model, precision, calibration)
+        file = TfliteFile(content, str(model))
+    if pixels:
+        file = take_pixels(file)
     if file.whole_because is not None:
         click.echo(f"{model} stays whole because {file.whole_because}.", err=True)
     graph = TaskGraph.from_tflite(file)
     if measured:
-        from keras_concurrent.calibration import measure_host
-        from keras_concurrent.console import progress_bars
-        from keras_concurrent.profile import profile_tasks
-
-        graph = graph.chains_merged()
-        with progress_bars() as progress:
-            measured_s = profile_tasks(file, graph, progress=progress("profiling")).seconds
-        graph = graph.timed(measured_s, measure_host())
-    return file, graph, where
+        graph = measured_on_host(file, graph.chains_merged())
+    return file, graph, where, samples
 
 
-def _plan(
+def measured_on_host(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
+    """The tasks with the seconds that this machine takes for them."""
+    from keras_concurrent.calibration import measure_host
+    from keras_concurrent.console import progress_bars
+    from keras_concurrent.profile import profile_tasks
+
+    with progress_bars() as progress:
+        measured_s = profile_tasks(file, graph, progress=progress("profiling")).seconds
+    return graph.timed(measured_s, measure_host())
+
+
+def make_plan(
     file: TfliteFile,
     graph: TaskGraph,
     where: Cluster,
@@ -245,11 +224,12 @@ def _plan(
     placement: Path | None,
     **_: Any,
 ) -> Plan:
+    """The plan of a placement file, or the best that a search finds."""
     from keras_concurrent.bundle import digest
     from keras_concurrent.placement_file import read_placement
     from keras_concurrent.segments import plan_segments
 
-    pins = _pins(pinned, graph)
+    pins = pins_of(pinned, graph)
     if placement is None:
         return plan_segments(
             graph, where, evaluations=evaluations, seed=seed, budget_s=budget_s,
@@ -260,7 +240,7 @@ def _plan(
     return read_placement(placement, graph, where, digest(file.data))
 
 
-def _pins(pinned: tuple[str, ...], graph: TaskGraph) -> dict[str, str]:
+def pins_of(pinned: tuple[str, ...], graph: TaskGraph) -> dict[str, str]:
     """Board by task, from "12=pi4-2" and "vertex_03=pi4-1"."""
     pins = {}
     for text in pinned:
@@ -278,7 +258,8 @@ def _pins(pinned: tuple[str, ...], graph: TaskGraph) -> dict[str, str]:
     return pins
 
 
-def _converted(path: Path) -> bytes:
+def _converted(path: Path, precision: str, calibration: str | None) -> tuple[bytes, Samples | None]:
+    """A Keras model as a .tflite, and the images to calibrate it on."""
     from keras_concurrent.console import load_tensorflow
 
     load_tensorflow()
@@ -286,6 +267,12 @@ def _converted(path: Path) -> bytes:
 
     import keras_concurrent.layers  # noqa: F401 - registers the layers with Keras
     from keras_concurrent.convert import to_tflite
+    from keras_concurrent.samples import Samples
 
-    content: bytes = to_tflite(keras.models.load_model(path))
-    return content
+    if precision == "int8" and calibration is None:
+        raise ValueError("--precision int8 needs --calibration, such as --calibration photos")
+    model = keras.models.load_model(path)
+    samples = None if calibration is None else Samples.load(calibration, model.input_shape[1:])
+    images = None if samples is None else samples.calibration
+    content: bytes = to_tflite(model, precision=precision, images=images)
+    return content, samples

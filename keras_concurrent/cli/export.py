@@ -1,0 +1,177 @@
+"""The command that writes a bundle: plan, send less, cut, and report before anyone deploys."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from keras_concurrent.cli.command import command
+from keras_concurrent.cli.options import as_json, existing, new_path
+from keras_concurrent.cli.place import (
+    how_to_plan,
+    make_plan,
+    measured_on_host,
+    on_boards,
+    pins_of,
+    read_model,
+)
+from keras_concurrent.precision import PRECISIONS
+from keras_concurrent.wire_format import WIRES
+
+if TYPE_CHECKING:
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.samples import Samples
+    from keras_concurrent.schedule import Plan
+    from keras_concurrent.taskgraph import TaskGraph
+    from keras_concurrent.tflite_file import TfliteFile
+    from keras_concurrent.wire_budget import Choice
+
+
+@command(
+    "keras-concurrent export model.keras --boards 4 --link 100mbit --wire auto --calibration photos"
+)
+@click.argument("model", type=existing)
+@on_boards
+@how_to_plan
+@click.option(
+    "--wire",
+    type=click.Choice(WIRES),
+    help="Sums regrouped to send less, and tensors sent as float32, as float16, as int8 where "
+    "their range is known, or what the accuracy allows. Without it the model is cut as it is.",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(PRECISIONS),
+    default="float32",
+    show_default=True,
+    help="Of a .keras model's weights (float16, dynamic) or of all it computes (int8).",
+)
+@click.option(
+    "--calibration",
+    help="Images to measure ranges and accuracy on: photos, mnist, digits, or an .npz file of "
+    "'images' and 'labels'.",
+)
+@click.option(
+    "--pixels",
+    is_flag=True,
+    help="Take images as bytes of 0..255 instead of float32 values of 0..1: a quarter to send.",
+)
+@click.option(
+    "--lose", "lose_points", default=0.1, show_default=True, help="Most points of accuracy to lose."
+)
+@click.option("--out", type=new_path, default=Path("bundle"), show_default=True)
+@as_json
+def export(
+    model: Path,
+    out: Path,
+    as_json: bool,
+    wire: str | None,
+    precision: str,
+    calibration: str | None,
+    pixels: bool,
+    lose_points: float,
+    **how: Any,
+) -> None:
+    """Plan a .keras or .tflite model on boards, cut it, and write the bundle.
+
+    Without --cluster, the described boards are written to a cluster.toml beside the bundle.
+    """
+    from dataclasses import asdict
+
+    from rich.console import Console
+
+    from keras_concurrent.export import export_bundle
+    from keras_concurrent.files import write_beside
+    from keras_concurrent.tables import choice_table, load_table
+
+    file, graph, where, samples = read_model(
+        model, precision=precision, calibration=calibration, pixels=pixels, **how
+    )
+    rewritten: TfliteFile | None = None
+    choices: list[Choice] = []
+    if wire is None:
+        best = make_plan(file, graph, where, **how)
+    else:
+        rewritten, best, choices = _wired(file, graph, where, wire, samples, lose_points, **how)
+    bundle = export_bundle(file, where, out, graph=graph, plan=best, rewritten=rewritten)
+    if how["cluster"] is None:
+        write_beside(out.parent / "cluster.toml", where.to_toml().encode())
+    many, one = (bundle.placement(name) for name in ("boards", "one_board"))
+    segments = bundle.manifest.segments
+    board_bytes = {
+        board: sum(segments[name].bytes for name in program.segments)
+        for board, program in sorted(many.programs.items())
+    }
+    link_bytes: dict[str, int] = {}
+    for message in best.messages:
+        link = f"{message.sender} to {message.receiver}"
+        link_bytes[link] = link_bytes.get(link, 0) + message.bytes
+    figures = {
+        "bundle": str(out),
+        "segments": len(segments) - 1 or 1,
+        "boards_used": sorted(many.programs),
+        "predicted_latency_s": many.predicted_latency_s,
+        "predicted_one_board_latency_s": one.predicted_latency_s,
+        "board_bytes": board_bytes,
+        "link_bytes": link_bytes,
+        "choices": [asdict(choice) for choice in choices],
+    }
+    if as_json:
+        click.echo(json.dumps(figures))
+        return
+    console = Console()
+    if choices:
+        console.print(choice_table(choices))
+        console.print(load_table(board_bytes, link_bytes))
+    if len(many.programs) == 1:
+        click.echo(f"{out}: one board is best, {one.predicted_latency_s * 1e3:.1f} ms predicted")
+    else:
+        click.echo(
+            f"{out}: {figures['segments']} segments on {len(many.programs)} boards, predicted "
+            f"{many.predicted_latency_s * 1e3:.1f} ms; "
+            f"one board {one.predicted_latency_s * 1e3:.1f} ms"
+        )
+
+
+def _wired(
+    file: TfliteFile,
+    graph: TaskGraph,
+    where: Cluster,
+    wire: str,
+    samples: Samples | None,
+    lose_points: float,
+    *,
+    evaluations: int,
+    budget_s: float | None,
+    polish_s: float | None,
+    seed: int,
+    pinned: tuple[str, ...],
+    placement: Path | None,
+    measured: bool,
+    **_: Any,
+) -> tuple[TfliteFile, Plan, list[Choice]]:
+    """The rewritten file, its plan, and what each way to send costs and gives."""
+    from keras_concurrent.wire import WirePlanner
+    from keras_concurrent.wire_budget import Budget, choices
+
+    if placement is not None:
+        raise ValueError("--wire asks for a search, --placement for none: give one of them")
+    pins = {
+        tensor: board
+        for task, board in pins_of(pinned, graph).items()
+        for tensor in graph.by_name[task].outputs
+    }
+    images = () if samples is None else samples.images(file)
+    costs = measured_on_host if measured else None
+    planner = WirePlanner(
+        file, where, wire=wire, images=images, costs=costs, pins=pins,
+        evaluations=evaluations, seed=seed, budget_s=budget_s, polish_s=polish_s,
+    )  # fmt: skip
+    found = planner.plan()
+    budget = None if samples is None else Budget(file, samples, lose_points)
+    if budget is not None and wire == "auto":
+        found = budget.keep(planner, found)
+    return found.file, found.plan, choices(planner, found, budget)

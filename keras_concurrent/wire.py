@@ -1,0 +1,204 @@
+"""A plan that sends less: sums regrouped, tensors encoded, and the file rewritten to do it.
+
+Three moves, each an ordinary operator of the file that comes out:
+
+1. A scaling block's pooling and 1x1 convolution sit on the sending board where that sends less.
+   They are operators like any other, so the plan finds it by itself.
+2. What one board adds to a sum is added there, see `keras_concurrent.reassociate`.
+3. A tensor travels as float32, float16 or int8, see `keras_concurrent.encoding`.
+
+Plan and file depend on each other: the plan says what crosses boards, and the regrouped file may be
+planned better. So both are improved in turn, and the best pair counts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.encoding import crossing, encode
+from keras_concurrent.interpreter import Array
+from keras_concurrent.ranges import Range, measured_ranges, proven_ranges
+from keras_concurrent.reassociate import regroup_sums
+from keras_concurrent.schedule import Plan
+from keras_concurrent.segments import EVALUATIONS, one_board, plan_segments
+from keras_concurrent.taskgraph import TaskGraph
+from keras_concurrent.tflite_file import TfliteFile
+from keras_concurrent.wire_format import BYTES, FLOAT16, FLOAT32, WIRES, WireFormat, int8_for
+
+_ROUNDS = 2
+_EQUAL = 1.01  # latencies this close are predicted no better than that: bytes decide
+_FLOATS = {"float16": FLOAT16, "float32": FLOAT32}
+_EVERYTHING = (0.0, 1.0)  # what a sigmoid may give
+
+Images = Sequence[Mapping[str, Array]]
+Costs = Callable[[TfliteFile, TaskGraph], TaskGraph]
+Homes = Mapping[int, str]
+
+
+@dataclass(frozen=True)
+class WirePlan:
+    """A rewritten file and the plan it was rewritten for.
+
+    Args:
+        file: the model, encoders included.
+        plan: of segments of that file.
+        summed: the model without encoders, its sums regrouped.
+        homes: board of every operator of ``summed`` that is not constant.
+        formats: of the tensors of ``summed`` that pass from board to board.
+    """
+
+    file: TfliteFile
+    plan: Plan
+    summed: TfliteFile
+    homes: Homes
+    formats: Mapping[str, WireFormat]
+
+
+@dataclass(frozen=True)
+class WirePlanner:
+    """Plans a model for a cluster, wire formats included.
+
+    Args:
+        file: the model.
+        cluster: the boards and their network.
+        wire: ``"float32"``; ``"float16"``; ``"int8"``: int8 where the range is known, float32
+            elsewhere; ``"auto"``: int8 where the range is known, float16 elsewhere.
+        images: a value for each of the model's inputs, by name; the ranges of tensors are measured
+            on them. Without any, only ranges that follow from the graph are known.
+        costs: gives a file's task graph measured seconds; without it, costs follow from FLOPs.
+        pins: board of the operator that writes a tensor, by the tensor's name.
+        evaluations: of the search, see `keras_concurrent.segments.plan_segments`.
+        seed: likewise.
+        budget_s: likewise.
+        polish_s: likewise.
+
+    Raises:
+        ValueError: an unknown ``wire``, or a pin of a tensor that no operator writes.
+    """
+
+    file: TfliteFile
+    cluster: Cluster
+    wire: str = "auto"
+    images: Images = ()
+    costs: Costs | None = None
+    pins: Mapping[str, str] | None = None
+    evaluations: int = EVALUATIONS
+    seed: int = 0
+    budget_s: float | None = None
+    polish_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.wire not in WIRES:
+            raise ValueError(f"wire must be one of {', '.join(WIRES)}, got {self.wire!r}")
+
+    def plan(self) -> WirePlan:
+        """The best that is found: on one board, the file as it was, where that is best.
+
+        Raises:
+            ClusterError: the boards' memory is not enough.
+        """
+        graph = self._graph(self.file)
+        plan = one_board(graph, self.cluster)
+        best = WirePlan(self.file, plan, self.file, _homes(plan), {})
+        if self.file.whole_because is None:
+            candidates = [*self._candidates()]
+            if not self.pins or not candidates:
+                candidates.append(best)
+            least_s = min(candidate.plan.latency_s for candidate in candidates)
+            equals = [each for each in candidates if each.plan.latency_s <= least_s * _EQUAL]
+            best = min(equals, key=lambda each: (each.plan.wire_bytes, each.plan.latency_s))
+        return best
+
+    def _candidates(self) -> Iterator[WirePlan]:
+        """Plans on several boards, for tensors of full weight and for lighter ones.
+
+        Adding up and encoding take time on the sender: where that time decides, less is sent for
+        nothing. So each plan is also tried without them.
+        """
+        for light in (False, True) if self.wire != "float32" else (False,):
+            current = self.file
+            for _ in range(_ROUNDS):
+                graph = self._graph(current, light=light)
+                plan = self._plan(graph, self._pins_of(graph))
+                if len(plan.boards) == 1:
+                    break
+                homes = _homes(plan)
+                if not light:
+                    yield WirePlan(current, plan, current, homes, {})
+                if self.wire != "float32":
+                    yield self.encoded(current, homes, self.formats(current, homes))
+                current, homes = regroup_sums(current, homes, tuple(self.pins or ()))
+                yield self.encoded(current, homes, self.formats(current, homes))
+
+    def formats(self, file: TfliteFile, homes: Homes) -> dict[str, WireFormat]:
+        """A format for every float32 tensor that passes from board to board."""
+        names = [name for name in crossing(file, homes) if file.tensors[name].dtype == "float32"]
+        ranges = proven_ranges(file)
+        # A sigmoid's code is the same everywhere; anything else rarely fills what it could.
+        wide = [name for name in names if ranges.get(name) != _EVERYTHING]
+        if self.images:
+            for name, (low, high) in measured_ranges(file, wide, self.images).items():
+                least, most = ranges.get(name, (low, high))
+                ranges[name] = (max(low, least), min(high, most))
+        chosen = {name: self._dtype(name, ranges) for name in names}
+        return {
+            name: int8_for(*ranges[name]) if dtype == "int8" else _FLOATS[dtype]
+            for name, dtype in chosen.items()
+        }
+
+    def encoded(
+        self, summed: TfliteFile, homes: Homes, formats: Mapping[str, WireFormat]
+    ) -> WirePlan:
+        """The plan that keeps every operator on its board and sends tensors in these formats."""
+        file, on = encode(summed, homes, formats)
+        graph = TaskGraph.from_tflite(file)
+        pins = {task.name: on[task.operators[0]] for task in graph.tasks}
+        graph = self._graph(file, pins)
+        pins = {task.name: on[task.operators[0]] for task in graph.tasks}
+        return WirePlan(file, self._plan(graph, pins), summed, homes, formats)
+
+    def _graph(
+        self, file: TfliteFile, pins: Mapping[str, str] | None = None, light: bool = False
+    ) -> TaskGraph:
+        """A file's tasks with their costs; light: its tensors as light as they will travel."""
+        graph = TaskGraph.from_tflite(file)
+        sizes = dict(graph.tensor_bytes)
+        if light:
+            ranges = proven_ranges(file)
+            for name in sorted(sizes.keys() - {*graph.inputs, *graph.outputs}):
+                if file.tensors[name].dtype == "float32":
+                    sizes[name] = sizes[name] * BYTES[self._dtype(name, ranges)] // BYTES["float32"]
+            graph = replace(graph, tensor_bytes=sizes)
+        if self.costs is not None:
+            pins = self._pins_of(graph) if pins is None else pins
+            graph = self.costs(file, graph.merged(graph.chains(pins)))
+        return graph
+
+    def _plan(self, graph: TaskGraph, pins: Mapping[str, str]) -> Plan:
+        return plan_segments(
+            graph, self.cluster, evaluations=self.evaluations, seed=self.seed,
+            budget_s=self.budget_s, polish_s=self.polish_s, pins=pins,
+        )  # fmt: skip
+
+    def _pins_of(self, graph: TaskGraph) -> dict[str, str]:
+        """The user's pins by task."""
+        pins = self.pins or {}
+        return {t.name: pins[name] for t in graph.tasks for name in t.outputs if name in pins}
+
+    def _dtype(self, name: str, ranges: Mapping[str, Range]) -> str:
+        if self.wire not in ("auto", "int8"):
+            return self.wire
+        if self.images or name in ranges:
+            return "int8"
+        return "float16" if self.wire == "auto" else "float32"
+
+
+def _homes(plan: Plan) -> dict[int, str]:
+    """Board of every operator of a plan's tasks."""
+    return {
+        operator: plan.assignment[task.name]
+        for task in plan.graph.tasks
+        for operator in task.operators
+    }

@@ -1,0 +1,144 @@
+"""Wire formats under an accuracy budget: as few bytes as the validation images allow."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from keras_concurrent.encoding import encode
+from keras_concurrent.interpreter import Array
+from keras_concurrent.samples import Samples
+from keras_concurrent.tflite_file import TfliteFile
+from keras_concurrent.wire import WirePlan, WirePlanner
+from keras_concurrent.wire_format import FLOAT16, FLOAT32, WIRES, WireFormat
+
+BUDGET_POINTS = 0.1
+_FINER = {"int8": FLOAT16, "float16": FLOAT32}
+_HARM_IMAGES = 32  # of the validation images, to tell which format does most harm
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a way to send costs and gives.
+
+    Args:
+        wire: its name.
+        latency_s: predicted.
+        wire_bytes: of all messages of an image.
+        largest_difference: of any output to the model as it was, over the validation images;
+            ``None`` where nothing was measured.
+        accuracy: on these images, likewise.
+    """
+
+    wire: str
+    latency_s: float
+    wire_bytes: int
+    largest_difference: float | None = None
+    accuracy: float | None = None
+
+
+class Budget:
+    """The model as it was, and how much worse the rewritten one may be.
+
+    Args:
+        file: the model as it was.
+        samples: images.
+        points: percentage points of accuracy that may be lost.
+
+    Raises:
+        ValueError: a negative budget, or a model of several inputs or outputs.
+    """
+
+    def __init__(self, file: TfliteFile, samples: Samples, points: float = BUDGET_POINTS) -> None:
+        if points < 0:
+            raise ValueError(f"points must not be negative, got {points!r}")
+        self._samples, self._points = samples, points
+        self._reference = samples.answers(file)
+        self.accuracy = samples.accuracy(self._reference, self._reference)
+
+    def choice(self, wire: str, planned: WirePlan) -> Choice:
+        """Measure a plan's file."""
+        answers = self._samples.answers(planned.file)
+        return Choice(
+            wire,
+            planned.plan.latency_s,
+            planned.plan.wire_bytes,
+            float(np.abs(answers - self._reference).max()),
+            self._samples.accuracy(answers, self._reference),
+        )
+
+    def _keeps(self, file: TfliteFile) -> bool:
+        answers = self._samples.answers(file)
+        lost = self.accuracy - self._samples.accuracy(answers, self._reference)
+        return 100 * lost <= self._points + 1e-9
+
+    def keep(self, planner: WirePlanner, planned: WirePlan) -> WirePlan:
+        """Send those tensors more finely that do most harm, until the budget is kept.
+
+        int8 becomes float16, and float16 becomes float32. Which tensors are how harmful is told by
+        the difference that each alone makes; how many must be finer is found by halving.
+
+        Args:
+            planner: that made the plan.
+            planned: the plan.
+
+        Returns:
+            The plan itself where it keeps the budget.
+        """
+        formats = dict(planned.formats)
+        while not self._keeps(encode(planned.summed, planned.homes, formats)[0]):
+            coarse = [name for name, wire in formats.items() if wire.dtype in _FINER]
+            if not coarse:
+                break  # the regrouped sums alone differ: by rounding
+            harmful = sorted(coarse, key=lambda name: (-self._harm(planned, name, formats), name))
+            least, most = 1, len(harmful)
+            while least < most:
+                middle = (least + most) // 2
+                if self._keeps(
+                    encode(planned.summed, planned.homes, _finer(formats, harmful[:middle]))[0]
+                ):
+                    most = middle
+                else:
+                    least = middle + 1
+            formats = _finer(formats, harmful[:least])
+        if formats == planned.formats:
+            return planned
+        return planner.encoded(planned.summed, planned.homes, formats)
+
+    def _harm(self, planned: WirePlan, name: str, formats: Mapping[str, WireFormat]) -> float:
+        """Root mean square of the difference that a tensor's format alone makes."""
+        few = replace(
+            self._samples, validation=self._samples.validation[:_HARM_IMAGES], labels=None
+        )
+        alone, _ = encode(planned.summed, planned.homes, {name: formats[name]})
+        gap: Array = few.answers(alone) - self._reference[:_HARM_IMAGES]
+        return float(np.sqrt(np.mean(gap**2)))
+
+
+def _finer(formats: Mapping[str, WireFormat], names: list[str]) -> dict[str, WireFormat]:
+    return {**formats, **{name: _FINER[formats[name].dtype] for name in names}}
+
+
+def choices(planner: WirePlanner, planned: WirePlan, budget: Budget | None) -> list[Choice]:
+    """What the plan's tensors cost and give in each format, and in those chosen.
+
+    Args:
+        planner: that made the plan.
+        planned: the plan.
+        budget: to measure with; without one, only costs are told.
+    """
+    ways = {}
+    if planned.formats:
+        for wire in WIRES[1:]:
+            other = replace(planner, wire=wire)
+            formats = other.formats(planned.summed, planned.homes)
+            ways[wire] = other.encoded(planned.summed, planned.homes, formats)
+    ways["chosen"] = planned
+    return [
+        Choice(name, way.plan.latency_s, way.plan.wire_bytes)
+        if budget is None
+        else budget.choice(name, way)
+        for name, way in ways.items()
+    ]

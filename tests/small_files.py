@@ -1,0 +1,68 @@
+"""Files of a few operators, so that everything about them can be redone by hand."""
+
+import functools
+
+import tensorflow as tf
+
+from keras_concurrent.interpreter import quiet
+from keras_concurrent.tflite_file import TfliteFile
+
+
+def converted(function, *shapes):
+    """A function of float32 tensors as a .tflite."""
+    signature = [tf.TensorSpec(shape, name=f"x{i}") for i, shape in enumerate(shapes)]
+    concrete = tf.function(function, input_signature=signature).get_concrete_function()
+    with quiet():
+        content = tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
+    return TfliteFile(content, "a small file")
+
+
+@functools.cache
+def sums_file(tensors, sums):
+    """Sigmoids of the inputs, and sums of them, each multiplied by a weight of its own.
+
+    Args:
+        tensors: how many inputs, each of shape (1, 4).
+        sums: for every sum the numbers of its tensors; weights are 1.5, 2.5, 3.5, ... in order.
+
+    Returns:
+        The file; an output is a sum's ReLU.
+    """
+
+    def function(*inputs):
+        squashed = [tf.sigmoid(x) for x in inputs]
+        results, weight = [], 0.5
+        for numbers in sums:
+            total = None
+            for number in numbers:
+                weight += 1
+                term = squashed[number] * weight
+                total = term if total is None else total + term
+            results.append(tf.nn.relu(total) * 0.125)
+        return results
+
+    return converted(function, *[(1, 4)] * tensors)
+
+
+def operators(file, kind):
+    """The operators of a kind, in running order."""
+    return [operator for operator in file.operators if operator.kind == kind]
+
+
+def on_boards(file, board_of):
+    """Homes of all operators, by a function of the operator."""
+    return {o.index: board_of(o) for o in file.operators if not o.constant}
+
+
+def homes_of(file, board_of_tensor, board_of_sum):
+    """Homes of a `sums_file`: each sigmoid on a board by its input, each sum by its output."""
+    homes, sum_of = {}, {}
+    for o in reversed(file.operators):
+        if o.kind == "LOGISTIC":
+            homes[o.index] = board_of_tensor[o.inputs[0]]
+        else:
+            mine = file.outputs.index(o.outputs[0]) if o.outputs[0] in file.outputs else None
+            mine = sum_of.get(o.outputs[0]) if mine is None else mine
+            homes[o.index] = board_of_sum[mine]
+            sum_of.update(dict.fromkeys(o.inputs, mine))
+    return homes
