@@ -218,7 +218,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     if args.quick:
-        sections = [networks(1, 2_000, {"100 Mbit/s": LINKS["100 Mbit/s"]}), accuracy("digits", 4)]
+        sections = [networks(1, 2_000, {"100 Mbit/s": LINKS["100 Mbit/s"]}), accuracy("digits", 3)]
     else:
         sections = [
             networks(args.networks, 20_000, LINKS),

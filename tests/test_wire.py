@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 from pieces import check_pieces, image_for
-from small_files import converted, operators
+from small_files import converted, on_boards, operators
 
 from keras_concurrent.cluster import Board, Cluster, Network
 from keras_concurrent.encoding import crossing
@@ -71,7 +71,11 @@ def test_every_wire_end_to_end(small_file, wire, tolerance, dtypes):
 
 def test_calibrated_int8_end_to_end(small_file):
     images = [image_for(small_file, seed) for seed in range(8)]
-    planned = WirePlanner(small_file, SLOW, wire="int8", images=images, evaluations=5000).plan()
+    planner = WirePlanner(small_file, SLOW, wire="int8", images=images, evaluations=2000)
+    rng = np.random.default_rng(0)
+    homes = on_boards(small_file, lambda o: f"b{rng.integers(3)}")
+    planned = planner.encoded(small_file, homes, planner.formats(small_file, homes))
+    assert set(planned.formats) == set(crossing(small_file, homes))
     assert {each.dtype for each in planned.formats.values()} == {"int8"}
     check_answers(planned, small_file, 1e-2)
     kinds = {name: o.kind for o in planned.summed.operators for name in o.outputs}
