@@ -60,6 +60,9 @@ SIGMOID = WireFormat("int8", 1 / 256, -128)
 """Covers 0 to 255/256; a value above that is off by at most 1/256, any other by at most 1/512."""
 
 
+_TINY = 1e-30
+
+
 def int8_for(low: float, high: float) -> WireFormat:
     """The int8 code that covers a range; zero keeps a byte of its own.
 
@@ -75,7 +78,9 @@ def int8_for(low: float, high: float) -> WireFormat:
     if (low, high) == (0.0, 1.0):
         return SIGMOID
     low, high = min(low, 0.0), max(high, 0.0)
-    scale = _float32((high - low) / (_MOST - _LEAST)) or 1.0
+    scale = _float32((high - low) / (_MOST - _LEAST))
+    if scale < _TINY:
+        scale = 1.0  # all of it is as good as zero, and so small a scale has few digits
     return WireFormat("int8", scale, round(_LEAST - low / scale))
 
 
