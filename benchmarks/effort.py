@@ -64,7 +64,7 @@ def planning() -> Section:
             durations = []
             for _ in range(_REPEATS):  # the first compiles, or loads what was compiled
                 begun = time.process_time()
-                state, other, _ = portfolio(problem, 8)
+                state, other, _, _ = portfolio(problem, 8)
                 if evaluations:
                     search(problem, (state, other), 8, evaluations, 0)
                 durations.append(time.process_time() - begun)

@@ -136,10 +136,10 @@ class Sample:
 
 
 CS, ETA = "concurrency score (paper)", "eta alone"
-LISTED, SEARCHED = "efficiency, list schedule", f"efficiency, {FEW} evaluations"
+LISTED, SEARCHED = "efficiency, portfolio", f"efficiency, {FEW} evaluations"
 # By name, whether more of it is better. What the last two predict is latency.
 SCORES = {CS: False, ETA: False, LISTED: True, SEARCHED: True}
-PREDICTORS = SCORES | {"latency, list schedule": False, "FLOPs": False}
+PREDICTORS = SCORES | {"latency, portfolio": False, "FLOPs": False}
 
 
 def measure(candidate: Candidate, settings: Sequence[Setting], evaluations: int) -> list[Sample]:

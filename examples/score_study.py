@@ -8,7 +8,7 @@ candidate, by a search of 60,000 evaluations. What is to be predicted is
 - the speed-up: how many times sooner than on one such board. It compares wirings at equal work,
   which is what a score is for.
 - the latency itself. Candidates differ in FLOPs, which decide it as much as the wiring does; FLOPs
-  alone and the list schedule's latency stand beside.
+  alone and the portfolio's latency stand beside.
 
 python examples/score_study.py --out docs     # 20 minutes of CPU time
 python examples/score_study.py --quick        # few candidates, under a minute

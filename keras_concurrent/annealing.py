@@ -20,6 +20,7 @@ import numpy as np
 
 from keras_concurrent.kernel import compiled, place, place_below
 from keras_concurrent.problem import ANY, Array, Problem, State, planned_order
+from keras_concurrent.ranks import tails_s
 
 _A_TASK = 1_000  # evaluations of one annealing: several of this length find more than a long one
 
@@ -57,28 +58,6 @@ def _equal(a: Array, b: Array) -> bool:
         if a[i] != b[i]:
             return False
     return True
-
-
-@compiled
-def _tails(problem: Problem, after: Array, after_from: Array) -> Array:
-    """(n) least seconds from a task's end to the answer: the longest path on the fastest boards."""
-    tasks, client = problem.seconds.shape
-    wanted = np.zeros(problem.producer.size, np.bool_)
-    for tensor in problem.wanted:
-        wanted[tensor] = True
-    tail_s = np.zeros(tasks)
-    for task in range(tasks - 1, -1, -1):
-        for i in range(problem.writes_from[task], problem.writes_from[task + 1]):
-            if wanted[problem.writes[i]]:
-                travel_s = np.inf
-                for sender in range(client):
-                    held_s = problem.sizes[problem.writes[i]] * problem.byte_s[sender, client]
-                    travel_s = min(travel_s, held_s + problem.latency_s[sender, client])
-                tail_s[task] = max(tail_s[task], travel_s)
-        for i in range(after_from[task], after_from[task + 1]):
-            least_s = problem.seconds[after[i]].min()
-            tail_s[task] = max(tail_s[task], least_s + tail_s[after[i]])
-    return tail_s
 
 
 @compiled
@@ -214,7 +193,7 @@ def anneal(
     now_order = order.copy()
     now = place(problem, state, order, boards, False)
     best = now
-    tail_s = _tails(problem, after, after_from)
+    tail_s = tails_s(problem)
     for evaluation in range(evaluations):
         trial_board[:] = board
         trial_order[:] = now_order

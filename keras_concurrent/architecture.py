@@ -334,7 +334,7 @@ def stage(
     shapes: dict[Any, Shape] = {SOURCE: (*input_shape[:2], stem_filters or input_shape[2])}
     blocks = []
     for vertex in vertices:  # ids ascend along every edge
-        inputs = sorted(graph.predecessors(vertex), key=lambda v: names[v])
+        inputs = sorted(graph.predecessors(vertex), key=names.__getitem__)
         height, width, channels = _common_shape(names[vertex], [shapes[v] for v in inputs])
         if inputs == [SOURCE] and stem_filters is None:
             channels = filters

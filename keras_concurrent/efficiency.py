@@ -99,7 +99,7 @@ def efficiency(plan: Plan, cluster: Cluster, alone: Plan | None = None) -> Effic
     problem = problem_of(plan.graph, cluster)
     state = new_state(problem)
     boards = fastest_first(cluster)
-    alone_s = alone.latency_s if alone else float(portfolio(problem, len(boards))[2][0])
+    alone_s = alone.latency_s if alone else portfolio(problem, len(boards))[3]
     state.board[:] = [boards.index(cluster.board(slot.board)) for slot in plan.slots]
     durations_s = np.array([slot.end_s - slot.start_s for slot in plan.slots])
     order = np.arange(len(plan.slots))
@@ -116,8 +116,7 @@ def scheduled_efficiency(graph: TaskGraph, cluster: Cluster) -> Efficiency:
     from keras_concurrent.portfolio import portfolio
 
     problem = problem_of(graph, cluster)
-    state, _, latencies_s = portfolio(problem, len(cluster.boards))
-    latency_s, alone_s = float(latencies_s.min()), float(latencies_s[0])
+    state, _, latency_s, alone_s = portfolio(problem, len(cluster.boards))
     order = planned_order(state)
     durations_s = state.end_s - state.start_s
     return _rate(problem, state, cluster, order, durations_s, latency_s, alone_s)

@@ -87,11 +87,17 @@ def _distance_probability(
     _probability("p", p)
     if not (alpha >= 0 and beta >= 0):  # NaN must fail too
         raise ValueError(f"alpha and beta must not be negative, got alpha={alpha}, beta={beta}")
+    low, high, likely = _ring_edges(vertices, float(p), float(alpha), float(beta))
+    chosen = np.random.default_rng(rng.getrandbits(64)).random(low.size) < likely
+    return zip(low[chosen].tolist(), high[chosen].tolist(), strict=True)
+
+
+@lru_cache(maxsize=8)
+def _ring_edges(vertices: int, p: float, alpha: float, beta: float) -> tuple[Array, ...]:
+    """Every possible edge of a ring (from, to), and its probability."""
     low, high = np.triu_indices(vertices, k=1)
     distance = np.minimum(high - low, vertices - (high - low))
-    drawn = np.random.default_rng(rng.getrandbits(64)).random(low.size)
-    chosen = drawn < alpha * p ** (beta * distance)
-    return zip(low[chosen].tolist(), high[chosen].tolist(), strict=True)
+    return low, high, alpha * p ** (beta * distance)
 
 
 def _lanes(
@@ -228,12 +234,12 @@ def generate(kind: str, vertices: int, *, seed: int, **parameters: Any) -> nx.Di
     graph.add_node(SOURCE)
     graph.add_nodes_from(range(vertices))
     graph.add_node(SINK)
-    edges = draw(vertices, random.Random(seed), **parameters)
-    graph.add_edges_from(sorted((min(a, b), max(a, b)) for a, b in edges))
-    roots = [v for v in range(vertices) if graph.in_degree(v) == 0]
-    leaves = [v for v in range(vertices) if graph.out_degree(v) == 0]
-    graph.add_edges_from((SOURCE, v) for v in roots)
-    graph.add_edges_from((v, SINK) for v in leaves)
+    drawn = draw(vertices, random.Random(seed), **parameters)
+    edges = sorted((a, b) if a < b else (b, a) for a, b in drawn)
+    fed, read = {b for _, b in edges}, {a for a, _ in edges}
+    graph.add_edges_from(edges)
+    graph.add_edges_from((SOURCE, v) for v in range(vertices) if v not in fed)
+    graph.add_edges_from((v, SINK) for v in range(vertices) if v not in read)
     if kind == "FB":
         stages = parameters["stages"]
         graph.graph["merges"] = [round(vertices * s / stages) - 1 for s in range(1, stages)]

@@ -271,52 +271,6 @@ def place_below(
     return latency
 
 
-@compiled
-def urgency_order(problem: Problem, communication: float) -> Array:
-    """Topological order by HEFT's rank, the most urgent task first; of equals, by name.
-
-    A rank is the mean seconds from a task's start to the end of the graph, where a message weighs
-    ``communication`` times its seconds.
-    """
-    reads, reads_from, writes, writes_from = (
-        problem.reads,
-        problem.reads_from,
-        problem.writes,
-        problem.writes_from,
-    )
-    producer, name_rank, mean_s = problem.producer, problem.name_rank, problem.mean_s
-    tasks = mean_s.size
-    behind = np.full(producer.size, -1.0)  # the highest rank of a tensor's readers
-    rank = np.empty(tasks)
-    for task in range(tasks - 1, -1, -1):
-        longest = 0.0
-        for i in range(writes_from[task], writes_from[task + 1]):
-            if behind[writes[i]] >= 0.0:
-                travel_s = problem.mean_latency_s + problem.sizes[writes[i]] * problem.mean_byte_s
-                longest = max(longest, communication * travel_s + behind[writes[i]])
-        rank[task] = mean_s[task] + longest
-        for i in range(reads_from[task], reads_from[task + 1]):
-            behind[reads[i]] = max(behind[reads[i]], rank[task])
-    order = np.empty(tasks, np.int64)
-    done = np.zeros(tasks, np.bool_)
-    for step in range(tasks):
-        best = -1
-        for task in range(tasks):
-            if done[task] or (best >= 0 and rank[task] < rank[best]):
-                continue
-            if best >= 0 and rank[task] == rank[best] and name_rank[task] > name_rank[best]:
-                continue
-            ready = True
-            for i in range(reads_from[task], reads_from[task + 1]):
-                before = producer[reads[i]]
-                ready = ready and (before < 0 or done[before])
-            if ready:
-                best = task
-        done[best] = True
-        order[step] = best
-    return order
-
-
 class Figures(NamedTuple):
     """What a plan's score is made of, in seconds.
 

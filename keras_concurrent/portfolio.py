@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_concurrent.kernel import compiled, place, urgency_order
+from keras_concurrent.kernel import compiled, place, place_below
 from keras_concurrent.problem import ANY, Array, Problem, State, new_state
+from keras_concurrent.ranks import tails_s, urgency_order
 
 COMMUNICATION_WEIGHTS = (0.0, 0.5, 1.0)
+_ROUNDING = 1 + 1e-9  # the same sum in another order is no longer
 _CUTS = (0.0, 0.25, 0.5, 0.75)  # shares of the tensors, the smallest first, that bind nothing
 
 
@@ -25,35 +27,66 @@ def _unplaced(problem: Problem, state: State, board: int) -> None:
 
 
 @compiled
-def list_schedules(problem: Problem, state: State, boards: int) -> Array:
+def _twin_before(problem: Problem, board: int) -> bool:
+    """Whether all tasks on this board alone take what they take on one tried before."""
+    client = problem.seconds.shape[1]
+    if problem.pinned.max() != ANY:  # then they are not all on it
+        return False
+    for other in range(board):
+        if (
+            problem.memory[other] == problem.memory[board]
+            and problem.byte_s[client, other] == problem.byte_s[client, board]
+            and problem.byte_s[other, client] == problem.byte_s[board, client]
+            and problem.latency_s[client, other] == problem.latency_s[client, board]
+            and problem.latency_s[other, client] == problem.latency_s[board, client]
+            and np.array_equal(problem.seconds[:, other], problem.seconds[:, board])
+        ):
+            return True
+    return False
+
+
+@compiled
+def list_schedules(problem: Problem, state: State, boards: int) -> tuple[float, float]:
     """HEFT with the interface in it: leave the best list schedule on 1, 2, ... boards in ``state``.
 
     One board is whichever is best, more are the fastest. Ranks weigh communication by each of
     ``COMMUNICATION_WEIGHTS``. Of equal plans the first is taken: the one on fewer boards.
 
     Returns:
-        (boards) least latency on 1, 2, ... boards, in seconds.
+        Least latency on one board, and on as many as are best, in seconds.
     """
     tasks, weights = problem.mean_s.size, len(COMMUNICATION_WEIGHTS)
     orders = np.empty((weights, tasks), np.int64)
     for i in range(weights):
         orders[i] = urgency_order(problem, COMMUNICATION_WEIGHTS[i])
-    latencies = np.full(boards, np.inf)
-    least, best_order = np.inf, 0
+    tail_s = tails_s(problem)
+    alone_s, least_s, best_order = np.inf, np.inf, 0
     best_board = np.zeros(tasks, np.int64)
     for attempt in range(2 * boards - 1):
         alone = attempt < boards
+        if alone and _twin_before(problem, attempt):
+            continue
         allowed = 1 if alone else attempt - boards + 2
         for i in range(weights):
             _unplaced(problem, state, attempt if alone else ANY)
-            latency = place(problem, state, orders[i], allowed, True)
-            latencies[allowed - 1] = min(latencies[allowed - 1], latency)
-            if latency < least:
-                least, best_order = latency, i
+            latency_s = _place_sooner(problem, state, orders[i], allowed, tail_s, least_s)
+            if latency_s < least_s:
+                least_s, best_order = latency_s, i
                 best_board[:] = state.board
+        if alone:
+            alone_s = least_s
     state.board[:] = best_board
     place(problem, state, orders[best_order], boards, True)
-    return latencies
+    return alone_s, least_s
+
+
+@compiled
+def _place_sooner(
+    problem: Problem, state: State, order: Array, boards: int, tail_s: Array, least_s: float
+) -> float:
+    """The latency of an order; infinity where it is known early to be above the least so far."""
+    most_s = least_s * _ROUNDING
+    return place_below(problem, state, order, boards, True, tail_s, most_s)
 
 
 @compiled
@@ -104,44 +137,47 @@ def _spread(problem: Problem, head: Array, board: Array, boards: int) -> None:
 
 
 @compiled
-def pack(problem: Problem, state: State, boards: int) -> Array:
-    """Leave the best packing of clusters on 1, 2, ... boards in ``state``.
+def pack(problem: Problem, state: State, boards: int) -> float:
+    """Leave the best packing of clusters on the fastest 2, 3, ... boards in ``state``.
 
-    Tasks are bound together by all tensors between them, or only by the larger ones.
+    Tasks are bound together by all tensors between them, or only by the larger ones. On one board
+    there is nothing to pack: it is left to the list schedules.
 
     Returns:
-        (boards) least latency on the fastest 1, 2, ... boards, in seconds.
+        Its latency, in seconds; infinity where there is one board.
     """
     tasks, shares = problem.pinned.size, len(_CUTS)
     between = problem.reads[problem.producer[problem.reads] >= 0]
     sizes = np.sort(problem.sizes[between])
     order = urgency_order(problem, 1.0)
-    latencies = np.full(boards, np.inf)
-    least = np.inf
+    tail_s = tails_s(problem)
+    least_s, before = np.inf, -1.0
     best_board = np.zeros(tasks, np.int64)
     for i in range(shares):
         bound = sizes[int(sizes.size * _CUTS[i])] if sizes.size else 0.0
+        if bound == before:  # the same clusters again
+            continue
+        before = bound
         head = _bound_together(problem, bound)
-        for allowed in range(1, boards + 1):
+        for allowed in range(2, boards + 1):
             _spread(problem, head, state.board, allowed)
-            latency = place(problem, state, order, allowed, True)
-            latencies[allowed - 1] = min(latencies[allowed - 1], latency)
-            if latency < least:
-                least = latency
+            latency_s = _place_sooner(problem, state, order, allowed, tail_s, least_s)
+            if latency_s < least_s:
+                least_s = latency_s
                 best_board[:] = state.board
     state.board[:] = best_board
     place(problem, state, order, boards, True)
-    return latencies
+    return least_s
 
 
-def portfolio(problem: Problem, boards: int) -> tuple[State, State, Array]:
-    """The best list schedule and the best packing, and of both the better one first.
+def portfolio(problem: Problem, boards: int) -> tuple[State, State, float, float]:
+    """The best list schedule and the best packing, the better one first.
 
     Returns:
-        Two plans, and (boards) the least latency on 1, 2, ... boards, in seconds.
+        Two plans, the latency of the first, and the least on one board, in seconds.
     """
     listed, packed = new_state(problem), new_state(problem)
-    listed_s = list_schedules(problem, listed, boards)
+    alone_s, listed_s = list_schedules(problem, listed, boards)
     packed_s = pack(problem, packed, boards)
-    best_first = (packed, listed) if packed_s.min() < listed_s.min() else (listed, packed)
-    return *best_first, np.minimum(listed_s, packed_s)
+    first, second = (packed, listed) if packed_s < listed_s else (listed, packed)
+    return first, second, min(listed_s, packed_s), alone_s

@@ -163,6 +163,9 @@ def problem_of(
         sizes.sum() * byte_s.max() + len(tensors) * latency_s.max()
     )
     client = len(boards)
+    pinned = np.full(len(tasks), ANY)
+    for name, board in pins.items():
+        pinned[graph.tasks.index(graph.by_name[name])] = boards.index(cluster.board(board))
     return Problem(
         reads=_numbers([number[name] for task in tasks for name in task.inputs]),
         reads_from=_numbers(accumulate([len(task.inputs) for task in tasks], initial=0)),
@@ -171,9 +174,7 @@ def problem_of(
         producer=_numbers([writer.get(name, -1) for name in tensors]),
         wanted=_numbers([number[name] for name in dict.fromkeys(graph.outputs)]),
         name_rank=_numbers([place_of[task.name] for task in tasks]),
-        pinned=_numbers(
-            [boards.index(cluster.board(pins[t.name])) if t.name in pins else ANY for t in tasks]
-        ),
+        pinned=pinned,
         seconds=seconds,
         mean_s=operations / (1 / mean),
         weights=np.array([task.parameter_bytes for task in tasks], float),

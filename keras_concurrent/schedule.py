@@ -195,7 +195,7 @@ def schedule(
 
     problem = problem_of(graph, cluster, pins=pins)
     boards = len(cluster.boards)
-    state, other, _ = portfolio(problem, boards)
+    state, other, _, _ = portfolio(problem, boards)
     plan = _plan(graph, cluster, problem, state)
     fitting = fits(plan, cluster)
     if evaluations or not fitting:

@@ -105,7 +105,7 @@ def test_modules_import_only_upwards():
         "cluster", "board_kinds", "bundle", "interpreter", "operator_cost", "tflite_schema",
         "tflite_piece", "wholeness", "shape_folding", "tflite_file", "precision", "convert",
         "datasets", "training", "taskgraph", "partition", "distribution", "score", "problem",
-        "kernel",
+        "kernel", "ranks",
         "portfolio", "annealing", "merging", "schedule", "efficiency", "simulator", "bounds",
         "explain", "polish", "segments", "placement_file", "wire_format",
         "tflite_draft", "encoding", "pixels", "samples", "ranges", "reassociate", "wire",

@@ -36,7 +36,7 @@ def sampled(study):
         study.ETA: (6, 5, 4, 3, 2, 1),
         study.LISTED: (6, 5, 4, 3, 1, 2),
         study.SEARCHED: (6, 5, 4, 3, 2, 1),
-        "latency, list schedule": (3, 3, 3, 3, 3, 3),
+        "latency, portfolio": (3, 3, 3, 3, 3, 3),
         "FLOPs": (2, 1, 3, 4, 5, 6),
     }
     latencies_s = (2.0, 3.0, 4.0, 6.0, 11.999, 12.0)
@@ -72,7 +72,7 @@ def test_every_predictor_is_turned_so_that_one_is_the_same_order(study, sampled)
     assert found.latency[study.ETA] == pytest.approx(-1)
     assert found.latency[study.LISTED] == pytest.approx(1 - 6 * 2 / 210)  # two are swapped
     assert found.latency[study.SEARCHED] == pytest.approx(1)
-    assert found.latency["latency, list schedule"] == 0
+    assert found.latency["latency, portfolio"] == 0
     assert found.latency["FLOPs"] == pytest.approx(1 - 6 * 2 / 210)
     # The last two candidates are equally fast: the swap of these costs nothing.
     assert found.speed_up[study.LISTED] == found.speed_up[study.SEARCHED] > 0.98
@@ -100,7 +100,7 @@ def test_a_candidate_is_measured_in_every_setting(study, tmp_path):
     samples = [s for each in candidates for s in study.measure(each, settings, 50)]
     assert [s.setting for s in samples] == settings * 2
     for sample in samples:
-        assert 0 < sample.best_s <= sample.predictions["latency, list schedule"]
+        assert 0 < sample.best_s <= sample.predictions["latency, portfolio"]
         assert sample.best_s <= sample.one_board_s
     alone = samples[1]
     assert alone.speed_up == 1
