@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from keras_concurrent import datasets
+from keras_concurrent import datasets, photographs
 from keras_concurrent.errors import ConcurrentError, MissingExtraError
 
 SIZES = {"photos": (32, 3), "mnist": (28, 1), "digits": (8, 1)}
@@ -68,9 +68,9 @@ def test_the_seed_decides_everything(loaded, name):
 
 
 @pytest.mark.parametrize(("height", "width"), [(300, 451), (512, 512), (1411, 1411), (40, 100)])
-@pytest.mark.parametrize("offset", range(datasets.TEST_EVERY))
+@pytest.mark.parametrize("offset", range(photographs.TEST_EVERY))
 def test_cells_are_disjoint_square_and_about_a_fifth_are_tested(height, width, offset):
-    train, test = datasets.split_cells(height, width, offset)
+    train, test = photographs.split_cells(height, width, offset)
     taken = np.zeros((height, width), int)
     for cell in train + test:
         taken[cell] += 1
@@ -95,7 +95,7 @@ def marked_photographs():
 
 def test_a_patch_shows_one_cell_and_no_cell_is_both_trained_and_tested(monkeypatch):
     # Cells of 10 and patches of 8 pixels: 1.25 apart, so nothing is resized and pixels stay exact.
-    monkeypatch.setattr(datasets, "_photographs", marked_photographs)
+    monkeypatch.setattr(photographs, "_photographs", marked_photographs)
     dataset = datasets.load("photos", size=8)
     shown = {}
     for part in ("train", "test"):
@@ -112,41 +112,41 @@ def test_test_pixels_do_not_change_what_is_trained_on(monkeypatch):
     # At a size that does resize: blacken the test cells, and the training images stay the same.
     plain = marked_photographs()
     seen = []
-    split = datasets.split_cells
+    split = photographs.split_cells
     monkeypatch.setattr(
-        datasets, "split_cells", lambda *a, **k: seen.append(split(*a, **k)) or seen[-1]
+        photographs, "split_cells", lambda *a, **k: seen.append(split(*a, **k)) or seen[-1]
     )
-    monkeypatch.setattr(datasets, "_photographs", lambda: plain)
+    monkeypatch.setattr(photographs, "_photographs", lambda: plain)
     before = datasets.load("photos", size=12)
     changed = marked_photographs()
     for photo, (_, test) in zip(changed.values(), seen, strict=True):
         for cell in test:
             photo[cell] = 255 - photo[cell]
-    monkeypatch.setattr(datasets, "_photographs", lambda: changed)
+    monkeypatch.setattr(photographs, "_photographs", lambda: changed)
     after = datasets.load("photos", size=12)
     assert np.array_equal(before.train_images, after.train_images)
     assert not np.array_equal(before.test_images, after.test_images)
 
 
 def test_patches_that_show_nothing_are_skipped(monkeypatch):
-    photographs = marked_photographs()
-    for photo in photographs.values():
+    marked = marked_photographs()
+    for photo in marked.values():
         photo[:, :40] = 0
-    monkeypatch.setattr(datasets, "_photographs", lambda: photographs)
+    monkeypatch.setattr(photographs, "_photographs", lambda: marked)
     dataset = datasets.load("photos", size=8)
     for images in (dataset.train_images, dataset.test_images):
-        assert images.std(axis=(1, 2, 3)).min() >= datasets.BLANK
+        assert images.std(axis=(1, 2, 3)).min() >= photographs.BLANK
 
 
 def test_a_blank_photograph_is_an_error(monkeypatch):
     blank = {"blank": np.zeros((80, 80, 3), np.uint8)}
-    monkeypatch.setattr(datasets, "_photographs", lambda: blank)
+    monkeypatch.setattr(photographs, "_photographs", lambda: blank)
     with pytest.raises(ValueError, match="expected 300 patches that show something, got 0"):
         datasets.load("photos", size=8)
 
 
 def test_photos_of_another_size(monkeypatch):
-    monkeypatch.setattr(datasets, "_photographs", marked_photographs)
+    monkeypatch.setattr(photographs, "_photographs", marked_photographs)
     assert datasets.load("photos", size=48).image_shape == (48, 48, 3)
 
 

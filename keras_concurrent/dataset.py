@@ -1,0 +1,100 @@
+"""What a set of images is, and what the loaders of all sets share."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from keras_concurrent.errors import MissingExtraError
+
+Floats = NDArray[np.float32]
+Labels = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Images to learn and images to be tested on.
+
+    Args:
+        name: one of ``NAMES`` or ``DOWNLOADED``.
+        train_images: float32 in 0..1, ``(n, height, width, channels)``.
+        train_labels: int32, ``(n,)``, an index into ``class_names``.
+        test_images: as ``train_images``.
+        test_labels: as ``train_labels``.
+        class_names: one a class.
+        note: what the task is and how it was split, in a sentence or two.
+
+    Raises:
+        ValueError: shapes, types or labels that contradict each other.
+    """
+
+    name: str
+    train_images: Floats
+    train_labels: Labels
+    test_images: Floats
+    test_labels: Labels
+    class_names: tuple[str, ...]
+    note: str
+
+    def __post_init__(self) -> None:
+        for part in ("train", "test"):
+            images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
+            if images.ndim != 4 or images.dtype != np.float32:
+                raise ValueError(
+                    f"{part}_images must be float32 (n, height, width, channels), "
+                    f"got {images.dtype} {images.shape}"
+                )
+            if labels.shape != images.shape[:1] or labels.dtype != np.int32:
+                raise ValueError(
+                    f"{part}_labels must be int32 of shape {images.shape[:1]}, "
+                    f"got {labels.dtype} {labels.shape}"
+                )
+            if not len(labels) or labels.min() < 0 or labels.max() >= self.classes:
+                raise ValueError(
+                    f"{part}_labels must be some indices from 0 to {self.classes - 1}, "
+                    f"got {sorted(set(labels.tolist()))}"
+                )
+        if self.train_images.shape[1:] != self.test_images.shape[1:]:
+            raise ValueError(
+                "train_images and test_images must be of one shape, "
+                f"got {self.train_images.shape[1:]} and {self.test_images.shape[1:]}"
+            )
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Height, width and channels of one image."""
+        height, width, channels = self.train_images.shape[1:]
+        return height, width, channels
+
+    @property
+    def classes(self) -> int:
+        """The number of classes."""
+        return len(self.class_names)
+
+
+def package(package: str, module: str, extra: str = "data") -> Any:
+    """A module of a package that an extra installs."""
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] != module.split(".")[0]:
+            raise  # the package is there, something it needs is not
+        raise MissingExtraError(package, extra) from error
+
+
+def only_size(name: str, size: int | None, own: int) -> None:
+    """Refuse any size but a set's own."""
+    if size not in (None, own):
+        raise ValueError(f"size of {name} must be {own} or None, got {size!r}")
+
+
+def any_size(name: str, size: int | None, own: int, most: int) -> int:
+    """A size within limits; by default the set's own."""
+    size = own if size is None else size
+    if isinstance(size, bool) or int(size) != size or not 8 <= size <= most:
+        raise ValueError(f"size of {name} must be a whole number from 8 to {most}, got {size!r}")
+    return size
