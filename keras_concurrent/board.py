@@ -171,7 +171,7 @@ class Board:
             elif packet.name == "status":
                 answer = self._status()
             elif packet.name == "measure":
-                answer = self._workshop.measure()
+                answer = self._workshop.measure(json.loads(packet.payload or b"null"))
             elif packet.name.startswith("probe:"):
                 return self._begin_probe(packet)
             elif packet.name == "route":

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
 from keras_concurrent.bundle import Bundle, Manifest
 from keras_concurrent.emulation import Stretch
+from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import Array, Segment
 
 _WARM_UP_RUNS = 3
@@ -57,8 +58,10 @@ class Workshop:
         """A segment, loaded if it was not.
 
         Raises:
-            BundleError: it was altered, or the interpreter refuses it.
+            BundleError: there is none of this name, it was altered, or the interpreter refuses it.
         """
+        if name not in self.manifest.segments:
+            raise BundleError(f"the bundle has no segment {name!r:.40}")
         if name not in self._segments:
             self._segments[name] = self._loaded(self.manifest, self._content(name), name)
         return self._segments[name]
@@ -84,10 +87,17 @@ class Workshop:
         results = self._stretch.run(name, step) if self._stretch else step()
         return dict(zip(segment.output_names, results, strict=True))
 
-    def measure(self) -> dict[str, float]:
-        """Median seconds of every segment of the bundle on this board, the emulation included."""
+    def measure(self, names: Sequence[str] | None = None) -> dict[str, float]:
+        """Median seconds of segments on this board, the emulation included.
+
+        Args:
+            names: of the segments; all of the bundle by default.
+
+        Raises:
+            BundleError: a name that the bundle does not have.
+        """
         measured = {}
-        for name in self.manifest.segments:
+        for name in self.manifest.segments if names is None else names:
             step = _on_zeros(self.load(name), self.manifest)
             durations = []
             for _ in range(_MEASURED_RUNS):
