@@ -213,7 +213,9 @@ class Board:
         if self._store is None:
             raise BundleError("this board has no --store to keep bundles in")
         if what == "offer":
-            return self._store.offer(packet.payload)
+            lacking = self._store.offer(packet.payload)
+            self._workshop.check_memory(self._store.offered, self.name)
+            return lacking
         if what == "file":
             self._store.take(sha256, packet.payload)
             return {}

@@ -367,10 +367,12 @@ class Client:
         )
         if not known:
             return []
-        if packet.kind == HERE:
+        if packet.kind in (HERE, GONE):
             self._checked_boards.pop(packet.sender, None)
+        if packet.kind == HERE:
             return self._requests.here(packet.sender)
         if packet.kind == GONE:
+            self.questions.gone(packet.sender)
             return self._requests.gone(packet.sender)
         try:
             if packet.kind == "links":

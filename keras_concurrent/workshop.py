@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -23,10 +24,17 @@ class Workshop:
     Args:
         stretch: makes compute as slow as an emulated board's.
         threads: of the interpreter.
+        memory_bytes: that the board has for weights and tensors.
     """
 
-    def __init__(self, stretch: Stretch | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        stretch: Stretch | None = None,
+        threads: int = 1,
+        memory_bytes: float = math.inf,
+    ) -> None:
         self._stretch = stretch
+        self._memory_bytes = memory_bytes
         self._threads = threads
         self._segments: dict[str, Segment] = {}
         self._content: Callable[[str], bytes] = lambda name: b""
@@ -44,8 +52,10 @@ class Workshop:
         """Begin anew with a bundle, once what its plan gives to a board is loaded.
 
         Raises:
-            BundleError: a segment was altered, or the interpreter refuses it; nothing changes.
+            BundleError: a segment was altered, or the interpreter refuses it, or there is no memory
+                for them; nothing changes.
         """
+        self.check_memory(bundle.manifest, board)
         program = bundle.placement("boards").programs.get(board)
         loaded = {
             name: self._loaded(bundle.manifest, bundle.content(name), name)
@@ -53,6 +63,20 @@ class Workshop:
         }
         self.sha256, self.manifest = bundle.sha256, bundle.manifest
         self._content, self._segments = bundle.content, loaded
+
+    def check_memory(self, manifest: Manifest, board: str) -> None:
+        """There is memory for the weights that a bundle's plan gives to a board.
+
+        Raises:
+            BundleError: there is not.
+        """
+        program = manifest.placements["boards"].programs.get(board)
+        needed = sum(manifest.segments[name].bytes for name in program.segments) if program else 0
+        if needed > self._memory_bytes:
+            raise BundleError(
+                f"its segments have {needed / 1e6:.1f} MB of weights, and it has "
+                f"{self._memory_bytes / 1e6:.1f} MB (memory_mb)"
+            )
 
     def load(self, name: str) -> Segment:
         """A segment, loaded if it was not.

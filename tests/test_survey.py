@@ -1,6 +1,7 @@
 """What the boards tell of themselves: status, links, the doctor's words, the live table."""
 
 import dataclasses
+import json
 import threading
 import time
 
@@ -129,6 +130,17 @@ def test_profile_finds_the_boards_rates_and_links(running, bundle):
     assert set(own) == {WHOLE}
     with pytest.raises(BoardError, match="has no segment 'nothing'"):
         client.questions.ask("s0", "measure", b'["nothing"]')
+
+
+def test_who_asks_a_board_that_disappears_hears_of_it_at_once(running):
+    client, exchange = running
+    timer = threading.Timer(0.2, lambda: exchange.cut("client", "s0"))
+    timer.start()
+    begun = time.monotonic()
+    many = json.dumps(["model"] * 1000).encode()
+    with pytest.raises(BoardError, match="s0 disappeared before it answered 'measure'"):
+        client.questions.ask("s0", "measure", many, timeout_s=20)
+    assert time.monotonic() - begun < 10
 
 
 # ---------------------------------------------------------------- slow boards
