@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from keras_concurrent.bundle import Bundle, Manifest
+from keras_concurrent.bundle import Bundle, Manifest, Program
 from keras_concurrent.emulation import Stretch
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import Array, Segment
@@ -77,6 +77,25 @@ class Workshop:
                 f"its segments have {needed / 1e6:.1f} MB of weights, and it has "
                 f"{self._memory_bytes / 1e6:.1f} MB (memory_mb)"
             )
+
+    def check_program(self, program: Program, receivers: Collection[str]) -> None:
+        """A program runs what the bundle has, once, and sends what is there to those there are.
+
+        Raises:
+            BundleError: it does not.
+        """
+        have: set[str] = set()
+        if len(set(program.segments)) < len(program.segments):
+            raise BundleError("a route runs a segment twice")
+        for name in program.segments:
+            if name not in self.manifest.segments:
+                raise BundleError("a route names a segment that is not there")
+            have.update(self.manifest.segments[name].inputs, self.manifest.segments[name].outputs)
+        if len(set(program.sends)) < len(program.sends):
+            raise BundleError("a route sends a tensor twice")
+        for send in program.sends:
+            if send.tensor not in have or send.receiver not in receivers:
+                raise BundleError("a route sends what is not there, or to no one")
 
     def load(self, name: str) -> Segment:
         """A segment, loaded if it was not.

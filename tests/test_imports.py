@@ -111,12 +111,11 @@ def test_modules_import_only_upwards():
         "tflite_draft", "encoding", "pixels", "samples", "ranges", "reassociate", "wire",
         "wire_budget",
         "export", "timings", "profile", "calibration", "engine", "keys", "medium", "emulation",
-        "transport", "zenoh_channel", "outbox", "probe", "questions", "routes", "requests",
-        "fallback",
-        "status", "timeline", "flights",
-        "client", "connection", "files", "store", "deploy", "workshop", "board", "board_process",
-        "local_boards", "namespaces", "testbed", "bench", "console", "survey",
-        "top",
+        "transport", "zenoh_channel", "outbox", "probe", "questions", "routes", "instructions",
+        "route_book", "requests", "fallback", "status", "timeline", "flights", "inputs",
+        "readiness", "suspects", "client", "connection", "files", "store", "deploy", "workshop",
+        "depot", "complaints", "board", "board_process", "local_boards", "namespaces", "testbed",
+        "bench", "console", "survey", "top",
     ]  # fmt: skip
     for index, module in enumerate(order):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())

@@ -102,9 +102,9 @@ def infer(
     import numpy as np
 
     from keras_concurrent.bundle import Bundle
-    from keras_concurrent.client import check_image
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.files import read_image
+    from keras_concurrent.inputs import check_image
     from keras_concurrent.local_boards import answering
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
