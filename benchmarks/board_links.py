@@ -30,6 +30,7 @@ from keras_concurrent.local_boards import LocalBoards, free_ports
 from keras_concurrent.schedule import decode
 from keras_concurrent.testbed import Testbed
 
+IMAGES = 10
 ROWS = (("1gbit", 4), ("100mbit", 2), ("100mbit", 4))
 
 
@@ -43,6 +44,8 @@ def kernel_links(network: Candidate, folder: Path, kind: str, rounds: int) -> Se
         # The least of what is the same every time: all above is other work on this machine.
         paced, kernel = (min(found[namespaces]) for namespaces in (False, True))
         pairs.append((paced, kernel))
+        said = f"paced {paced * 1e3:.1f} ms, kernel {kernel * 1e3:.1f} ms: {boards} on {link}"
+        print(said, file=sys.stderr, flush=True)
         rows.append((link, str(boards), f"{paced * 1e3:.1f}", f"{kernel * 1e3:.1f}",
                      f"{kernel / paced - 1:+.1%}"))  # fmt: skip
     gap = max(abs(kernel / paced - 1) for paced, kernel in pairs)
@@ -69,7 +72,7 @@ def _latencies(
         base = f"{sys.executable} -m keras_concurrent"
         script = (
             f"{base} deploy {path} >{os.devnull} && "
-            f"{base} bench {path} --images 20 --out {out} >{os.devnull}"
+            f"{base} bench {path} --images {IMAGES} --out {out} >{os.devnull}"
         )
         if testbed.run(["sh", "-c", script]):
             return [float("inf")]  # a target missed, not the end of all other rows

@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20, help="of each row, at most")
     parser.add_argument("--links", nargs="+", default=LINKS, choices=LINKS, help="by default all")
     parser.add_argument("--pixels", nargs="+", type=int, default=(96, 224), choices=(96, 224))
-    parser.add_argument("--rounds", type=int, default=3, help="of paced and kernel links in turn")
+    parser.add_argument("--rounds", type=int, default=2, help="of paced and kernel links in turn")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
