@@ -21,7 +21,8 @@ ON_A_BOARD = (
     "cluster", "local_boards", "bench", "files", "console", "cli", "keys", "outbox", "routes",
     "requests", "timeline", "store", "deploy", "medium", "probe", "questions",
     "fallback", "connection", "zenoh_channel", "flights", "workshop", "board_process",
-    "status", "survey", "top", "testbed", "namespaces",
+    "status", "survey", "top", "testbed", "namespaces", "depot", "complaints", "readiness",
+    "suspects", "inputs", "instructions", "route_book",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib", "numba")
 
