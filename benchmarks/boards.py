@@ -1,15 +1,18 @@
 """Measured latency on emulated Pi 4 boards beside the predicted, and beside other ways.
 
 Every row is measured with board processes slowed down to a Pi 4's published rate and paced links;
-as root three rows are repeated over rate-limited kernel links. Predictions follow `profile`.
+as root three rows are repeated over rate-limited kernel links. Predictions follow `profile`, and
+take the seconds that each board's segments need just before its row is measured.
 
 python benchmarks/boards.py           # about half an hour, most of it slow boards at work
+python benchmarks/boards.py --links 1gbit --pixels 224 --rounds 0    # a part of it
 python benchmarks/boards.py --quick   # one network on one and two boards, within a minute
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import logging
 import os
 import statistics
@@ -21,56 +24,31 @@ from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from outcome import Section, Target, finish
+from board_links import hop_ms, kernel_links
+from board_networks import Candidate, built, papers_plan
+from outcome import Section, Target, finish_each
 
-from keras_concurrent import (
-    Architecture,
-    Cluster,
-    TaskGraph,
-    TfliteFile,
-    build_model,
-    export_bundle,
-    generate,
-    stage,
-    to_tflite,
-)
-from keras_concurrent.bench import Measurement, random_images
+from keras_concurrent import Cluster, export_bundle
+from keras_concurrent.bench import random_images
 from keras_concurrent.bounds import lower_bound_s
 from keras_concurrent.bundle import Bundle
 from keras_concurrent.calibration import measure_host
 from keras_concurrent.client import Client
-from keras_concurrent.cluster import Board, Network
 from keras_concurrent.connection import connect, knock
 from keras_concurrent.deploy import deploy
-from keras_concurrent.distribution import distribute
 from keras_concurrent.emulation import slowdown_for
-from keras_concurrent.local_boards import LocalBoards, free_ports
-from keras_concurrent.profile import profile_tasks
 from keras_concurrent.schedule import Plan, decode
-from keras_concurrent.segments import merge_segments
+from keras_concurrent.segments import plan_segments
 from keras_concurrent.survey import profile_cluster
 from keras_concurrent.testbed import Testbed
 
 KIND = "pi4"
 LINKS = ("1gbit", "100mbit", "20mbit-wifi")
 BOARDS = (1, 2, 4, 8)
-VERTICES = 48
-FILTERS = {96: (16, 64), 224: (16, 64)}
-"""First and most channels of the DP network; the others get as many FLOPs."""
-
-KERNEL_ROWS = (("1gbit", 4), ("100mbit", 2), ("100mbit", 4))
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """A network with what its tasks take on this machine."""
-
-    name: str
-    pixels: int
-    architecture: Architecture
-    file: TfliteFile
-    graph: TaskGraph
-    call_s: float
+PAPERS = "DP, the paper's distribution"
+_ROW_S = 12.0  # of images, as far as so few are no fewer than
+_LEAST_IMAGES = 6
+_MEASURE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -90,36 +68,6 @@ class Row:
     def error(self) -> float:
         """How far the measured median is from the predicted."""
         return abs(self.median_s / self.predicted_s - 1)
-
-
-def staged(kind: str, pixels: int, filters: int, cap: int) -> Architecture:
-    """A network of dense convolutions."""
-    parameters = {"lanes": 8} if kind == "lanes" else {}
-    graph = generate(kind, VERTICES, seed=1, **parameters)
-    staging = "merges" if kind == "FB" else "probabilistic"
-    return stage(
-        graph, (pixels, pixels, 3), 10,
-        filters=filters, channel_cap=cap, separable=False, staging=staging, seed=1,
-    )  # fmt: skip
-
-
-def of_equal_flops(kind: str, pixels: int, flops: int) -> Architecture:
-    """The network of a kind whose FLOPs are nearest to a number."""
-    candidates = [staged(kind, pixels, filters, 4 * filters) for filters in range(2, 40)]
-    return min(candidates, key=lambda a: abs(TaskGraph.from_architecture(a).flops - flops))
-
-
-def built(kind: str, pixels: int, host: float) -> Candidate:
-    """A network of as many FLOPs as the DP network, converted and measured on this machine."""
-    dp = staged("DP", pixels, *FILTERS[pixels])
-    flops = TaskGraph.from_architecture(dp).flops
-    architecture = dp if kind == "DP" else of_equal_flops(kind, pixels, flops)
-    file = TfliteFile(to_tflite(build_model(architecture)))
-    graph = TaskGraph.from_tflite(file).chains_merged()
-    found = profile_tasks(file, graph)
-    return Candidate(
-        kind, pixels, architecture, file, graph.timed(found.seconds, host), found.call_s
-    )
 
 
 class Bench:
@@ -143,7 +91,7 @@ class Bench:
         two = self.described(network, 2)
         bundle = self._bundle(network, two)
         with self._client(bundle, two) as client:
-            found = profile_cluster(client, bundle, two)
+            found = profile_cluster(client, bundle, two).cluster
         rate = statistics.mean(board.gflops_per_s for board in found.boards)
         one_way_ms = found.network.message_ms
         message_ms = max(0.0, one_way_ms - two.network.latency_ms)
@@ -176,13 +124,19 @@ class Bench:
     def measured(
         self, network: Candidate, link: str, cluster: Cluster, plan: Plan | None = None
     ) -> Row:
-        """A network on boards."""
+        """A network on boards.
+
+        The prediction is the plan's with the seconds that the boards' own segments take just then:
+        how fast this machine is changes from row to row, and is none of the plan's business.
+        """
+        plan = plan_segments(network.graph, cluster) if plan is None else plan
         bundle = self._bundle(network, cluster, plan)
-        predicted_s = bundle.placement("boards").predicted_latency_s
         images = random_images(bundle, 5)
         latencies = []
         with self._client(bundle, cluster) as client:
-            for number in range(self._images + 2):
+            predicted_s = self._predicted_s(client, bundle, cluster, plan)
+            count = min(self._images, max(_LEAST_IMAGES, round(_ROW_S / predicted_s)))
+            for number in range(count + 2):
                 start = time.monotonic()
                 client.infer(images[number % 5], deadline_s=60.0)
                 latencies.append(time.monotonic() - start)
@@ -195,132 +149,84 @@ class Bench:
         say(" ".join(shown(row, [])))
         return row
 
-
-def papers_plan(network: Candidate, cluster: Cluster) -> Plan:
-    """The paper's own distribution (V-A): whole components; the rest with the first unit."""
-    parts = distribute(TaskGraph.from_architecture(network.architecture), len(cluster.boards))
-    names = [board.name for board in cluster.boards]
-    boards = {
-        task.name: names[parts.unit_of[task.vertices[0]] if task.vertices else 0]
-        for task in network.graph.tasks
-    }
-    return merge_segments(decode(network.graph, cluster, boards), cluster)
-
-
-def hop_ms(folder: Path, images: int) -> float:
-    """What the runtime adds for each hop of a kilobyte on loopback, compute taken off, in ms."""
-    graph = generate("chain", 16, seed=1)
-    architecture = stage(
-        graph, (8, 8, 3), 4, filters=4, channel_cap=4, staging="uniform", seed=1
-    )  # 8 * 8 * 4 floats: 1 kB
-    file = TfliteFile(to_tflite(build_model(architecture)))
-    tasks = TaskGraph.from_tflite(file)
-    ports = free_ports(2)
-    cluster = Cluster(
-        tuple(Board(f"h{i}", 1.0, f"tcp/127.0.0.1:{port}", 0.0) for i, port in enumerate(ports)),
-        Network(1e6, 0.0, 0.0),
-    )
-    groups: dict[str, list[str]] = {}
-    for task in tasks.tasks:
-        groups.setdefault(task.vertices[0] if task.vertices else "head", []).append(task.name)
-    merged = tasks.merged(groups.values())
-    boards = {task.name: f"h{i % 2}" for i, task in enumerate(merged.tasks)}
-    plan = decode(merged, cluster, boards)
-    bundle = export_bundle(file, cluster, folder / "hops", plan=plan)
-    hops = len(plan.messages)
-    image = random_images(bundle, 1)[0]
-    added = []
-    with LocalBoards(bundle, cluster) as running:
-        for _ in range(images):
-            start = time.monotonic()
-            running.client.infer(image)
-            latency_s = time.monotonic() - start
-            runs = [e for e in running.client.timeline() if e.kind == "run"]
-            added.append((latency_s - sum(e.end_s - e.start_s for e in runs)) / hops)
-    return statistics.median(added[5:]) * 1e3
+    def _predicted_s(self, client: Client, bundle: Bundle, cluster: Cluster, plan: Plan) -> float:
+        """Latency of a plan whose segments take what the boards take for them at the moment."""
+        placement = bundle.placement("boards")
+        asked = {
+            board: client.questions.put(board, "measure", json.dumps(program.segments).encode())
+            for board, program in placement.programs.items()
+        }
+        seconds = {s: t for f in asked.values() for s, t in f.result(_MEASURE_S).items()}
+        runs = [event for event in placement.predicted if event.kind == "run"]
+        tasks = []
+        for slot, run in zip(plan.slots, runs, strict=True):
+            board = cluster.board(slot.board)
+            work = max(0.0, seconds[run.name] - board.call_s) * board.flops_per_s
+            tasks.append(replace(plan.graph.by_name[slot.task], work={board.name: work}))
+        graph = replace(plan.graph, tasks=tuple(tasks))
+        return decode(graph, cluster, plan.assignment).latency_s
 
 
 def main() -> None:
     """Measure every row."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="within a minute")
-    parser.add_argument("--images", type=int, help="of each row")
+    parser.add_argument("--images", type=int, default=20, help="of each row, at most")
+    parser.add_argument("--links", nargs="+", default=LINKS, choices=LINKS, help="by default all")
+    parser.add_argument("--pixels", nargs="+", type=int, default=(96, 224), choices=(96, 224))
+    parser.add_argument("--rounds", type=int, default=2, help="of paced and kernel links in turn")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
-    quick = options.quick
-    host = measure_host()
-    pixels = (96,) if quick else (96, 224)
-    kinds = ("lanes",) if quick else ("lanes", "DP", "FB", "chain")
-    networks = {(k, p): built(k, p, host) for p in pixels for k in kinds}
-    rows: list[Row] = []
-    kernel: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        if not quick and os.geteuid() == 0:
-            kernel = list(over_kernel(networks["lanes", 96], folder, host))
-        for link in LINKS[:1] if quick else LINKS:
-            cluster = Cluster.of(KIND, 2 if quick else max(BOARDS), link)
-            counts = (1, 2) if quick else BOARDS
-            with Testbed(cluster, slowdown_for(cluster, host)) as testbed:
-                bench = Bench(testbed, folder, host, options.images or (10 if quick else 20))
-                rows += list(of_link(bench, networks, link, counts))
-        hop = hop_ms(folder, 60 if quick else 400)
-    section = Section(
-        f"One image on emulated {KIND} boards",
-        ("network", "link", "boards", "predicted ms", "median ms", "p95 ms", "x", "of bound"),
-        [shown(row, rows) for row in rows],
-        {
-            "rows": [vars(row) for row in rows], "hop_ms": hop,
-            "kernel_s": kernel,
-        },
-        targets(rows, kernel, hop, quick=quick),
-    )  # fmt: skip
-    finish(section, as_json=options.json)
+        finish_each(sections(options, Path(name)), as_json=options.json)
+
+
+def sections(options: argparse.Namespace, folder: Path) -> Iterator[Section]:
+    """Each table as soon as it is measured."""
+    quick = options.quick
+    pixels = (96,) if quick else options.pixels
+    kinds = ("lanes",) if quick else ("lanes", "DP", "FB", "chain")
+    host = measure_host()
+    networks = {(k, p): built(k, p, host) for p in pixels for k in kinds}
+    hop = hop_ms(folder, 60 if quick else 400)
+    hops = [Target("what the runtime adds a hop, ms", 0.4, hop, at_least=False)]
+    yield Section("The runtime", ("ms a hop",), [(f"{hop:.3f}",)], {"hop_ms": hop}, hops)
+    if not quick and os.geteuid() == 0 and options.rounds:
+        yield kernel_links(networks["lanes", pixels[0]], folder, KIND, options.rounds)
+    for link in LINKS[:1] if quick else options.links:
+        rows = list(of_link(networks, link, folder, 10 if quick else options.images, quick=quick))
+        yield Section(
+            f"One image on emulated {KIND} boards, {link}",
+            ("network", "link", "boards", "predicted ms", "median ms", "p95 ms", "x", "of bound"),
+            [shown(row, rows) for row in rows],
+            {f"rows {link}": [vars(row) for row in rows]},
+            targets(rows, link),
+        )
 
 
 def of_link(
-    bench: Bench, networks: Mapping[tuple[str, int], Candidate], link: str, counts: tuple[int, ...]
-) -> Iterator[Row]:
+    networks: Mapping[tuple[str, int], Candidate], link: str, folder: Path, images: int,
+    *, quick: bool,
+) -> Iterator[Row]:  # fmt: skip
     """All rows of one kind of link."""
+    counts = BOARDS[:2] if quick else BOARDS
     for (kind, _), network in networks.items():
-        cluster_of = bench.profiled(network)
-        if kind in ("lanes", "DP"):
-            for boards in counts:
+        if kind in ("FB", "chain") and link != LINKS[0]:
+            continue
+        cluster = Cluster.of(KIND, max(counts), link)
+        # How fast this machine is changes within minutes: its boards are slowed down anew.
+        host = measure_host()
+        with Testbed(cluster, slowdown_for(cluster, host)) as testbed:
+            bench = Bench(testbed, folder, host, images)
+            cluster_of = bench.profiled(network)
+            for boards in {"FB": (1, max(counts)), "chain": (1,)}.get(kind, counts):
                 yield bench.measured(network, link, cluster_of(boards))
-        elif link == LINKS[0]:
-            boards = 1 if kind == "chain" else max(counts)
-            yield bench.measured(network, link, cluster_of(boards))
-        if kind == "DP" and link == LINKS[0]:
-            for boards in counts[2:]:
-                cluster = cluster_of(boards)
-                row = bench.measured(network, link, cluster, papers_plan(network, cluster))
-                yield replace(row, network="DP, the paper's distribution")
-
-
-def over_kernel(network: Candidate, folder: Path, host: float) -> Iterator[tuple[float, float]]:
-    """Median seconds with paced links, and over the kernel's: the client is in a namespace too."""
-    for link, boards in KERNEL_ROWS:
-        pair = []
-        for namespaces in (False, True):
-            cluster = Cluster.of(KIND, boards, link)
-            cluster = replace(cluster, network=replace(cluster.network, latency_ms=0.05))
-            with Testbed(cluster, slowdown_for(cluster, host), namespaces=namespaces) as testbed:
-                path, out = folder / f"{link}-{boards}", folder / "measurement.json"
-                bundle = export_bundle(network.file, testbed.cluster, path, graph=network.graph)
-                base = f"{sys.executable} -m keras_concurrent"
-                script = (
-                    f"{base} deploy {bundle.path} >{os.devnull} && "
-                    f"{base} bench {bundle.path} --images 20 --out {out} >{os.devnull}"
-                )
-                failed = testbed.run(["sh", "-c", script])
-            if failed:
-                pair.append(float("inf"))  # a target missed, not the end of all other rows
-                continue
-            measured = Measurement.from_json(out.read_text(encoding="utf-8"))
-            pair.append(measured.runs["boards"].median_s)
-        say(f"paced {pair[0] * 1e3:.1f} ms, kernel {pair[1] * 1e3:.1f} ms: {boards} on {link}")
-        yield pair[0], pair[1]
+            if kind == "DP" and link == LINKS[0]:
+                for boards in counts[2:]:
+                    there = cluster_of(boards)
+                    row = bench.measured(network, link, there, papers_plan(network, there))
+                    yield replace(row, network=PAPERS)
 
 
 def say(what: str) -> None:
@@ -346,42 +252,31 @@ def shown(row: Row, rows: list[Row]) -> tuple[str, ...]:
     )  # fmt: skip
 
 
-def targets(
-    rows: list[Row], kernel: list[tuple[float, float]], hop: float, *, quick: bool
-) -> list[Target]:
-    """What must be reached."""
-    found = [
-        Target("largest gap between median and prediction", 0.1, max(r.error for r in rows), False),
-        Target("what the runtime adds a hop, ms", 0.4, hop, at_least=False),
-    ]
-    if quick:
+def targets(rows: list[Row], link: str) -> list[Target]:
+    """What must be reached on one kind of link."""
+    gap = max(row.error for row in rows)
+    found = [Target(f"largest gap between median and prediction, {link}", 0.1, gap, at_least=False)]
+    large = {(r.network, r.boards): r.median_s for r in rows if r.pixels == 224}
+    if link != LINKS[0] or not large:
         return found
-
-    def median(network: str, pixels: int, boards: int) -> float:
-        return next(
-            r.median_s for r in rows
-            if (r.network, r.pixels, r.link, r.boards) == (network, pixels, LINKS[0], boards)
-        )  # fmt: skip
-
-    one, four, eight = (median("lanes", 224, boards) for boards in (1, 4, 8))
-    papers = "DP, the paper's distribution"
-    found += [
+    one, four, eight = (large["lanes", boards] for boards in (1, 4, 8))
+    dp, fb = large["DP", 8], large["FB", 8]
+    own = large["FB", 1] / fb
+    return [
+        *found,
         Target("4 boards against one, lanes, 224 px", 3.4, one / four),
         Target("8 boards against one, lanes, 224 px", 6.0, one / eight),
         Target("8 boards against 4, lanes, 224 px", 1.6, four / eight),
         Target(
             "8 boards, ours against the paper's distribution, DP, 224 px", 1.0,
-            median(papers, 224, 8) / median("DP", 224, 8),
+            large[PAPERS, 8] / dp,
         ),
         Target(
-            "DP against FB on 8 boards at equal FLOPs, 224 px", 6.0,
-            median("FB", 224, 8) / median("DP", 224, 8),
+            "DP against FB on 8 boards at equal FLOPs, 224 px "
+            f"(FB itself gains {own:.2f}x from 8 boards; against FB on one: {own * fb / dp:.2f}x)",
+            6.0, fb / dp,
         ),
     ]  # fmt: skip
-    if kernel:
-        gap = max(abs(theirs / ours - 1) for ours, theirs in kernel)
-        found.append(Target("kernel links against paced ones", 0.05, gap, at_least=False))
-    return found
 
 
 if __name__ == "__main__":

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from keras_concurrent.bundle import PLACEMENTS, Bundle, Event
-from keras_concurrent.client import Client, check_image
+from keras_concurrent.client import Client
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.inputs import check_image
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.local_boards import answering
 

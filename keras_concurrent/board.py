@@ -18,6 +18,8 @@ import numpy as np
 
 from keras_concurrent.bundle import Bundle, Manifest, Program, Send
 from keras_concurrent.cluster import CLIENT
+from keras_concurrent.complaints import Complaints
+from keras_concurrent.depot import Depot
 from keras_concurrent.emulation import Interface, Pacer
 from keras_concurrent.engine import Engine, Finish, Instruction, Run, Transmit
 from keras_concurrent.errors import BundleError, ConcurrentError
@@ -39,7 +41,6 @@ from keras_concurrent.workshop import Workshop
 
 _log = logging.getLogger(__name__)
 _MOST_ROUTES = 1024
-_MOST_WARNINGS = 256
 
 
 class Board:
@@ -70,13 +71,13 @@ class Board:
         store: Store | None = None,
     ) -> None:
         self.name = name
-        self._store = store
         self._channel = channel
         self._receivers = others | {CLIENT}
         self._workshop = workshop or Workshop()
         self._outbox = Outbox(channel, pacer)
+        self._depot = Depot(name, store, self._workshop, self._take_bundle)
         self._absent = set(others)
-        self._warned: set[tuple[str, str]] = set()
+        self._warn = Complaints(name)
         self._counts = Counts()
         self._probe: Probe | None = None
         self._session = 0
@@ -124,7 +125,7 @@ class Board:
                 return 0
             what, _, sha256 = packet.name.partition(":")
             if what == "file":
-                return self._store.largest(sha256) if self._store else 0
+                return self._depot.largest(sha256)
             return MOST_ANSWER_BYTES
         spec = self._manifest.tensors.get(packet.name)
         return spec.bytes if spec else 0
@@ -171,13 +172,13 @@ class Board:
             elif packet.name == "status":
                 answer = self._status()
             elif packet.name == "measure":
-                answer = self._workshop.measure()
+                answer = self._workshop.measure(json.loads(packet.payload or b"null"))
             elif packet.name.startswith("probe:"):
                 return self._begin_probe(packet)
             elif packet.name == "route":
                 answer = self._take_route(packet)
             else:
-                answer = self._keep(packet)
+                answer = self._depot.keep(packet)
         except Exception as error:  # whatever was asked, the board goes on
             told = isinstance(error, (ConcurrentError, OSError))
             cause = str(error) if told else type(error).__name__
@@ -199,29 +200,6 @@ class Board:
             "clock_s": time.monotonic(),
             "unreached": sorted({*self._absent, *self._channel.unreached()} - {CLIENT}),
         }
-
-    def _keep(self, packet: Packet) -> object:
-        """Keep what is deployed.
-
-        Raises:
-            BundleError: this is nothing that can be asked, or there is no store, or what came is
-                wrong.
-        """
-        what, _, sha256 = packet.name.partition(":")
-        if what not in ("offer", "file", "switch", "roll_back"):
-            raise BundleError(f"nothing is known of {packet.name[:40]!r}")
-        if self._store is None:
-            raise BundleError("this board has no --store to keep bundles in")
-        if what == "offer":
-            return self._store.offer(packet.payload)
-        if what == "file":
-            self._store.take(sha256, packet.payload)
-            return {}
-        bundle = self._store.assembled() if what == "switch" else self._store.before()
-        if bundle.sha256 != self._workshop.sha256:
-            self._take_bundle(bundle)
-        self._store.use(bundle)  # what could not be loaded is never started with
-        return {"bundle_sha256": bundle.sha256}
 
     def _status(self) -> dict[str, Any]:
         return {
@@ -259,7 +237,7 @@ class Board:
         if packet.session < self._session:
             raise BundleError("a newer client has taken over")
         program = Program(tuple(told["segments"]), tuple(Send(*send) for send in told["sends"]))
-        self._check_program(program)
+        self._workshop.check_program(program, self._receivers)
         if packet.session > self._session:
             self._session = packet.session
             self._forget_images()
@@ -269,20 +247,6 @@ class Board:
             self._workshop.load(name)
         self._engine.learn(packet.route, program)
         return {"route": packet.route, "unreached": sorted(self._absent)}
-
-    def _check_program(self, program: Program) -> None:
-        have: set[str] = set()
-        if len(set(program.segments)) < len(program.segments):
-            raise BundleError("a route runs a segment twice")
-        for name in program.segments:
-            if name not in self._manifest.segments:
-                raise BundleError("a route names a segment that is not there")
-            have.update(self._manifest.segments[name].inputs, self._manifest.segments[name].outputs)
-        if len(set(program.sends)) < len(program.sends):
-            raise BundleError("a route sends a tensor twice")
-        for send in program.sends:
-            if send.tensor not in have or send.receiver not in self._receivers:
-                raise BundleError("a route sends what is not there, or to no one")
 
     def _accept(self, packet: Packet) -> None:
         """Take a tensor that this board waits for; say once what is wrong with any other."""
@@ -310,13 +274,6 @@ class Board:
         self._notes.note(packet.image, kind="arrival", name=packet.name, end_s=packet.received_s)
         self._pending.extend(self._engine.arrived(packet.image, packet.name, packet.route))
         return None
-
-    def _warn(self, sender: str, message: str, fault: str = "") -> None:
-        """Log once for each sender and fault, however often it comes."""
-        key = (sender, fault or message)
-        if key not in self._warned and len(self._warned) < _MOST_WARNINGS:
-            self._warned.add(key)
-            _log.warning("%s: %s %s", self.name, sender, message)
 
     # ------------------------------------------------------------- what is done
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import logging
+import math
 import threading
 from pathlib import Path
 
 from keras_concurrent.board import Board
 from keras_concurrent.bundle import Bundle
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.emulation import Stretch, pacer_of
+from keras_concurrent.emulation import Stretch, limit_memory, pacer_of
+from keras_concurrent.interpreter import load_interpreter
 from keras_concurrent.keys import keys_of
 from keras_concurrent.store import Store
 from keras_concurrent.workshop import Workshop
@@ -31,6 +33,7 @@ def serve_board(
     pace: Path | None = None,
     keys: Path | None = None,
     store: Path | None = None,
+    emulate_memory: bool = False,
 ) -> None:
     """Run a board over Zenoh until told to stop.
 
@@ -45,25 +48,30 @@ def serve_board(
             takes them as they are.
         keys: folder of the board's keys, which it needs beyond loopback.
         store: folder of the bundles that are deployed to this board.
+        emulate_memory: keep this process to the board's memory in the cluster file, on top of what
+            Python and the interpreter need.
 
     Raises:
-        ValueError: neither a bundle nor a store.
+        ValueError: neither a bundle nor a store, or memory that cannot be limited here.
         ConcurrentError: a file is wrong, keys are missing, or the board's port is in use.
     """
     cluster = Cluster.read(cluster_path)
-    cluster.board(name)
+    memory_bytes = cluster.board(name).memory_bytes
     if bundle_path is None and store is None:
         raise ValueError("a board needs --bundle, or --store for bundles that are deployed to it")
     kept = Store(store) if store is not None else None
     bundle = Bundle(bundle_path) if bundle_path is not None else kept.current() if kept else None
     channel = ZenohChannel(name, cluster, keys_of(name, cluster, keys))
+    if emulate_memory and math.isfinite(memory_bytes):
+        load_interpreter()  # which is none of what the board has for weights and tensors
+        limit_memory(memory_bytes)
     try:
         board = Board(
             name,
             bundle,
             channel,
             frozenset(other.name for other in cluster.boards) - {name},
-            Workshop(Stretch(slowdown) if slowdown is not None else None, threads),
+            Workshop(Stretch(slowdown) if slowdown is not None else None, threads, memory_bytes),
             pacer=pacer_of(cluster, name, pace),
             store=kept,
         )

@@ -9,9 +9,10 @@ from keras_concurrent.taskgraph import TaskGraph
 def lower_bound_s(graph: TaskGraph, cluster: Cluster) -> float:
     """The longer of two times, neither of which any plan on these boards can undercut.
 
-    - The longest path: every task of it on the fastest board, no tensor between boards, but the
-      image fetched and the answer sent over the best link.
-    - The work: all of it spread evenly by the boards' rates, once the first image can be there and
+    - The longest path: every task of it on the board that is fastest for it, no tensor between
+      boards, but the image fetched and the answer sent over the best link.
+    - The work: all of it spread evenly by the boards' rates (where tasks were measured on them, the
+      highest of any task), once the first image can be there and
       before the first answer can be sent.
 
     Calls and the queues at the interfaces are left out, so a plan may reach neither.
@@ -23,7 +24,7 @@ def lower_bound_s(graph: TaskGraph, cluster: Cluster) -> float:
     Returns:
         Seconds from sending the image to having the answer.
     """
-    rates = [board.flops_per_s for board in cluster.boards]
+    rates = _rates(graph, cluster)
 
     def travel_s(tensor: str) -> float:
         """The least time in which a tensor comes from the client, or goes to it."""
@@ -38,7 +39,7 @@ def lower_bound_s(graph: TaskGraph, cluster: Cluster) -> float:
     for task in graph.tasks:
         start = max((ready[tensor] for tensor in task.inputs), default=0.0)
         begins.append(start if not graph.predecessors[task.name] else float("inf"))
-        end = start + graph.seconds_on(task, max(rates))
+        end = start + min(graph.seconds_on(task, b.flops_per_s, b.name) for b in cluster.boards)
         ready.update(dict.fromkeys(task.outputs, end))
     answers = [t for t in graph.outputs if t in graph.producer]
     path_s = max((ready[t] + travel_s(t) for t in answers), default=0.0)
@@ -46,6 +47,16 @@ def lower_bound_s(graph: TaskGraph, cluster: Cluster) -> float:
     work_s = sum(graph.seconds_on(task, sum(rates)) for task in graph.tasks if task.name in useful)
     last_s = min((travel_s(t) for t in answers), default=0.0)
     return max(path_s, min(begins) + work_s + last_s if work_s else 0.0)
+
+
+def _rates(graph: TaskGraph, cluster: Cluster) -> list[float]:
+    """For each board the most operations a second that it reaches in any task."""
+    found = []
+    for board in cluster.boards:
+        times = [graph.operations(t) / graph.operations(t, board.name) for t in graph.tasks
+                 if graph.operations(t, board.name)]  # fmt: skip
+        found.append(board.flops_per_s * max(times, default=1.0))
+    return found
 
 
 def _leads_to_an_answer(graph: TaskGraph) -> set[str]:

@@ -16,18 +16,14 @@ from concurrent.futures import Future
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
-from keras_concurrent.bundle import Bundle, Event, TensorSpec
+from keras_concurrent.bundle import Bundle, Event
 from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Interface, Pacer
-from keras_concurrent.errors import BoardError, BundleError
+from keras_concurrent.errors import BoardError
 from keras_concurrent.fallback import OwnInterpreter
 from keras_concurrent.flights import Answers, Flights
-from keras_concurrent.interpreter import Array
-from keras_concurrent.outbox import Outbox
-from keras_concurrent.questions import Questions
-from keras_concurrent.requests import (
+from keras_concurrent.inputs import check_inputs
+from keras_concurrent.instructions import (
     Answer,
     Begin,
     Check,
@@ -35,15 +31,19 @@ from keras_concurrent.requests import (
     Forget,
     Instruction,
     Offer,
-    Requests,
 )
+from keras_concurrent.interpreter import Array
+from keras_concurrent.outbox import Outbox
+from keras_concurrent.questions import Questions
+from keras_concurrent.readiness import Readiness
+from keras_concurrent.requests import Requests
 from keras_concurrent.routes import reroute
-from keras_concurrent.status import slowness
+from keras_concurrent.status import slow_boards
+from keras_concurrent.suspects import Suspects
 from keras_concurrent.timeline import merge
 from keras_concurrent.transport import (
     GONE,
     HERE,
-    LEASE_S,
     MOST_ANSWER_BYTES,
     Channel,
     Packet,
@@ -53,12 +53,7 @@ _log = logging.getLogger(__name__)
 
 IN_FLIGHT = 4
 DEADLINE_S = 10.0
-SLOW = 1.25
-"""A board that takes so many times longer than planned is reported."""
-
-_PING_INTERVAL_S = 0.1
 _TICK_S = 0.05
-_LEFT_OUT = float("-inf")  # instead of when a board's sign of life is due
 
 
 class Client:
@@ -99,8 +94,6 @@ class Client:
             lambda out: reroute(bundle.manifest, cluster, placement, out, self._slowness),
             computes=fallback,
         )
-        self.slowdowns: dict[str, float] = {}
-        """How many times boards that are emulated were slowed down, once ready."""
         self.boards = tuple(sorted(bundle.placement(placement).programs))
         """The boards that the plan uses."""
         self._slots = threading.BoundedSemaphore(in_flight)
@@ -110,7 +103,10 @@ class Client:
         self._outbox = Outbox(channel, pacer)
         self.questions = Questions(self._outbox, self._session)
         """What can be asked of boards beside images."""
-        self._checked_boards: dict[str, tuple[float, Future[Any]]] = {}
+        self._suspects = Suspects(self.questions)
+        self._readiness = Readiness(
+            bundle, self.boards, channel, self.questions, self._is_here, self._note_links
+        )
         self._ended = False
         channel.largest = self._largest
         self._thread = threading.Thread(target=self._work, name="client", daemon=True)
@@ -150,70 +146,13 @@ class Client:
             BoardError: a board is not ready in time; says which and what it lacks.
             BundleError: a board has another bundle.
         """
-        deadline = time.monotonic() + timeout_s
-        state: dict[str, str] = dict.fromkeys(self.boards, "does not answer")
-        while state:
-            for board in list(state):
-                identity = self._identify(board, min(1.0, deadline - time.monotonic()))
-                if identity is None:
-                    continue
-                unreached = set(identity["unreached"]).intersection(self.boards)
-                if unreached and all_boards:
-                    state[board] = f"does not reach {', '.join(sorted(unreached))}"
-                else:
-                    del state[board]
-            if state and time.monotonic() > deadline:
-                faults = "; ".join(f"{board} {fault}" for board, fault in state.items())
-                if all_boards:
-                    raise BoardError(f"not ready after {timeout_s:g} s: {faults}")
-                _log.warning("goes on without some boards: %s", faults)
-                break
-            if state:
-                time.sleep(_PING_INTERVAL_S)
+        missing = self._readiness.wait(timeout_s, all_boards=all_boards)
         for board in self.boards:
-            if board not in state:
+            if board not in missing:
                 self._offsets_s[board] = self.questions.clock_offset_s(board)
         with self._lock:
             self._carry_out(self._requests.start())
         self.wait_prepared(timeout_s)
-
-    def reach(self, boards: Iterable[str], timeout_s: float = 5.0) -> tuple[str, ...]:
-        """Wait for boards that listen, whatever bundle they have; those that were found."""
-        deadline = time.monotonic() + timeout_s
-        wanted = tuple(boards)
-        while time.monotonic() < deadline:
-            with self._lock:
-                if all(self._requests.is_here(board) for board in wanted):
-                    break
-            time.sleep(_TICK_S / 5)
-        return tuple(board for board in wanted if self._requests.is_here(board))
-
-    def _ready(self) -> bool:
-        with self._lock:
-            if not self._requests.settled:
-                return self._requests.alone
-            self._carry_out(self._requests.prepare())
-            return self._requests.prepared
-
-    def _identify(self, board: str, timeout_s: float) -> dict[str, Any] | None:
-        if board in self._channel.unreached():
-            return None
-        try:
-            identity: dict[str, Any] = self.questions.ask(board, "ping", timeout_s=timeout_s)
-        except BoardError:
-            return None
-        if identity["bundle_sha256"] != self._bundle.sha256:
-            raise BundleError(
-                f"{board} has another bundle: expected SHA-256 {self._bundle.sha256[:12]}, "
-                f"got {str(identity['bundle_sha256'])[:12]}"
-            )
-        if identity["slowdown"]:
-            self.slowdowns[board] = identity["slowdown"]
-        with self._lock:
-            if not self._requests.is_here(board):
-                return None
-            self._carry_out(self._requests.links(board, identity["unreached"]))
-        return identity
 
     def wait_prepared(self, timeout_s: float = 20.0) -> None:
         """Wait until the boards have taken their parts, also those for the loss of each other.
@@ -222,10 +161,26 @@ class Client:
             BoardError: they have not in time.
         """
         deadline = time.monotonic() + timeout_s
-        while not self._ready():
+        while not self._prepared():
             if time.monotonic() > deadline:
                 raise BoardError(f"the boards did not take their parts within {timeout_s:g} s")
             time.sleep(_TICK_S / 5)
+
+    def _prepared(self) -> bool:
+        with self._lock:
+            if not self._requests.settled:
+                return self._requests.alone
+            self._carry_out(self._requests.prepare())
+            return self._requests.prepared
+
+    def reach(self, boards: Iterable[str], timeout_s: float = 5.0) -> tuple[str, ...]:
+        """Wait for boards that listen, whatever bundle they have; those that were found."""
+        return self._readiness.reach(boards, timeout_s)
+
+    @property
+    def slowdowns(self) -> Mapping[str, float]:
+        """How many times boards that are emulated were slowed down, once ready."""
+        return self._readiness.slowdowns
 
     def slow_boards(self) -> dict[str, float]:
         """Boards whose segments take longer than planned, by their 95th percentiles, and how much.
@@ -236,18 +191,7 @@ class Client:
         with self._lock:
             route = self._requests.route
             placement = self._requests.placement(route) if route is not None else None
-        found = {}
-        for board in sorted(placement.programs) if placement else ():
-            status = self.questions.ask(board, "status")
-            planned = {
-                e.name: e.end_s - e.start_s
-                for e in placement.predicted  # type: ignore[union-attr] # there are programs
-                if e.kind == "run" and e.board == board
-            }
-            ratio = slowness(status["p95_s"], planned)
-            if ratio > SLOW:
-                found[board] = ratio
-        return found
+        return slow_boards(self.questions.ask, placement) if placement is not None else {}
 
     # ------------------------------------------------------------- images
 
@@ -296,7 +240,7 @@ class Client:
         """
         if not deadline_s > 0:
             raise ValueError(f"deadline_s must be above 0, got {deadline_s!r}")
-        values = self._checked(images)
+        values = check_inputs(self._bundle.manifest, images)
         self._slots.acquire()
         future: Future[Answers] = Future()
         future.add_done_callback(lambda _: self._slots.release())
@@ -309,21 +253,6 @@ class Client:
             now = time.monotonic()
             self._carry_out(self._requests.ask(self._number, now, now + deadline_s))
         return future
-
-    def _checked(self, images: Array | Mapping[str, Array]) -> dict[str, Array]:
-        names = self._bundle.manifest.inputs
-        if not isinstance(images, Mapping):
-            if len(names) != 1:
-                raise ValueError(f"images must map the inputs {', '.join(names)}, got one array")
-            images = {names[0]: images}
-        if set(images) != set(names):
-            raise ValueError(
-                f"images must have the inputs {', '.join(names)}, got {', '.join(images)}"
-            )
-        return {
-            name: check_image(name, images[name], self._bundle.manifest.tensors[name])
-            for name in names
-        }
 
     @property
     def absent(self) -> tuple[str, ...]:
@@ -344,6 +273,14 @@ class Client:
 
     # ------------------------------------------------------------- what arrives
 
+    def _is_here(self, board: str) -> bool:
+        with self._lock:
+            return self._requests.is_here(board)
+
+    def _note_links(self, board: str, unreached: list[str]) -> None:
+        with self._lock:
+            self._carry_out(self._requests.links(board, unreached))
+
     def _largest(self, packet: Packet) -> int:
         return self._flights.largest(packet) if packet.kind == "tensor" else MOST_ANSWER_BYTES
 
@@ -359,7 +296,11 @@ class Client:
                 now = time.monotonic()
                 if due is not None and due <= now:
                     self._carry_out(self._requests.tick(now))
-                self._look_at_checked(now)
+                out, back = self._suspects.look(now)
+                for board in out:
+                    self._carry_out(self._requests.gone(board))
+                for board in back:
+                    self._carry_out(self._requests.here(board))
 
     def _event(self, packet: Packet) -> list[Instruction]:
         known = packet.sender != CLIENT and any(
@@ -367,10 +308,12 @@ class Client:
         )
         if not known:
             return []
+        if packet.kind in (HERE, GONE):
+            self._suspects.clear(packet.sender)
         if packet.kind == HERE:
-            self._checked_boards.pop(packet.sender, None)
             return self._requests.here(packet.sender)
         if packet.kind == GONE:
+            self.questions.gone(packet.sender)
             return self._requests.gone(packet.sender)
         try:
             if packet.kind == "links":
@@ -418,7 +361,7 @@ class Client:
             elif isinstance(instruction, Answer):
                 self._flights.answer(instruction.request, instruction.image)
             elif isinstance(instruction, Check):
-                self._check(instruction.boards)
+                self._suspects.ask(instruction.boards, time.monotonic())
             elif isinstance(instruction, Compute):
                 self._compute(instruction.request)
             else:
@@ -442,24 +385,6 @@ class Client:
             self._carry_out(self._requests.acknowledged(offer.board, offer.route))
 
         future.add_done_callback(answered)
-
-    def _check(self, boards: tuple[str, ...]) -> None:
-        """Leave out boards that are there and do nothing, until they answer."""
-        due = time.monotonic() + LEASE_S
-        for board in boards:
-            if board not in self._checked_boards:
-                self._checked_boards[board] = due, self.questions.put(board, "ping")
-
-    def _look_at_checked(self, now: float) -> None:
-        for board, (due, future) in list(self._checked_boards.items()):
-            if future.done():
-                del self._checked_boards[board]
-                if due == _LEFT_OUT:
-                    self._carry_out(self._requests.here(board))
-            elif due <= now and due != _LEFT_OUT:
-                _log.warning("%s is there and does nothing: it is left out", board)
-                self._checked_boards[board] = _LEFT_OUT, future
-                self._carry_out(self._requests.gone(board))
 
     def _compute(self, request: int) -> None:
         """Recognise an image here: no board is left."""
@@ -494,20 +419,3 @@ class Client:
             for board in boards
         }
         return merge(record, logs, self._offsets_s)
-
-
-def check_image(name: str, image: Array, spec: TensorSpec) -> Array:
-    """An image with its batch axis, as the model takes it.
-
-    Raises:
-        ValueError: a wrong shape or dtype; says what was expected.
-    """
-    image = np.asarray(image)
-    if image.shape == spec.shape[1:]:
-        image = image[np.newaxis]
-    if image.shape != spec.shape or image.dtype != np.dtype(spec.dtype):
-        raise ValueError(
-            f"input {name!r} must be {spec.dtype} of shape {spec.shape[1:]}, "
-            f"got {image.dtype} of shape {image.shape}"
-        )
-    return np.ascontiguousarray(image)

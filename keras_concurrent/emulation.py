@@ -26,6 +26,7 @@ from keras_concurrent.keys import needs_keys
 from keras_concurrent.medium import Medium
 
 Result = TypeVar("Result")
+_LINKS_BYTES = 32_000_000  # stacks of threads that start with them, which count in full
 _MEASUREMENTS = 16  # of a step, of which the least counts
 
 
@@ -147,6 +148,25 @@ def pacer_of(cluster: Cluster, sender: str, medium: Path | None) -> Pacer | Inte
     if medium is not None:
         return Pacer(cluster, sender, Medium(medium) if cluster.network.shared else None)
     return Interface(cluster, sender) if needs_keys(cluster) else None
+
+
+def limit_memory(more_bytes: float) -> None:
+    """Give this process so many bytes beside what it has by now and what its links need.
+
+    What is beyond is refused by the system: an allocation fails as on a board whose memory is full.
+
+    Raises:
+        ValueError: this system cannot limit it.
+    """
+    try:
+        import resource
+
+        status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+        used = next(int(line.split()[1]) for line in status.splitlines() if "VmData" in line)
+        limit = used * 1024 + _LINKS_BYTES + round(more_bytes)
+        resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+    except (ImportError, OSError, StopIteration) as error:
+        raise ValueError("a board's memory can be emulated on Linux alone") from error
 
 
 def _sleep_until(moment: float) -> None:

@@ -12,9 +12,9 @@ import numpy as np
 from keras_concurrent.bundle import Event, Manifest, Placement
 from keras_concurrent.cluster import CLIENT
 from keras_concurrent.errors import BoardError
+from keras_concurrent.instructions import Begin
 from keras_concurrent.interpreter import Array
 from keras_concurrent.outbox import Sent
-from keras_concurrent.requests import Begin
 from keras_concurrent.timeline import Record
 from keras_concurrent.transport import Packet
 

@@ -67,6 +67,15 @@ def quiet() -> Iterator[None]:
             os.close(saved[1])
 
 
+def load_interpreter() -> Any:
+    """The interpreter's module.
+
+    Raises:
+        MissingExtraError: see `interpreter_package`.
+    """
+    return importlib.import_module(f"{interpreter_package()}.interpreter")
+
+
 class Segment:
     """A loaded .tflite: arrays in, arrays out, in the file's own order.
 
@@ -80,8 +89,7 @@ class Segment:
     """
 
     def __init__(self, content: bytes, threads: int = 1, name: str = "segment") -> None:
-        package = interpreter_package()
-        module = importlib.import_module(f"{package}.interpreter")
+        module, package = load_interpreter(), interpreter_package()
         try:
             with quiet():
                 self._interpreter = module.Interpreter(model_content=content, num_threads=threads)

@@ -151,6 +151,7 @@ class _Model:
         """Boards that may change places in any plan."""
         special = {name for link in self._cluster.links for name in link.between}
         special.update(self._pins.values())
+        special.update(board for task in self._graph.tasks for board in task.work)
         found: dict[tuple[float, float], list[str]] = {}
         for board in self._cluster.boards:
             if board.name not in special:
@@ -187,7 +188,8 @@ class _Model:
         self._start[name], self._end[name] = start, end
         for board in self._cluster.boards:
             on = self._on[name, board.name] = self.model.new_bool_var(f"{name} on {board.name}")
-            seconds = self._graph.seconds_on(self._graph.by_name[name], board.flops_per_s)
+            task = self._graph.by_name[name]
+            seconds = self._graph.seconds_on(task, board.flops_per_s, board.name)
             self._lines.setdefault(board.name, []).append(
                 self.model.new_optional_interval_var(
                     start, self._ticks(seconds), end, on, f"{name} on {board.name}"

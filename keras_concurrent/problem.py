@@ -35,7 +35,7 @@ class Problem(NamedTuple):
         name_rank: (n) a task's place among all by name.
         pinned: (n) the board that a task must be on, or ``ANY``.
         seconds: (n, k) duration of a task on a board.
-        mean_s: (n) duration of a task at the boards' mean seconds an operation.
+        mean_s: (n) mean duration of a task on the boards.
         weights: (n) bytes of a task's constants.
         sizes: (t) bytes of a tensor.
         memory: (k) bytes that a board has for weights and tensors.
@@ -147,15 +147,17 @@ def problem_of(
     tasks = graph.tasks
     writer = {name: i for i, task in enumerate(tasks) for name in task.outputs}
     place_of = {name: i for i, name in enumerate(sorted(task.name for task in tasks))}
-    measured = graph.measured_at_flops_per_s
-    operations = np.array(  # or what comes to the same when divided by a rate
-        [t.flops if t.seconds is None else t.seconds * measured for t in tasks], float
-    )
+    operations = np.array([graph.operations(task) for task in tasks])
     boards = fastest_first(cluster)
     seconds = operations[:, None] / np.array([board.flops_per_s for board in boards])
+    mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(boards)
+    mean_s = operations / (1 / mean)
+    if any(task.work for task in tasks):
+        for k, board in enumerate(boards):
+            seconds[:, k] = [graph.seconds_on(t, board.flops_per_s, board.name) for t in tasks]
+        mean_s = seconds.mean(axis=1)
     if calls:
         seconds += np.array([board.call_s for board in boards])
-    mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(boards)
     sizes = np.array([graph.tensor_bytes[name] for name in tensors], float)
     byte_s, latency_s = _pairs(cluster, boards)
     pairs = ~np.eye(len(boards) + 1, dtype=bool)
@@ -176,7 +178,7 @@ def problem_of(
         name_rank=_numbers([place_of[task.name] for task in tasks]),
         pinned=pinned,
         seconds=seconds,
-        mean_s=operations / (1 / mean),
+        mean_s=mean_s,
         weights=np.array([task.parameter_bytes for task in tasks], float),
         sizes=sizes,
         memory=np.array([board.memory_bytes for board in boards]),

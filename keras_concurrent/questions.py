@@ -16,6 +16,7 @@ from keras_concurrent.probe import LinkFigures, Probe
 from keras_concurrent.transport import Packet
 
 _CLOCK_PINGS = 9
+_GONE = "its process has ended, or its link"
 
 
 class Questions:
@@ -31,7 +32,7 @@ class Questions:
         self._session = session
         self._lock = threading.Lock()
         self._number = 0
-        self._waiting: dict[int, Future[Any]] = {}
+        self._waiting: dict[int, tuple[str, Future[Any]]] = {}
         self._probe: Probe | None = None
 
     def ask(self, board: str, what: str, payload: bytes = b"", *, timeout_s: float = 5.0) -> Any:
@@ -45,8 +46,10 @@ class Questions:
             answer = future.result(max(0.0, timeout_s))
         except FutureTimeoutError:
             with self._lock:
-                self._waiting = {n: f for n, f in self._waiting.items() if f is not future}
+                self._waiting = {n: w for n, w in self._waiting.items() if w[1] is not future}
             raise BoardError(f"{board} does not answer '{what}' within {timeout_s:g} s") from None
+        if answer == {"error": _GONE}:
+            raise BoardError(f"{board} disappeared before it answered '{what}': {_GONE}")
         if isinstance(answer, dict) and "error" in answer:
             raise BoardError(f"{board} refuses '{what}': {answer['error']}")
         return answer
@@ -56,7 +59,7 @@ class Questions:
         future: Future[Any] = Future()
         with self._lock:
             self._number += 1
-            self._waiting[self._number] = future
+            self._waiting[self._number] = board, future
             packet = Packet("ask", CLIENT, self._session, self._number, route, what, payload)
         self._outbox.put(board, packet)
         return future
@@ -73,9 +76,18 @@ class Questions:
             return
         content = json.loads(packet.payload)
         with self._lock:
-            future = self._waiting.pop(packet.image, None)
+            _, future = self._waiting.pop(packet.image, ("", None))
         if future is not None:
             future.set_result(content)
+
+    def gone(self, board: str) -> None:
+        """A board has disappeared: whoever waits for its answers hears of it now."""
+        with self._lock:
+            lost = [(n, future) for n, (name, future) in self._waiting.items() if name == board]
+            for number, _ in lost:
+                del self._waiting[number]
+        for _, future in lost:
+            future.set_result({"error": _GONE})
 
     def clock_offset_s(self, board: str) -> float:
         """How far a board's clock is ahead of ours: the quickest of a few answers tells best.

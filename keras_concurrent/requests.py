@@ -9,86 +9,24 @@ it ends in an answer, in the client's own hands, or in an error that says what i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from keras_concurrent.bundle import Placement, Program
+from keras_concurrent.bundle import Placement
 from keras_concurrent.cluster import CLIENT
+from keras_concurrent.instructions import (
+    Answer,
+    Begin,
+    Check,
+    Compute,
+    Fail,
+    Forget,
+    Instruction,
+)
+from keras_concurrent.route_book import Plan, Route, RouteBook
 from keras_concurrent.routes import avoid
 
 _OWN = -1  # instead of an image's number: the client computes it
-Plan = Callable[[frozenset[str]], Placement | None]
-
-
-@dataclass(frozen=True)
-class Offer:
-    """Tell a board what it does on a route; it acknowledges."""
-
-    route: int
-    board: str
-    program: Program
-
-
-@dataclass(frozen=True)
-class Begin:
-    """Send an image's inputs as its route says."""
-
-    request: int
-    image: int
-    route: int
-
-
-@dataclass(frozen=True)
-class Forget:
-    """Tell boards that nobody waits for an image any more."""
-
-    image: int
-    boards: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Answer:
-    """All outputs of a request's image are there."""
-
-    request: int
-    image: int
-
-
-@dataclass(frozen=True)
-class Compute:
-    """No board is left: the client must compute a request itself."""
-
-    request: int
-
-
-@dataclass(frozen=True)
-class Fail:
-    """A request ends without an answer."""
-
-    request: int
-    reason: str
-
-
-@dataclass(frozen=True)
-class Check:
-    """See whether boards still do anything: an answer of theirs did not come in time."""
-
-    boards: tuple[str, ...]
-
-
-Instruction = Offer | Begin | Forget | Answer | Compute | Fail | Check
-
-
-@dataclass
-class _Route:
-    number: int
-    placement: Placement
-    acknowledged: set[str] = field(default_factory=set)
-    offered: set[str] = field(default_factory=set)
-
-    @property
-    def ready(self) -> bool:
-        return self.acknowledged.issuperset(self.placement.programs)
 
 
 @dataclass
@@ -121,12 +59,10 @@ class Requests:
     ) -> None:
         self._computes = computes
         self._outputs = frozenset(outputs)
-        self._plan = plan
+        self._book = RouteBook(plan)
         self._absent = set(boards)
         self._cuts: dict[str, frozenset[str]] = {}
-        self._routes: list[_Route] = []
-        self._by_key: dict[frozenset[str], _Route | None] = {}
-        self._current: _Route | None = None
+        self._current: Route | None = None
         self._alone = False
         self._started = False
         self._requests: dict[int, _Request] = {}  # in the order asked
@@ -152,7 +88,7 @@ class Requests:
     @property
     def settled(self) -> bool:
         """Whether the best route for the boards that are there is in use."""
-        return self._current is not None and self._current is self._by_key.get(self._key)
+        return self._current is not None and self._current is self._book.known(self._key)
 
     @property
     def alone(self) -> bool:
@@ -166,7 +102,7 @@ class Requests:
 
     def placement(self, route: int) -> Placement:
         """The placement of a route."""
-        return self._routes[route].placement
+        return self._book[route].placement
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do."""
@@ -197,14 +133,14 @@ class Requests:
     def here(self, board: str) -> list[Instruction]:
         """A board has appeared. It knows no route yet."""
         self._absent.discard(board)
-        self._forget_routes_of(board)
+        self._book.forget(board)
         return self._settle()
 
     def gone(self, board: str) -> list[Instruction]:
         """A board has disappeared."""
         self._absent.add(board)
         self._cuts.pop(board, None)
-        self._forget_routes_of(board)
+        self._book.forget(board)
         return self._settle()
 
     def links(self, board: str, absent: Collection[str]) -> list[Instruction]:
@@ -214,8 +150,8 @@ class Requests:
 
     def acknowledged(self, board: str, route: int) -> list[Instruction]:
         """A board has what it needs for a route."""
-        if route < len(self._routes) and board in self._routes[route].offered:
-            self._routes[route].acknowledged.add(board)
+        if route < len(self._book) and board in self._book[route].offered:
+            self._book[route].acknowledged.add(board)
         return self._settle()
 
     def arrived(self, image: int, tensor: str) -> list[Instruction]:
@@ -258,7 +194,7 @@ class Requests:
 
     def replan(self) -> list[Instruction]:
         """Costs have changed: plan all routes anew."""
-        self._by_key.clear()
+        self._book.plan_anew()
         return self._settle()
 
     def prepare(self) -> list[Instruction]:
@@ -267,9 +203,9 @@ class Requests:
             return []
         key = self._key
         for board in sorted(self._current.placement.programs):
-            if key | {board} not in self._by_key:
-                route = self._route_without(key | {board})
-                return self._offers(route) if route else []
+            if not self._book.knows(key | {board}):
+                route = self._book.without(key | {board})
+                return self._book.offers(route, self._absent) if route else []
         return []
 
     @property
@@ -278,7 +214,7 @@ class Requests:
         if self._current is None:
             return False
         routes = (
-            (self._by_key.get(self._key | {board}), self._key | {board} in self._by_key)
+            (self._book.known(self._key | {board}), self._book.knows(self._key | {board}))
             for board in self._current.placement.programs
         )
         return all(known and (route is None or route.ready) for route, known in routes)
@@ -290,27 +226,24 @@ class Requests:
         if not self._started:
             return []
         key = self._key
-        best = self._route_without(key)
+        best = self._book.without(key)
         instructions: list[Instruction] = []
         self._alone = best is None
         if best is not None:
-            instructions += self._offers(best)
+            instructions += self._book.offers(best, self._absent)
         if best is not None and best.ready:
             self._current = best
-        elif self._current is not None and self._broken(self._current, key):
+        elif self._current is not None and self._current.uses(key):
             self._current = None
-        for standby in self._by_key.values():  # a board that came back must learn them anew
-            if standby is not None and not key & standby.placement.programs.keys():
-                instructions += self._offers(standby)
+        for standby in self._book.standing():  # a board that came back must learn them anew
+            if not standby.uses(key):
+                instructions += self._book.offers(standby, self._absent)
         for number, request in list(self._requests.items()):
-            if request.route is not None and self._broken(self._routes[request.route], key):
+            if request.route is not None and self._book[request.route].uses(key):
                 instructions += self._abandon(number)
             if request.image is None:
                 instructions += self._place(number)
         return instructions
-
-    def _broken(self, route: _Route, key: frozenset[str]) -> bool:
-        return not key.isdisjoint(route.placement.programs)
 
     def _place(self, number: int) -> list[Instruction]:
         """Begin a request on the current route, or by hand; without either it waits."""
@@ -331,7 +264,7 @@ class Requests:
         request = self._requests[number]
         if request.image is None or request.route is None:
             return []
-        boards = sorted(set(self._routes[request.route].placement.programs) - self._absent)
+        boards = sorted(set(self._book[request.route].placement.programs) - self._absent)
         image = request.image
         self._request_of.pop(image, None)
         request.image = request.route = None
@@ -349,9 +282,9 @@ class Requests:
     def _checks(self, request: _Request) -> list[Instruction]:
         """Who may owe a request's answer, or that a route is agreed on."""
         if request.route is not None:
-            owing = set(self._routes[request.route].placement.programs)
+            owing = set(self._book[request.route].placement.programs)
         else:
-            best = self._by_key.get(self._key)
+            best = self._book.known(self._key)
             owing = set(best.placement.programs) - best.acknowledged if best else set()
         boards = tuple(sorted(owing - self._absent))
         return [Check(boards)] if boards else []
@@ -362,30 +295,10 @@ class Requests:
                 return "no board is left"
             lost = f" ({', '.join(self.absent)} left out)" if self.absent else ""
             return f"the boards did not agree on who does what{lost}"
-        programs = self._routes[request.route].placement.programs
+        programs = self._book[request.route].placement.programs
         writers = sorted(
             board
             for board, program in programs.items()
             if any(s.receiver == CLIENT and s.tensor in request.missing for s in program.sends)
         )
         return f"{', '.join(sorted(request.missing))} did not come from {', '.join(writers)}"
-
-    def _route_without(self, key: frozenset[str]) -> _Route | None:
-        if key not in self._by_key:
-            placement = self._plan(key)
-            route = None
-            if placement is not None:
-                route = _Route(len(self._routes), placement)
-                self._routes.append(route)
-            self._by_key[key] = route
-        return self._by_key[key]
-
-    def _offers(self, route: _Route) -> list[Instruction]:
-        boards = sorted(route.placement.programs.keys() - route.offered - self._absent)
-        route.offered.update(boards)
-        return [Offer(route.number, board, route.placement.programs[board]) for board in boards]
-
-    def _forget_routes_of(self, board: str) -> None:
-        for route in self._routes:
-            route.offered.discard(board)
-            route.acknowledged.discard(board)

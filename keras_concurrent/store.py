@@ -88,6 +88,17 @@ class Store:
         self._offered = text, parsed
         return self.lacking()
 
+    @property
+    def offered(self) -> Manifest:
+        """The manifest that was offered last.
+
+        Raises:
+            BundleError: none was, or it is in use by now.
+        """
+        if self._offered is None:
+            raise BundleError("no bundle was offered")
+        return self._offered[1]
+
     def lacking(self) -> list[str]:
         """SHA-256 of the files of the offered bundle that are not here."""
         return sorted({s.sha256 for s in self._segments() if not self._file(s).is_file()})
@@ -120,12 +131,10 @@ class Store:
         Raises:
             BundleError: none was offered, files are lacking, or one is damaged.
         """
-        if self._offered is None:
-            raise BundleError("no bundle was offered")
-        lacking = self.lacking()
+        manifest, lacking = self.offered, self.lacking()
         if lacking:
             raise BundleError(f"{len(lacking)} files of the bundle are lacking")
-        text, manifest = self._offered
+        text = self._offered[0]  # type: ignore[index] # or `offered` had raised
         place = self.folder / "bundles" / digest(text.encode())
         if not place.is_dir():
             beside = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,10 +21,23 @@ _LEAST_FREE_BYTES = 64e6
 Progress = Callable[[int, int], None]
 
 
+@dataclass(frozen=True)
+class Profiled:
+    """What was measured of a cluster.
+
+    Args:
+        cluster: each board's rate and cost of a call by its segments, each pair's link.
+        seconds: that a board takes for a segment, by board, then by segment; the call included.
+    """
+
+    cluster: Cluster
+    seconds: Mapping[str, Mapping[str, float]]
+
+
 def profile_cluster(
     client: Client, bundle: Bundle, cluster: Cluster, progress: Progress = lambda done, total: None
-) -> Cluster:
-    """The cluster as measured: each board's rate by its segments, each pair's link.
+) -> Profiled:
+    """Measure every segment on every board, and every link.
 
     Args:
         client: of boards that have the bundle.
@@ -38,13 +51,16 @@ def profile_cluster(
     costs = Costs(bundle.manifest, cluster)
     names = [board.name for board in cluster.boards]
     total = len(names) + len(names) * (len(names) + 1) // 2
-    boards, done = [], 0
+    boards, seconds, done = [], {}, 0
     for board in cluster.boards:
         measured = client.questions.ask(board.name, "measure", timeout_s=_MEASURE_S)
+        seconds[board.name] = measured
         pieces = [name for name in measured if name != WHOLE] or [WHOLE]
-        planned_s = sum(costs.run_s(name, board.name) - board.call_s for name in pieces)
-        took_s = sum(max(measured[name] - board.call_s, 1e-6) for name in pieces)
-        boards.append(replace(board, gflops_per_s=board.gflops_per_s * planned_s / took_s))
+        call_s = _call_s(measured, pieces, board.call_s)
+        planned_s = costs.run_s(WHOLE, board.name) - board.call_s
+        took_s = max(measured[WHOLE] - call_s, 1e-6)
+        rate = board.gflops_per_s * planned_s / took_s
+        boards.append(replace(board, gflops_per_s=rate, call_ms=call_s * 1e3))
         done += 1
         progress(done, total)
     ways: dict[tuple[str, str], list[LinkFigures]] = {}
@@ -59,7 +75,15 @@ def profile_cluster(
     message_s = min(way.one_way_s for both in ways.values() for way in both)
     network = replace(cluster.network, message_ms=round(message_s * 1e3, 4))
     links = tuple(_link(pair, both, message_s) for pair, both in ways.items())
-    return Cluster(tuple(boards), network, links)
+    return Profiled(Cluster(tuple(boards), network, links), seconds)
+
+
+def _call_s(measured: Mapping[str, float], pieces: Sequence[str], described_s: float) -> float:
+    """What a call costs: what the pieces take more than the uncut model, shared out equally."""
+    if len(pieces) < 2:
+        return described_s
+    found = [measured[name] for name in pieces]
+    return min(max(0.0, sum(found) - measured[WHOLE]) / (len(found) - 1), *found)
 
 
 def link_of(client: Client, sender: str, receiver: str) -> LinkFigures:

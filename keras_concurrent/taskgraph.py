@@ -11,7 +11,7 @@ import heapq
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from keras_concurrent.architecture import FLOAT_BYTES, Architecture
@@ -35,6 +35,9 @@ class Task:
         vertices: names of the architecture's vertices it computes, where that is known.
         seconds: measured duration on a board of rate 1, see `TaskGraph.timed`; ``None`` where
             nothing was measured and FLOPs must do.
+        work: what the measured duration on a board comes to in operations at that board's rate, by
+            the board's name, see `keras_concurrent.timings`; a board that is not named takes
+            ``seconds`` or FLOPs by its rate.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Task:
     operators: tuple[int, ...] = ()
     vertices: tuple[str, ...] = ()
     seconds: float | None = None
+    work: Mapping[str, float] = field(default_factory=dict, hash=False)
 
 
 @dataclass(frozen=True)
@@ -194,11 +198,22 @@ class TaskGraph:
         tasks = tuple(replace(task, seconds=seconds[task.name]) for task in self.tasks)
         return replace(self, tasks=tasks, measured_at_flops_per_s=flops_per_s)
 
-    def seconds_on(self, task: Task, flops_per_s: float) -> float:
-        """How long a board of a given rate takes for a task."""
+    def operations(self, task: Task, board: str | None = None) -> float:
+        """What a task comes to in operations when its seconds are divided by a rate.
+
+        Args:
+            task: of the graph.
+            board: on which it may have been measured.
+        """
+        if board is not None and board in task.work:
+            return task.work[board]
         if task.seconds is not None:
-            return task.seconds * self.measured_at_flops_per_s / flops_per_s
-        return task.flops / flops_per_s
+            return task.seconds * self.measured_at_flops_per_s
+        return float(task.flops)
+
+    def seconds_on(self, task: Task, flops_per_s: float, board: str | None = None) -> float:
+        """How long a board of a given rate takes for a task; by name, as measured there."""
+        return self.operations(task, board) / flops_per_s
 
     def merged(self, groups: Iterable[Sequence[str]]) -> TaskGraph:
         """The quotient graph: each group of tasks becomes one task.
@@ -237,6 +252,7 @@ class TaskGraph:
                 if t in wanted or any(group_of[c] != index for c in self.consumers[t])
             )
             measured = [task.seconds for task in tasks if task.seconds is not None]
+            boards = sorted({board for task in tasks for board in task.work})
             result.append(
                 Task(
                     tasks[0].name,
@@ -247,6 +263,7 @@ class TaskGraph:
                     tuple(sorted(o for task in tasks for o in task.operators)),
                     tuple(dict.fromkeys(v for task in tasks for v in task.vertices)),
                     sum(measured) if len(measured) == len(tasks) else None,
+                    {b: sum(self.operations(task, b) for task in tasks) for b in boards},
                 )
             )
         kept = {t for task in result for t in (*task.inputs, *task.outputs)}

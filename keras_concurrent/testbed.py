@@ -1,7 +1,7 @@
 """Emulated boards on this machine, for any command to use: a cluster before it is bought.
 
 The boards are the real board program, empty until something is deployed to them, slowed down to
-their rates. Their links are paced, or with namespaces the kernel's own.
+their rates and kept to their memory. Their links are paced, or with namespaces the kernel's own.
 """
 
 from __future__ import annotations
@@ -97,6 +97,7 @@ class Testbed:
     def start(self, board: str) -> None:
         """Start a board, also one that has ended."""
         options: list[object] = ["--cluster", self.cluster_file, "--store", self.folder / board]
+        options.append("--emulate-memory")
         if self._slowdown is not None:
             options += ["--slowdown", repr(self._slowdown[board])]
         if self.pace is not None:

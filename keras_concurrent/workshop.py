@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 
 import numpy as np
 
-from keras_concurrent.bundle import Bundle, Manifest
+from keras_concurrent.bundle import Bundle, Manifest, Program
 from keras_concurrent.emulation import Stretch
+from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import Array, Segment
 
 _WARM_UP_RUNS = 3
@@ -22,10 +24,17 @@ class Workshop:
     Args:
         stretch: makes compute as slow as an emulated board's.
         threads: of the interpreter.
+        memory_bytes: that the board has for weights and tensors.
     """
 
-    def __init__(self, stretch: Stretch | None = None, threads: int = 1) -> None:
+    def __init__(
+        self,
+        stretch: Stretch | None = None,
+        threads: int = 1,
+        memory_bytes: float = math.inf,
+    ) -> None:
         self._stretch = stretch
+        self._memory_bytes = memory_bytes
         self._threads = threads
         self._segments: dict[str, Segment] = {}
         self._content: Callable[[str], bytes] = lambda name: b""
@@ -43,8 +52,10 @@ class Workshop:
         """Begin anew with a bundle, once what its plan gives to a board is loaded.
 
         Raises:
-            BundleError: a segment was altered, or the interpreter refuses it; nothing changes.
+            BundleError: a segment was altered, or the interpreter refuses it, or there is no memory
+                for them; nothing changes.
         """
+        self.check_memory(bundle.manifest, board)
         program = bundle.placement("boards").programs.get(board)
         loaded = {
             name: self._loaded(bundle.manifest, bundle.content(name), name)
@@ -53,12 +64,47 @@ class Workshop:
         self.sha256, self.manifest = bundle.sha256, bundle.manifest
         self._content, self._segments = bundle.content, loaded
 
+    def check_memory(self, manifest: Manifest, board: str) -> None:
+        """There is memory for the weights that a bundle's plan gives to a board.
+
+        Raises:
+            BundleError: there is not.
+        """
+        program = manifest.placements["boards"].programs.get(board)
+        needed = sum(manifest.segments[name].bytes for name in program.segments) if program else 0
+        if needed > self._memory_bytes:
+            raise BundleError(
+                f"its segments have {needed / 1e6:.1f} MB of weights, and it has "
+                f"{self._memory_bytes / 1e6:.1f} MB (memory_mb)"
+            )
+
+    def check_program(self, program: Program, receivers: Collection[str]) -> None:
+        """A program runs what the bundle has, once, and sends what is there to those there are.
+
+        Raises:
+            BundleError: it does not.
+        """
+        have: set[str] = set()
+        if len(set(program.segments)) < len(program.segments):
+            raise BundleError("a route runs a segment twice")
+        for name in program.segments:
+            if name not in self.manifest.segments:
+                raise BundleError("a route names a segment that is not there")
+            have.update(self.manifest.segments[name].inputs, self.manifest.segments[name].outputs)
+        if len(set(program.sends)) < len(program.sends):
+            raise BundleError("a route sends a tensor twice")
+        for send in program.sends:
+            if send.tensor not in have or send.receiver not in receivers:
+                raise BundleError("a route sends what is not there, or to no one")
+
     def load(self, name: str) -> Segment:
         """A segment, loaded if it was not.
 
         Raises:
-            BundleError: it was altered, or the interpreter refuses it.
+            BundleError: there is none of this name, it was altered, or the interpreter refuses it.
         """
+        if name not in self.manifest.segments:
+            raise BundleError(f"the bundle has no segment {name!r:.40}")
         if name not in self._segments:
             self._segments[name] = self._loaded(self.manifest, self._content(name), name)
         return self._segments[name]
@@ -84,10 +130,17 @@ class Workshop:
         results = self._stretch.run(name, step) if self._stretch else step()
         return dict(zip(segment.output_names, results, strict=True))
 
-    def measure(self) -> dict[str, float]:
-        """Median seconds of every segment of the bundle on this board, the emulation included."""
+    def measure(self, names: Sequence[str] | None = None) -> dict[str, float]:
+        """Median seconds of segments on this board, the emulation included.
+
+        Args:
+            names: of the segments; all of the bundle by default.
+
+        Raises:
+            BundleError: a name that the bundle does not have.
+        """
         measured = {}
-        for name in self.manifest.segments:
+        for name in self.manifest.segments if names is None else names:
             step = _on_zeros(self.load(name), self.manifest)
             durations = []
             for _ in range(_MEASURED_RUNS):

@@ -51,7 +51,7 @@ class ZenohChannel:
         except ImportError as error:
             raise MissingExtraError("eclipse-zenoh", "edge") from error
         self.largest: Callable[[Packet], int] = any_size
-        self._queue: queue.SimpleQueue[Packet] = queue.SimpleQueue()
+        self._queue: queue.SimpleQueue[Packet | MemoryError] = queue.SimpleQueue()
         self._refused = 0
         own = "" if name == CLIENT else cluster.board(name).endpoint
         others = tuple(sorted({CLIENT, *(board.name for board in cluster.boards)} - {name}))
@@ -102,7 +102,10 @@ class ZenohChannel:
             self._refused += 1
             return
         parts = packet.kind, packet.sender, packet.session, packet.image, packet.route, packet.name
-        self._queue.put(Packet(*parts, sample.payload.to_bytes(), packet.received_s))
+        try:
+            self._queue.put(Packet(*parts, sample.payload.to_bytes(), packet.received_s))
+        except MemoryError as error:  # in Zenoh's thread nobody would hear of it
+            self._queue.put(error)
 
     def _notice(self, sample: Any) -> None:
         name = str(sample.key_expr).rsplit("/", 1)[-1]
@@ -115,11 +118,18 @@ class ZenohChannel:
         self._publishers[receiver].put(packet.payload, attachment=packet.header())
 
     def receive(self, timeout_s: float) -> Packet | None:
-        """The next packet; see `Channel`."""
+        """The next packet; see `Channel`.
+
+        Raises:
+            MemoryError: there was no memory for one.
+        """
         try:
-            return self._queue.get(timeout=timeout_s)
+            item = self._queue.get(timeout=timeout_s)
         except queue.Empty:
             return None
+        if isinstance(item, MemoryError):
+            raise item
+        return item
 
     def unreached(self) -> tuple[str, ...]:
         """Others without a subscription that this participant knows of."""

@@ -13,11 +13,12 @@ from keras_concurrent import cluster
 from keras_concurrent.bench import Measurement, compare, measure, random_images, reference
 from keras_concurrent.board import Board
 from keras_concurrent.bundle import Bundle
-from keras_concurrent.client import Client, check_image
+from keras_concurrent.client import Client
 from keras_concurrent.cluster import Cluster, Link, Network
 from keras_concurrent.emulation import Pacer, Stretch, slowdown_for
 from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.export import export_bundle
+from keras_concurrent.inputs import check_image
 from keras_concurrent.medium import Medium
 from keras_concurrent.transport import Exchange, Packet
 from keras_concurrent.workshop import Workshop

@@ -140,7 +140,7 @@ def test_no_board_switches_when_one_cannot_be_given_its_files(bundles, stores):
     first, second = bundles
     with boards_with(stores, first) as (client, boards):
         deploy(client.questions.ask, first, NAMES)
-        boards[1]._store.take = lambda *_: (_ for _ in ()).throw(BundleError("no space left"))
+        boards[1]._depot.store.take = lambda *_: (_ for _ in ()).throw(BundleError("no space left"))
         with pytest.raises(BoardError, match=r"d1 refuses 'file:.*no space left"):
             deploy(client.questions.ask, second, NAMES)
         assert [board._workshop.sha256 for board in boards] == [first.sha256] * 2
@@ -160,7 +160,7 @@ def test_a_bundle_altered_on_the_sender_is_not_sent(bundles, stores, tmp_path):
 def test_a_board_without_a_store_says_so(bundles, stores):
     with boards_with(stores, bundles[0]) as (client, boards):
         for board in boards:
-            board._store = None
+            board._depot.store = None
         with pytest.raises(BoardError, match="this board has no --store"):
             deploy(client.questions.ask, bundles[0], NAMES)
 

@@ -21,7 +21,8 @@ ON_A_BOARD = (
     "cluster", "local_boards", "bench", "files", "console", "cli", "keys", "outbox", "routes",
     "requests", "timeline", "store", "deploy", "medium", "probe", "questions",
     "fallback", "connection", "zenoh_channel", "flights", "workshop", "board_process",
-    "status", "survey", "top", "testbed", "namespaces",
+    "status", "survey", "top", "testbed", "namespaces", "depot", "complaints", "readiness",
+    "suspects", "inputs", "instructions", "route_book",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib", "numba")
 
@@ -110,12 +111,12 @@ def test_modules_import_only_upwards():
         "explain", "polish", "segments", "placement_file", "wire_format",
         "tflite_draft", "encoding", "pixels", "samples", "ranges", "reassociate", "wire",
         "wire_budget",
-        "export", "profile", "calibration", "engine", "keys", "medium", "emulation", "transport",
-        "zenoh_channel", "outbox", "probe", "questions", "routes", "requests", "fallback",
-        "status", "timeline", "flights",
-        "client", "connection", "files", "store", "deploy", "workshop", "board", "board_process",
-        "local_boards", "namespaces", "testbed", "bench", "console", "survey",
-        "top",
+        "export", "timings", "profile", "calibration", "engine", "keys", "medium", "emulation",
+        "transport", "zenoh_channel", "outbox", "probe", "questions", "routes", "instructions",
+        "route_book", "requests", "fallback", "status", "timeline", "flights", "inputs",
+        "readiness", "suspects", "client", "connection", "files", "store", "deploy", "workshop",
+        "depot", "complaints", "board", "board_process", "local_boards", "namespaces", "testbed",
+        "bench", "console", "survey", "top",
     ]  # fmt: skip
     for index, module in enumerate(order):
         tree = ast.parse((PACKAGE / f"{module}.py").read_text())

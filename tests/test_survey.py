@@ -1,6 +1,7 @@
 """What the boards tell of themselves: status, links, the doctor's words, the live table."""
 
 import dataclasses
+import json
 import threading
 import time
 
@@ -102,7 +103,8 @@ def test_a_paced_link_is_measured_as_it_was_described(running):
 def test_profile_finds_the_boards_rates_and_links(running, bundle):
     client, _ = running
     told = []
-    found = profile_cluster(client, bundle, slow_boards(), lambda *done: told.append(done))
+    profiled = profile_cluster(client, bundle, slow_boards(), lambda *done: told.append(done))
+    found = profiled.cluster
     assert told[-1] == (5, 5)
     rates = [board.gflops_per_s for board in found.boards]
     assert rates[0] / rates[1] == pytest.approx(3.0, rel=0.5)  # slowed down by 40 and by 120
@@ -117,8 +119,28 @@ def test_profile_finds_the_boards_rates_and_links(running, bundle):
     measured = client.questions.ask("s1", "measure")
     described = Costs(bundle.manifest, slow_boards())
     pieces = [name for name in measured if name != WHOLE]
-    planned_s = sum(described.run_s(name, "s1") for name in pieces) * 0.01 / rates[1]
-    assert planned_s == pytest.approx(sum(measured[name] for name in pieces), rel=0.6)
+    planned_s = described.run_s(WHOLE, "s1") * 0.01 / rates[1] + found.board("s1").call_s
+    assert planned_s == pytest.approx(measured[WHOLE], rel=0.6)
+    assert {board: set(known) for board, known in profiled.seconds.items()} == {
+        name: set(bundle.manifest.segments) for name in NAMES
+    }
+    total_s = sum(measured[name] for name in pieces)
+    assert sum(profiled.seconds["s1"][name] for name in pieces) == pytest.approx(total_s, rel=0.6)
+    own = client.questions.ask("s0", "measure", b'["model"]')
+    assert set(own) == {WHOLE}
+    with pytest.raises(BoardError, match="has no segment 'nothing'"):
+        client.questions.ask("s0", "measure", b'["nothing"]')
+
+
+def test_who_asks_a_board_that_disappears_hears_of_it_at_once(running):
+    client, exchange = running
+    timer = threading.Timer(0.2, lambda: exchange.cut("client", "s0"))
+    timer.start()
+    begun = time.monotonic()
+    many = json.dumps(["model"] * 1000).encode()
+    with pytest.raises(BoardError, match="s0 disappeared before it answered 'measure'"):
+        client.questions.ask("s0", "measure", many, timeout_s=20)
+    assert time.monotonic() - begun < 10
 
 
 # ---------------------------------------------------------------- slow boards

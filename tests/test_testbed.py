@@ -1,6 +1,8 @@
 """Emulated boards for any command, with paced links and with the kernel's."""
 
+import dataclasses
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,12 +10,14 @@ import time
 
 import pytest
 
+from keras_concurrent.calibration import _mobilenet
 from keras_concurrent.cluster import Board, Cluster, Network
 from keras_concurrent.emulation import Interface, pacer_of
 from keras_concurrent.errors import TransportError
 from keras_concurrent.export import export_bundle
 from keras_concurrent.namespaces import Namespaces
 from keras_concurrent.testbed import Testbed
+from keras_concurrent.tflite_file import TfliteFile
 
 COMMAND = [sys.executable, "-m", "keras_concurrent"]
 kernel_links = pytest.mark.skipif(
@@ -117,6 +121,29 @@ def test_what_a_killed_testbed_left_behind_goes_with_the_next(described):
         assert interfaces(process.pid) == []
         assert interfaces(os.getpid())
     assert interfaces(os.getpid()) == []
+
+
+@pytest.mark.parametrize(
+    ("memory_mb", "said"),
+    [
+        (8.0, r"t0 refuses 'offer': its segments have 12\.8 MB of weights, and it has 8\.0 MB"),
+        # The weights would fit, but not the interpreter's second copy of them: the system refuses.
+        (20.0, r"t0 (refuses|disappeared before it answered) '"),
+    ],
+)
+def test_a_board_has_no_more_memory_than_the_cluster_file_says(tmp_path, memory_mb, said):
+    heavy = TfliteFile(_mobilenet()[0])
+    roomy = Cluster((Board("t0", 1.0, "tcp/127.0.0.1:7447"),), Network(1000.0, 0.0))
+    bundle = export_bundle(heavy, roomy, tmp_path / "bundle")
+    scarce = dataclasses.replace(roomy.boards[0], memory_mb=memory_mb)
+    (tmp_path / "cluster.toml").write_text(Cluster((scarce,), roomy.network).to_toml())
+    words = ["testbed", "--cluster", str(tmp_path / "cluster.toml"), "--full-speed", "--"]
+    done = subprocess.run(
+        [*COMMAND, *words, *COMMAND, "deploy", str(bundle.path)],
+        capture_output=True, text=True, timeout=60,
+    )  # fmt: skip
+    assert done.returncode == 1
+    assert re.search(said, done.stderr), done.stderr
 
 
 def test_namespaces_without_root_or_on_wifi_say_so(monkeypatch):

@@ -36,12 +36,16 @@ from keras_concurrent.cli.options import (
     type=float,
     help="Emulate a board so many times slower than this machine.",
 )
+@click.option(
+    "--emulate-memory", is_flag=True, help="Take no more memory than the cluster file says."
+)
 @pace_file
 @keys_folder
 @click.option("--until-stdin-closes", is_flag=True, help="End when standard input does.")
 def board(
     name: str, bundle: Path | None, store: Path | None, cluster: Path, threads: int,
-    slowdown: float | None, pace: Path | None, keys: Path | None, until_stdin_closes: bool,
+    slowdown: float | None, emulate_memory: bool, pace: Path | None, keys: Path | None,
+    until_stdin_closes: bool,
 ) -> None:  # fmt: skip
     """Run a board: compute this board's segments until stopped."""
     from keras_concurrent.board_process import serve_board
@@ -68,6 +72,7 @@ def board(
         pace=pace,
         keys=keys_folder_of(cluster, keys),
         store=store,
+        emulate_memory=emulate_memory,
     )
 
 
@@ -97,9 +102,9 @@ def infer(
     import numpy as np
 
     from keras_concurrent.bundle import Bundle
-    from keras_concurrent.client import check_image
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.files import read_image
+    from keras_concurrent.inputs import check_image
     from keras_concurrent.local_boards import answering
 
     opened, where = Bundle(bundle), Cluster.read(cluster)

@@ -116,30 +116,41 @@ def testbed(
 def profile(
     bundle: Path, cluster: Path, keys: Path | None, pace: Path | None, out: Path | None
 ) -> None:
-    """Measure each segment on each board and each link, and write the cluster file anew."""
+    """Measure each segment on each board and each link, and write the cluster file anew.
+
+    Beside it goes a file of the seconds that each segment takes on each board: `plan` and `export`
+    of the same model with this cluster file use them.
+    """
     from keras_concurrent.bundle import Bundle
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.connection import connect
     from keras_concurrent.console import progress_bars
     from keras_concurrent.files import write_beside
     from keras_concurrent.survey import profile_cluster
+    from keras_concurrent.timings import Timings, timings_path
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
     with (
         connect(opened, where, keys=keys_folder_of(cluster, keys), pace=pace) as client,
         progress_bars() as progress,
     ):
-        found = profile_cluster(client, opened, where, progress("profiling"))
-    out = out or cluster
+        profiled = profile_cluster(client, opened, where, progress("profiling"))
+    found, out = profiled.cluster, out or cluster
+    timings = Timings.of(opened, profiled.seconds, found)
+    write_beside(timings_path(out), timings.to_json().encode())
     write_beside(out, found.to_toml().encode())
     for before, after in zip(where.boards, found.boards, strict=True):
-        click.echo(f"{after.name}: {after.gflops_per_s:.2f} GFLOP/s, was {before.gflops_per_s:.2f}")
+        seconds = sum(segment.seconds[after.name] for segment in timings.segments)
+        click.echo(
+            f"{after.name}: {after.gflops_per_s:.2f} GFLOP/s, was {before.gflops_per_s:.2f}; "
+            f"all segments {seconds * 1e3:.2f} ms and {after.call_ms:.3f} ms a call"
+        )
     for link in found.links:
         click.echo(
             f"{link.between[0]} - {link.between[1]}: {link.bandwidth_mbit_per_s:.0f} Mbit/s, "
             f"{link.latency_ms:.2f} ms"
         )
-    click.echo(out)
+    click.echo(f"{out}, {timings_path(out)}")
 
 
 @command("keras-concurrent doctor bundle --cluster cluster.toml")

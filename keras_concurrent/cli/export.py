@@ -13,6 +13,7 @@ from keras_concurrent.cli.options import as_json, existing, new_path
 from keras_concurrent.cli.place import (
     how_to_plan,
     make_plan,
+    measured_on_boards,
     measured_on_host,
     on_boards,
     pins_of,
@@ -151,6 +152,7 @@ def _wired(
     pinned: tuple[str, ...],
     placement: Path | None,
     measured: bool,
+    cluster: Path | None,
     **_: Any,
 ) -> tuple[TfliteFile, Plan, list[Choice]]:
     """The rewritten file, its plan, and what each way to send costs and gives."""
@@ -165,7 +167,13 @@ def _wired(
         for tensor in graph.by_name[task].outputs
     }
     images = () if samples is None else samples.images(file)
-    costs = measured_on_host if measured else None
+    timings = measured_on_boards(file, cluster)
+
+    def measured_costs(rewritten: TfliteFile, tasks: TaskGraph) -> TaskGraph:
+        known = measured_on_host(rewritten, tasks) if measured else tasks
+        return known if timings is None else timings.applied(rewritten, known, where)
+
+    costs = measured_costs if measured or timings else None
     planner = WirePlanner(
         file, where, wire=wire, images=images, costs=costs, pins=pins,
         evaluations=evaluations, seed=seed, budget_s=budget_s, polish_s=polish_s,

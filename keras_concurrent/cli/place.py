@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from keras_concurrent.schedule import Plan
     from keras_concurrent.taskgraph import TaskGraph
     from keras_concurrent.tflite_file import TfliteFile
+    from keras_concurrent.timings import Timings
 
 on_boards = options(
     click.option("--cluster", type=existing, help="The cluster file; described boards without it."),
@@ -25,7 +26,8 @@ on_boards = options(
         "--profile/--flops",
         "measured",
         default=False,
-        help="Plan with the operators' measured time on this machine, or with their FLOPs.",
+        help="Plan with the operators' measured time on this machine, or with their FLOPs. What "
+        "`keras-concurrent profile` measured on the boards goes before both.",
     ),
 )
 how_to_plan = options(
@@ -197,7 +199,26 @@ def read_model(
     graph = TaskGraph.from_tflite(file)
     if measured:
         graph = measured_on_host(file, graph.chains_merged())
+    timings = measured_on_boards(file, cluster)
+    if timings is not None:
+        graph = timings.applied(file, graph, where)
     return file, graph, where, samples
+
+
+def measured_on_boards(file: TfliteFile, cluster: Path | None) -> Timings | None:
+    """What `profile` wrote beside the cluster file, if it is of this model."""
+    from keras_concurrent.bundle import digest
+    from keras_concurrent.timings import Timings, timings_path
+
+    if cluster is None or not timings_path(cluster).is_file():
+        return None
+    timings = Timings.read(timings_path(cluster))
+    if timings.model_sha256 == digest(file.data):
+        return timings
+    click.echo(
+        f"{timings_path(cluster)} is of another model: boards count by their rates", err=True
+    )
+    return None
 
 
 def measured_on_host(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
