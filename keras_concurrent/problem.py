@@ -166,8 +166,9 @@ def problem_of(
     )
     client = len(boards)
     pinned = np.full(len(tasks), ANY)
-    for name, board in pins.items():
-        pinned[graph.tasks.index(graph.by_name[name])] = boards.index(cluster.board(board))
+    for i, task in enumerate(tasks if pins else ()):
+        if task.name in pins:
+            pinned[i] = boards.index(cluster.board(pins[task.name]))
     return Problem(
         reads=_numbers([number[name] for task in tasks for name in task.inputs]),
         reads_from=_numbers(accumulate([len(task.inputs) for task in tasks], initial=0)),
