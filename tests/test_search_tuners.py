@@ -327,7 +327,7 @@ def test_an_objective_reads_a_sequential_model_with_and_without_an_input(first, 
         tuner.search(**FIT)
         assert issued(tuner) == [{"units": 3}]
     else:
-        with pytest.raises(TypeError, match="let it start with a keras.Input"):
+        with pytest.raises(TypeError, match=r"let it start with a keras\.Input"):
             tuner.search(**FIT)
 
 
