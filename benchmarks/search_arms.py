@@ -43,6 +43,7 @@ class Comparison:
 
     Args:
         median_s: median predicted latency of random candidates.
+        slowest_s: the longest of them, where both hypervolumes end.
         chance: accuracy of guessing.
         random: plain RandomSearch.
         screened: a wish of half the median, the screening's candidates first.
@@ -51,24 +52,23 @@ class Comparison:
     data: str
     seed: int
     median_s: float
+    slowest_s: float
     chance: float
     random: Arm
     screened: Arm
 
     def volume(self, arm: Arm) -> float:
-        """Area of (accuracy above chance) over (latency, as a ratio, below the slowest of both)."""
-        slowest = max(*self.random.latencies_s, *self.screened.latencies_s, self.median_s)
+        """Area of (accuracy above chance) over (latency, as a ratio, below the slowest)."""
         points = [
-            (math.log(latency_s / slowest), -accuracy)
+            (math.log(latency_s / self.slowest_s), -accuracy)
             for accuracy, latency_s in zip(arm.accuracies, arm.latencies_s, strict=True)
         ]
-        return hypervolume(np.array(points).reshape(-1, 2), (1e-9, -self.chance))
+        return hypervolume(np.array(points).reshape(-1, 2), (0.0, -self.chance))
 
     def linear_volume(self, arm: Arm) -> float:
         """The same with the latency in seconds."""
-        slowest = max(*self.random.latencies_s, *self.screened.latencies_s, self.median_s)
         points = np.array([arm.latencies_s, [-a for a in arm.accuracies]]).T
-        return hypervolume(points, (slowest * (1 + 1e-9), -self.chance))
+        return hypervolume(points, (self.slowest_s, -self.chance))
 
     @property
     def ratio(self) -> float:
@@ -108,15 +108,16 @@ def compare(
     dataset = datasets.load(data, seed=seed)
     where = Space(dataset.image_shape, dataset.classes, **space)
     found = screen(where, CLUSTER, samples, seed=seed)
-    median_s = statistics.median(c.costs.latency_s for c in found.candidates)
+    latencies_s = [c.costs.latency_s for c in found.candidates]
+    median_s = statistics.median(latencies_s)
     limit = f"latency_s <= {SHARE_OF_MEDIAN * median_s}"
     first = [dict(c.values) for c in found.keeping(limit).spread(50)]
     how = {"dataset": dataset, "space": where, "seed": seed, "seconds": seconds,
            "images": images, "epochs": epochs}  # fmt: skip
     plain = _search((), (), **how)
-    return Comparison(
-        data, seed, median_s, 1 / dataset.classes, plain, _search((limit,), first, **how)
-    )
+    screened = _search((limit,), first, **how)
+    chance = 1 / dataset.classes
+    return Comparison(data, seed, median_s, max(latencies_s), chance, plain, screened)
 
 
 def _search(

@@ -85,6 +85,11 @@ def test_limits_keep_what_they_say(screened):
     }
 
 
+def test_a_screening_does_not_know_the_concurrency_score(screened):
+    with pytest.raises(ValueError, match=r"are on latency_s, .* got 'concurrency_score <= 1'"):
+        screened.keeping("concurrency_score <= 1")
+
+
 def test_no_candidate_beats_one_of_the_pareto_set(screened):
     best = screened.pareto({"latency_s": "min", "flops": "max"})
     assert [c.costs.latency_s for c in best] == sorted(c.costs.latency_s for c in best)

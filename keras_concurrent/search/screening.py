@@ -27,8 +27,9 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.search.costs import Costs, architecture_costs
 from keras_concurrent.search.limits import Limit, excess, limits_of
+from keras_concurrent.search.parameters import Value
 from keras_concurrent.search.pareto import front, losses
-from keras_concurrent.search.space import Space, Value, architecture_of
+from keras_concurrent.search.space import Space, architecture_of
 
 AIMS: Mapping[str, str] = {
     "latency_s": "min",
@@ -36,6 +37,9 @@ AIMS: Mapping[str, str] = {
     "capacity": "max",
     "efficiency": "max",
 }
+
+SCREENED = tuple(field.name for field in fields(Costs))
+"""What a screening knows of each candidate, and can be limited to."""
 
 _WORTH: Mapping[str, str] = {"latency_s": "min", "capacity": "max"}
 _CHUNK = 50
@@ -77,9 +81,14 @@ class Screening:
         """Only those that keep some limits, such as ``"latency_s <= 0.03"``.
 
         Raises:
-            ValueError: what is no limit.
+            ValueError: what is no limit, or one on the concurrency score, which takes too long.
         """
         asked = limits_of(limits)
+        for limit in asked:
+            if limit.name not in SCREENED:
+                raise ValueError(
+                    f"a screening's limits are on {', '.join(SCREENED)}, got {str(limit)!r}"
+                )
         return Screening(tuple(c for c in self.candidates if not excess(asked, c.costs.figures())))
 
     def pareto(self, aims: Mapping[str, str] = AIMS) -> tuple[Candidate, ...]:
@@ -116,7 +125,7 @@ class Screening:
 
     def to_csv(self) -> str:
         """A line a candidate: its costs and capacity, then its values."""
-        costs = [*(field.name for field in fields(Costs)), "capacity"]
+        costs = [*SCREENED, "capacity"]
         names = list(dict.fromkeys(name for c in self.candidates for name in c.values))
         text = io.StringIO()
         writer = csv.DictWriter(text, ["index", *costs, *names], lineterminator="\n")
