@@ -65,7 +65,7 @@ def searching(quick: bool, seeds: Sequence[int], seconds: float) -> Iterator[Sec
     }  # fmt: skip
     sets: tuple[str, ...] = ("photos", "mnist")
     if quick:
-        how |= {"seconds": 8.0, "samples": 500, "images": 200, "epochs": 1, "vertices": (6,)}
+        how |= {"seconds": 8.0, "samples": 500, "images": 200, "epochs": 1, "vertices": (6, 10)}
         sets, seeds = ("mnist",), seeds[:1]
     found = []
     for data in sets:

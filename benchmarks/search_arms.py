@@ -112,6 +112,8 @@ def compare(
     median_s = statistics.median(latencies_s)
     limit = f"latency_s <= {SHARE_OF_MEDIAN * median_s}"
     first = [dict(c.values) for c in found.keeping(limit).spread(50)]
+    if not first:
+        raise ValueError(f"space must hold networks of {limit}, got none in {samples} draws")
     how = {"dataset": dataset, "space": where, "seed": seed, "seconds": seconds,
            "images": images, "epochs": epochs}  # fmt: skip
     plain = _search((), (), **how)

@@ -99,10 +99,10 @@ class Screening:
     def spread(self, count: int) -> tuple[Candidate, ...]:
         """Candidates worth training, the most promising first.
 
-        By turns the one of most capacity, and the one whose latency (as a ratio) is farthest from
+        By turns the two of most capacity, and the one whose latency (as a ratio) is farthest from
         all those taken, out of the Pareto sets of latency and capacity, peeled one after another
         until they hold twice as many as wanted. So any first part holds the most capable ones and
-        quick ones. Of candidates with the same figures, networks alike, the first counts.
+        some quicker ones. Of candidates with the same figures, networks alike, the first counts.
 
         Args:
             count: how many; fewer come back where there are fewer.
@@ -115,10 +115,10 @@ class Screening:
             left = [c for i, c in enumerate(left) if i not in best]
         chosen: list[Candidate] = []
         while pool and len(chosen) < count:
-            if len(chosen) % 2 == 0:
-                following = max(pool, key=lambda c: (c.capacity, -c.index))
-            else:
+            if len(chosen) % 3 == 2:
                 following = max(pool, key=lambda c: (_gap(c, chosen), c.capacity, -c.index))
+            else:
+                following = max(pool, key=lambda c: (c.capacity, -c.index))
             chosen.append(following)
             pool.remove(following)
         return tuple(chosen)
