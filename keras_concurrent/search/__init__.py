@@ -18,9 +18,9 @@
     search.constrain(tuner, "latency_s <= 0.03", first=first)
     tuner.search(data.train_images, data.train_labels, validation_split=0.2, epochs=5)
 
-``space``, ``parameters``, ``costs``, ``limits``, ``pareto`` and ``screening`` are arithmetic and import no
-TensorFlow. The names here are loaded on first use. ``keras-concurrent search`` does all of this
-from the command line.
+``space``, ``parameters``, ``costs``, ``limits``, ``pareto`` and ``screening`` are arithmetic and
+import no TensorFlow. The names here are loaded on first use. ``keras-concurrent search`` does all
+of this from the command line.
 """
 
 from __future__ import annotations
