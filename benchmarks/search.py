@@ -16,6 +16,7 @@ python benchmarks/search.py --only searching --seeds 10
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import tempfile
@@ -72,8 +73,10 @@ def searching(quick: bool, seeds: Sequence[int], seconds: float) -> Iterator[Sec
         for seed in seeds:
             found.append(compare(data, seed, **how))
             yield _search_table(found[-1])
-    ratio = statistics.mean(one.ratio for one in found)
-    linear = statistics.mean(one.linear_ratio for one in found)
+    ratio = _ratio([(one.volume(one.screened), one.volume(one.random)) for one in found])
+    linear = _ratio(
+        [(one.linear_volume(one.screened), one.linear_volume(one.random)) for one in found]
+    )
     behind = statistics.mean(one.points_behind for one in found)
     yield Section(
         "Searching, means",
@@ -95,6 +98,12 @@ def searching(quick: bool, seeds: Sequence[int], seconds: float) -> Iterator[Sec
                    at_least=False),
         ],
     )  # fmt: skip
+
+
+def _ratio(volumes: Sequence[tuple[float, float]]) -> float:
+    """Mean over mean: a search that finds nothing would make a ratio of its own infinite."""
+    screened, plain = map(sum, zip(*volumes, strict=True))
+    return screened / plain if plain > 0 else math.nan
 
 
 def _search_table(one: Comparison) -> Section:

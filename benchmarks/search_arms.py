@@ -71,16 +71,6 @@ class Comparison:
         return hypervolume(points, (self.slowest_s, -self.chance))
 
     @property
-    def ratio(self) -> float:
-        """Hypervolume with screening over that without."""
-        return _ratio(self.volume(self.screened), self.volume(self.random))
-
-    @property
-    def linear_ratio(self) -> float:
-        """The same with the latency in seconds."""
-        return _ratio(self.linear_volume(self.screened), self.linear_volume(self.random))
-
-    @property
     def best_accuracy(self) -> float:
         """The best that either search found."""
         return max(*self.random.accuracies, *self.screened.accuracies)
@@ -95,10 +85,6 @@ class Comparison:
     def points_behind(self) -> float:
         """Accuracy that the best found at the wish's latency lacks, in percentage points."""
         return 100 * (self.best_accuracy - self.kept(self.screened))
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else math.nan  # random search found nothing above chance
 
 
 def compare(
