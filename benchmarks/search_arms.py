@@ -19,7 +19,7 @@ from keras_concurrent.search.space import Space
 
 CLUSTER = Cluster.of("pi4", 4, "1gbit")
 SHARE_OF_MEDIAN = 0.5  # the latency wish, of the median of random candidates
-_HELD_BACK = 300
+_HELD_BACK = 600
 
 
 @dataclass(frozen=True)
@@ -43,6 +43,7 @@ class Comparison:
 
     Args:
         median_s: median predicted latency of random candidates.
+        slowest_s: the longest of them, where both hypervolumes end.
         chance: accuracy of guessing.
         random: plain RandomSearch.
         screened: a wish of half the median, the screening's candidates first.
@@ -51,55 +52,39 @@ class Comparison:
     data: str
     seed: int
     median_s: float
+    slowest_s: float
     chance: float
     random: Arm
     screened: Arm
 
     def volume(self, arm: Arm) -> float:
-        """Area of (accuracy above chance) over (latency, as a ratio, below the slowest of both)."""
-        slowest = max(*self.random.latencies_s, *self.screened.latencies_s, self.median_s)
+        """Area of (accuracy above chance) over (latency, as a ratio, below the slowest)."""
         points = [
-            (math.log(latency_s / slowest), -accuracy)
+            (math.log(latency_s / self.slowest_s), -accuracy)
             for accuracy, latency_s in zip(arm.accuracies, arm.latencies_s, strict=True)
         ]
-        return hypervolume(np.array(points).reshape(-1, 2), (1e-9, -self.chance))
+        return hypervolume(np.array(points).reshape(-1, 2), (0.0, -self.chance))
 
     def linear_volume(self, arm: Arm) -> float:
         """The same with the latency in seconds."""
-        slowest = max(*self.random.latencies_s, *self.screened.latencies_s, self.median_s)
         points = np.array([arm.latencies_s, [-a for a in arm.accuracies]]).T
-        return hypervolume(points, (slowest * (1 + 1e-9), -self.chance))
-
-    @property
-    def ratio(self) -> float:
-        """Hypervolume with screening over that without."""
-        return _ratio(self.volume(self.screened), self.volume(self.random))
-
-    @property
-    def linear_ratio(self) -> float:
-        """The same with the latency in seconds."""
-        return _ratio(self.linear_volume(self.screened), self.linear_volume(self.random))
+        return hypervolume(points, (self.slowest_s, -self.chance))
 
     @property
     def best_accuracy(self) -> float:
         """The best that either search found."""
         return max(*self.random.accuracies, *self.screened.accuracies)
 
+    def kept(self, arm: Arm) -> float:
+        """The best accuracy at the wish's latency; 0 where there is none."""
+        limit_s = SHARE_OF_MEDIAN * self.median_s
+        pairs = zip(arm.accuracies, arm.latencies_s, strict=True)
+        return max((a for a, latency_s in pairs if latency_s <= limit_s), default=0.0)
+
     @property
     def points_behind(self) -> float:
         """Accuracy that the best found at the wish's latency lacks, in percentage points."""
-        kept = [
-            accuracy
-            for accuracy, latency_s in zip(
-                self.screened.accuracies, self.screened.latencies_s, strict=True
-            )
-            if latency_s <= SHARE_OF_MEDIAN * self.median_s
-        ]
-        return 100 * (self.best_accuracy - max(kept, default=0.0))
-
-
-def _ratio(part: float, whole: float) -> float:
-    return part / whole if whole > 0 else math.nan  # random search found nothing above chance
+        return 100 * (self.best_accuracy - self.kept(self.screened))
 
 
 def compare(
@@ -109,15 +94,18 @@ def compare(
     dataset = datasets.load(data, seed=seed)
     where = Space(dataset.image_shape, dataset.classes, **space)
     found = screen(where, CLUSTER, samples, seed=seed)
-    median_s = statistics.median(c.costs.latency_s for c in found.candidates)
+    latencies_s = [c.costs.latency_s for c in found.candidates]
+    median_s = statistics.median(latencies_s)
     limit = f"latency_s <= {SHARE_OF_MEDIAN * median_s}"
     first = [dict(c.values) for c in found.keeping(limit).spread(50)]
+    if not first:
+        raise ValueError(f"space must hold networks of {limit}, got none in {samples} draws")
     how = {"dataset": dataset, "space": where, "seed": seed, "seconds": seconds,
            "images": images, "epochs": epochs}  # fmt: skip
     plain = _search((), (), **how)
-    return Comparison(
-        data, seed, median_s, 1 / dataset.classes, plain, _search((limit,), first, **how)
-    )
+    screened = _search((limit,), first, **how)
+    chance = 1 / dataset.classes
+    return Comparison(data, seed, median_s, max(latencies_s), chance, plain, screened)
 
 
 def _search(

@@ -208,6 +208,22 @@ class Architecture:
             total += self._join_parameters(self.outputs, width)
         return total + (width + 1) * self.classes
 
+    @cached_property
+    def receptive_field(self) -> int:
+        """Side in pixels of the part of the image that one position of a last block can see.
+
+        The largest over the last blocks; where the network is deep it exceeds the image.
+        """
+        seen = {SOURCE: 3 if self.stem_filters else 1}
+        steps = {SOURCE: 1}  # pixels from one position to the next
+        for block in self.blocks:
+            height = self.scaled_shape(block)[0]
+            step = self.input_shape[0] // height
+            pooled = max(seen[name] + step - steps[name] for name in block.inputs)
+            seen[block.name] = pooled + 2 * step
+            steps[block.name] = step * block.strides
+        return max(seen[name] for name in self.outputs)
+
     def _join_parameters(self, inputs: Sequence[str], widest: int) -> int:
         """Weights of a scaling block and of the weighted sum behind it."""
         channels = [self.shapes[name][2] for name in inputs]

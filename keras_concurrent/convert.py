@@ -28,7 +28,8 @@ def to_tflite(
     times slower on older interpreters. Inputs and outputs keep their Keras names.
 
     Args:
-        model: a Functional model (or any with known ``inputs``), its input sizes all known.
+        model: any whose inputs are known, with their sizes: a Functional one; a Sequential one that
+            starts with an Input or was built; a subclassed one of a single input that was called.
         precision: ``"float32"``; ``"float16"``: weights in 2 bytes; ``"dynamic"``: weights in 1
             byte, tensors float32; ``"int8"``: weights and tensors in 1 byte, but for inputs and
             outputs, which stay float32.
@@ -43,6 +44,7 @@ def to_tflite(
         The file's bytes.
 
     Raises:
+        TypeError: a model whose inputs are not known.
         ValueError: an input whose size is not known, an unknown precision, or no images for int8.
         ConversionError: the converter refuses the model, or the answers differ.
     """
@@ -50,6 +52,7 @@ def to_tflite(
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
     if precision == "int8" and images is None:
         raise ValueError("precision 'int8' needs images to calibrate on, got none")
+    model = _functional(model)
     for tensor in model.inputs:
         if None in tensor.shape[1:]:
             raise ValueError(
@@ -83,6 +86,26 @@ def to_tflite(
     tolerance = TOLERANCES[precision] if tolerance is None else tolerance
     _check(model, content, names, tolerance, seed, images)
     return content
+
+
+def _functional(model):
+    """The model as one that tells its inputs and outputs; its layers stay the same objects."""
+    if isinstance(model, keras.Sequential):
+        if model.built:
+            return keras.Model(model.inputs, model.outputs, name=model.name)
+        remedy = "let it start with a keras.Input, or build it with the shape of its input"
+    elif hasattr(model, "inputs"):
+        return model
+    else:
+        shape = (model.get_build_config() or {}).get("input_shape")
+        if isinstance(shape, tuple):  # a list is that of several inputs
+            image = keras.Input(shape[1:])
+            return keras.Model(image, model(image), name=model.name)
+        remedy = "give keras.Model(x, model(x)), with x a keras.Input"
+    raise TypeError(
+        f"model must be one whose inputs are known, got the {type(model).__name__} "
+        f"{model.name!r}: {remedy}"
+    )
 
 
 def _set_precision(converter, precision, images):

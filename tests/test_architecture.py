@@ -82,6 +82,15 @@ def test_a_tensor_pooled_alike_for_two_readers_is_counted_once():
     assert costs["first"] - costs["second"] == pool + sigmoids
 
 
+def test_the_pixels_that_a_last_block_sees():
+    # Each convolution sees 3 positions. vertex_1 is pooled: 4 pixels, in steps of 2; then 4 more.
+    assert three_vertices().receptive_field == 8
+    assert three_vertices(stem_filters=16).receptive_field == 10
+    assert stage(CHAIN, (32, 32, 3), 10, staging="uniform").receptive_field == 1 + 5 * 2
+    greedy = stage(CHAIN, (32, 32, 3), 10, staging="greedy", filters=4)
+    assert greedy.receptive_field == 1 + 2 * (1 + 2 + 4 + 8 + 16)
+
+
 def sizes(architecture):
     return [architecture.shapes[block.name] for block in architecture.blocks]
 

@@ -165,6 +165,69 @@ def test_an_unknown_size_is_refused_by_name():
         to_tflite(model)
 
 
+def layers_of_a_model():
+    return [keras.layers.Conv2D(2, 3), keras.layers.Flatten(), keras.layers.Dense(3)]
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__(name="own")
+        self.convolution, self.flat, self.dense = layers_of_a_model()
+
+    def call(self, inputs):
+        return self.dense(self.flat(self.convolution(inputs)))
+
+
+def with_an_input():
+    return keras.Sequential([keras.Input((5, 5, 1)), *layers_of_a_model()])
+
+
+def built():
+    model = keras.Sequential(layers_of_a_model())
+    model.build((None, 5, 5, 1))
+    return model
+
+
+def called():
+    model = Subclassed()
+    model(np.zeros((2, 5, 5, 1)))
+    return model
+
+
+@pytest.mark.parametrize("make", [with_an_input, built, called])
+def test_a_model_that_is_not_functional_answers_alike(make):
+    model = make()
+    image = np.random.default_rng(0).random((1, 5, 5, 1), dtype=np.float32)
+    (answer,) = Segment(to_tflite(model)).run([image])
+    np.testing.assert_allclose(answer, keras.ops.convert_to_numpy(model(image)), atol=1e-5)
+
+
+def of_two_inputs():
+    class Sum(keras.Model):
+        def call(self, inputs):
+            return inputs[0] + inputs[1]
+
+    model = Sum(name="sum")
+    model([np.zeros((1, 4)), np.zeros((1, 4))])
+    return model
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (
+            lambda: keras.Sequential(layers_of_a_model(), name="open"),
+            "Sequential 'open': let it start with a keras.Input",
+        ),
+        (Subclassed, r"Subclassed 'own': give keras.Model\(x, model\(x\)\)"),
+        (of_two_inputs, r"Sum 'sum': give keras.Model\(x, model\(x\)\)"),
+    ],
+)
+def test_a_model_of_unknown_inputs_is_refused_with_what_to_do(make, said):
+    with pytest.raises(TypeError, match="inputs are known, got the " + said):
+        to_tflite(make())
+
+
 @keras.saving.register_keras_serializable("test_convert")
 class Fickle(keras.layers.Layer):
     """Answers differently each time it is traced or called."""

@@ -6,12 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from keras_concurrent.architecture import stage
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.generators import generate
 from keras_concurrent.schedule import schedule
 from keras_concurrent.search import Costs, Limit, Screening, Space, architecture_of, screen
 from keras_concurrent.search.limits import excess
 from keras_concurrent.search.pareto import front, hypervolume, losses
-from keras_concurrent.search.screening import Candidate
+from keras_concurrent.search.screening import Candidate, capacity_of
 from keras_concurrent.taskgraph import TaskGraph
 
 SPACE = Space((16, 16, 3), 10, vertices=(12, 16))
@@ -23,8 +25,8 @@ def screened():
     return screen(SPACE, CLUSTER, 450, seed=3, processes=1)
 
 
-def candidate(index, latency_s, parameters):
-    return Candidate(index, {"n": index}, Costs(latency_s, 1.0, 1, parameters, 0.5))
+def candidate(index, latency_s, capacity):
+    return Candidate(index, {"n": index}, Costs(latency_s, 1.0, 1, 1, 0.5), capacity)
 
 
 def test_the_number_of_processes_does_not_matter(screened):
@@ -52,9 +54,25 @@ def test_candidates_are_the_draws_each_once():
         (8, 8, 1), 2, kinds=("chain",), vertices=(2, 3), graph_seeds=2, stagings=("uniform",),
         filters=(4,), channel_caps=(8,), convolutions=("dense",), optimizers=("adam",),
     )  # fmt: skip
-    # Only the learning rate is continuous, so no two draws are equal.
-    found = screen(tiny, CLUSTER, 20)
-    assert [c.values for c in found.candidates] == [tiny.draw(0, i) for i in range(20)]
+    # Two sizes and two seeds; the learning rate is continuous, but always the default here.
+    found = screen(tiny, CLUSTER, 60)
+    draws = [tiny.draw(0, c.index) for c in found.candidates]
+    assert {(v["vertices"], v["graph_seed"]) for v in draws} == {(2, 0), (2, 1), (3, 0), (3, 1)}
+    assert len(draws) == 4
+    rate = tiny.defaults()["adam_rate"]
+    assert [c.values for c in found.candidates] == [{**v, "adam_rate": rate} for v in draws]
+    assert all(v["adam_rate"] != rate for v in draws)
+
+
+def test_capacity_is_the_weights_times_the_share_of_the_image_that_is_seen(screened):
+    # A chain of four: 3, 5, 7, 9 pixels of a side of 16.
+    chain = stage(generate("chain", 4, seed=0), (16, 16, 3), 10, staging="uniform", filters=8)
+    assert capacity_of(chain) == pytest.approx(chain.parameters * 9 / 16)
+    # Halving at each: 3, 7, 15, 31 pixels, more than there are.
+    chain = stage(generate("chain", 4, seed=0), (16, 16, 3), 10, staging="greedy", filters=4)
+    assert capacity_of(chain) == chain.parameters
+    for each in screened.candidates[::50]:
+        assert each.capacity == capacity_of(architecture_of(each.values))
 
 
 def test_limits_keep_what_they_say(screened):
@@ -65,6 +83,11 @@ def test_limits_keep_what_they_say(screened):
         for c in screened.candidates
         if c.costs.latency_s <= 0.002 and c.costs.efficiency >= 0.2
     }
+
+
+def test_a_screening_does_not_know_the_concurrency_score(screened):
+    with pytest.raises(ValueError, match=r"are on latency_s, .* got 'concurrency_score <= 1'"):
+        screened.keeping("concurrency_score <= 1")
 
 
 def test_no_candidate_beats_one_of_the_pareto_set(screened):
@@ -80,15 +103,20 @@ def test_no_candidate_beats_one_of_the_pareto_set(screened):
             assert same or not (quicker and larger)
 
 
-def test_a_spread_covers_all_latencies_from_its_first_part_on():
-    # On the front: latencies 1, 2, 4, 8, 16; in its shadow: 3 with the weights of 1.
-    on = [candidate(i, float(2**i), 2**i) for i in range(5)]
-    shadow = [candidate(9, 3.0, 1)]
-    spread = Screening((*shadow, *on)).spread(3)
-    assert [c.costs.latency_s for c in spread] == [16.0, 1.0, 4.0]
-    assert Screening((*shadow, *on)).spread(9)[-1].index in range(10)
-    assert len(Screening((*shadow, *on)).spread(9)) == 6
+def test_a_spread_takes_the_two_most_capable_and_the_widest_gap_by_turns():
+    # On the front: latencies 1, 2, 4, 8, 16; in its shadow: 3 with the capacity of 1.
+    on = [candidate(i, float(2**i), 2.0**i) for i in range(5)]
+    shadow = [candidate(9, 3.0, 1.0)]
+    spread = Screening((*shadow, *on)).spread(9)
+    # Capacities 16 and 8; farthest from both, 1; capacities 4 and 2; what is left.
+    assert [c.costs.latency_s for c in spread] == [16.0, 8.0, 1.0, 4.0, 2.0, 3.0]
+    assert Screening((*shadow, *on)).spread(3) == spread[:3]
     assert Screening(()).spread(3) == ()
+
+
+def test_a_spread_takes_networks_of_the_same_figures_once():
+    twins = [candidate(i, 2.0, 3.0) for i in range(4)]
+    assert [c.index for c in Screening((*twins, candidate(4, 1.0, 1.0))).spread(9)] == [0, 4]
 
 
 def test_the_table_holds_costs_and_values(screened):
@@ -96,6 +124,7 @@ def test_the_table_holds_costs_and_values(screened):
     assert len(rows) == len(screened.candidates)
     first = screened.candidates[0]
     assert float(rows[0]["latency_s"]) == first.costs.latency_s
+    assert float(rows[0]["capacity"]) == first.capacity
     assert rows[0]["kind"] == first.values["kind"]
 
 

@@ -78,6 +78,9 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
     again = CliRunner().invoke(main, ["search", *map(str, asked), "--out", str(folder)])
     assert again.exit_code == 2
     assert "go on with --resume" in again.stderr
+    other = CliRunner().invoke(main, ["search", "--resume", str(folder), "--trials", "9"])
+    assert other.exit_code == 2
+    assert "goes on as it was asked for: leave out --trials" in other.stderr
     figures = json.loads(run("--resume", folder, "--export", bundle, "--json").stdout)
     assert len(calls) == 3  # the first trial was not repeated
     results = read_results(folder / "trials")
@@ -95,6 +98,18 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
     segment = Segment((bundle / "model.tflite").read_bytes())
     answers = [segment.run([image[None]])[0].argmax() for image in data.test_images]
     assert np.mean(answers == data.test_labels) == pytest.approx(figures["test_accuracy"])
+    # And boards answer from the bundle, with the cluster file that the search kept.
+    np.save(tmp_path / "image.npy", data.test_images[0])
+    told = CliRunner().invoke(
+        main,
+        [
+            "infer", str(bundle), str(tmp_path / "image.npy"), "--cluster",
+            str(folder / "cluster.toml"), "--local", "--json",
+        ],
+    )  # fmt: skip
+    assert told.exit_code == 0, told.output + told.stderr
+    said = np.float32(json.loads(told.stdout)["values"])
+    np.testing.assert_allclose(said, segment.run([data.test_images[:1]])[0][0], atol=1e-6)
     for name in ("leaderboard.csv", "pareto.png", "importance.csv", "screening.csv"):
         assert (folder / name).stat().st_size > 10
     assert list((folder / "tensorboard").rglob("*tfevents*"))
@@ -137,12 +152,22 @@ def test_a_file_of_images_says_what_it_lacks(tmp_path):
         load_data(str(tmp_path / "a.npz"))
 
 
+def test_a_limit_that_no_screening_knows_is_left_to_the_trials(images, tmp_path):
+    Settings(
+        CLUSTER, str(images), limits=("concurrency_score <= 99",), samples=20, trials=2,
+        space={"vertices": [4], "kinds": ["DP"]},
+    ).write(tmp_path)  # fmt: skip
+    assert len(Session(tmp_path).screen()) == 2
+
+
 def test_limits_that_nothing_keeps_are_told_before_any_training(images, tmp_path):
     Settings(
         CLUSTER, str(images), limits=("latency_s <= 0.000001",), samples=20,
         space={"vertices": [4], "kinds": ["DP"]},
     ).write(tmp_path)  # fmt: skip
-    with pytest.raises(ConcurrentError, match=r"none of 20 candidates keeps .* the quickest needs"):
+    with pytest.raises(
+        ConcurrentError, match=r"none of .* keeps the limits \(latency_s <= 1e-06: least 0\.0"
+    ):
         Session(tmp_path).screen()
 
 

@@ -305,6 +305,32 @@ def test_limits_hold_for_a_hypermodel_of_ones_own(tmp_path):
     assert sorted(values["units"] for values in issued(tuner)) == [2, 3]
 
 
+@pytest.mark.parametrize("first", [[keras.Input((8, 8, 1))], []])
+def test_an_objective_reads_a_sequential_model_with_and_without_an_input(first, tmp_path):
+    def build(hp):
+        layers = [keras.layers.Flatten(), keras.layers.Dense(hp.Choice("units", [3, 4]))]
+        model = keras.Sequential([*first, *layers])
+        model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+        return model
+
+    tuner = random_search(tmp_path, build, PredictedLatency(), 1)
+    tuner.search(**FIT, callbacks=[PredictedCosts(CLUSTER)])
+    (trial,) = tuner.oracle.trials.values()
+    assert trial.status == "COMPLETED", trial.message
+    units = trial.hyperparameters.values["units"]
+    assert trial.metrics.get_last_value("parameters") == 65 * units
+    assert trial.score == trial.metrics.get_last_value("latency_s") > 0
+    # Limits are on what was never trained.
+    tuner = random_search(tmp_path / "limited", build, "val_loss", 1)
+    constrain(tuner, "parameters <= 200", cluster=CLUSTER)
+    if first:
+        tuner.search(**FIT)
+        assert issued(tuner) == [{"units": 3}]
+    else:
+        with pytest.raises(TypeError, match=r"let it start with a keras\.Input"):
+            tuner.search(**FIT)
+
+
 class Killed(BaseException):
     """As good as SIGKILL: nothing catches it."""
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from keras_concurrent.cli.command import command
 from keras_concurrent.cli.options import as_json, described, existing, new_path, options
@@ -71,7 +73,9 @@ def search(
     if local_workers is not None and (chief or worker or local_workers < 1):
         raise ValueError("--local-workers must be at least 1, without --chief and --worker")
     folder = resume or out
-    if resume is None:
+    if resume is not None:
+        _refuse_given((*how, "out"))
+    else:
         _settings(**how).write(_new(out))
     load_tensorflow()
     from keras_concurrent.search.session import Session
@@ -115,6 +119,19 @@ def search(
             f"{bundle}: test accuracy {figures['test_accuracy']:.3f}, "
             f"{figures['bundle_latency_s'] * 1e3:.1f} ms with its segments"
         )
+
+
+def _refuse_given(names: Iterable[str]) -> None:
+    """What a search is stays as it was begun; an option that is not followed must not be quiet."""
+    context = click.get_current_context()
+    given = [
+        param.opts[0]
+        for param in context.command.params
+        if param.name in names
+        and context.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    ]
+    if given:
+        raise ValueError(f"a search goes on as it was asked for: leave out {', '.join(given)}")
 
 
 def _new(out: Path) -> Path:

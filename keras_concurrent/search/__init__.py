@@ -2,23 +2,25 @@
 
 ::
 
+    import keras_tuner
     from keras_concurrent import Cluster, datasets, search
 
     data = datasets.load("photos")
     cluster = Cluster.of("pi4", boards=4, link="1gbit")
     space = search.Space(data.image_shape, data.classes)
-    screening = search.screen(space, cluster)                      # no training, seconds
+    screening = search.screen(space, cluster).keeping("latency_s <= 0.03")  # seconds
     tuner = keras_tuner.RandomSearch(
         search.ConcurrentHyperModel(space, cluster),
         objective=search.Constrained("val_accuracy", "latency_s <= 0.03"),
         max_trials=20,
     )
-    search.constrain(tuner, "latency_s <= 0.03", first=screening.spread(20))
+    first = [c.values for c in screening.spread(20)]
+    search.constrain(tuner, "latency_s <= 0.03", first=first)
     tuner.search(data.train_images, data.train_labels, validation_split=0.2, epochs=5)
 
-``space``, ``costs``, ``limits``, ``pareto`` and ``screening`` are arithmetic and import no
-TensorFlow. The names here are loaded on first use. ``keras-concurrent search`` does all of this
-from the command line.
+``space``, ``parameters``, ``costs``, ``limits``, ``pareto`` and ``screening`` are arithmetic and
+import no TensorFlow. The names here are loaded on first use. ``keras-concurrent search`` does all
+of this from the command line.
 """
 
 from __future__ import annotations

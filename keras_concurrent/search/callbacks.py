@@ -17,9 +17,9 @@ def model_graph(model: keras.Model) -> TaskGraph:
 
     Raises:
         ConversionError: the model cannot be converted.
+        TypeError: a model whose inputs are not known, see `keras_concurrent.to_tflite`.
     """
-    plain = keras.Model(model.inputs, model.outputs, name=model.name)  # it may be a Sequential
-    return TaskGraph.from_tflite(TfliteFile(to_tflite(plain))).chains_merged()
+    return TaskGraph.from_tflite(TfliteFile(to_tflite(model))).chains_merged()
 
 
 def model_costs(model: keras.Model, cluster: Cluster):
@@ -46,16 +46,20 @@ class PredictedCosts(keras.callbacks.Callback):
         self._figures = {}
 
     def on_train_begin(self, logs=None):
-        """Predict."""
+        """Predict, unless the model gets its shapes from the first images."""
+        self._figures = self._predicted() if self.architecture or self.model.built else {}
+
+    def on_epoch_end(self, epoch, logs=None):
+        """Tell."""
+        self._figures = self._figures or self._predicted()
+        if logs is not None:
+            logs.update(self._figures)
+
+    def _predicted(self):
         if self.architecture is not None:
             graph = TaskGraph.from_architecture(self.architecture)
             costs = architecture_costs(self.architecture, self.cluster)
         else:
             graph = model_graph(self.model)
             costs = costs_of(graph, self.model.count_params(), self.cluster)
-        self._figures = scored(graph, costs, self.cluster)
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Tell."""
-        if logs is not None:
-            logs.update(self._figures)
+        return scored(graph, costs, self.cluster)

@@ -8,7 +8,8 @@ import keras_tuner
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.models import build_model
 from keras_concurrent.search.callbacks import PredictedCosts
-from keras_concurrent.search.space import Choice, Real, Space, architecture_of
+from keras_concurrent.search.parameters import Choice, Real
+from keras_concurrent.search.space import Space, architecture_of
 
 _OPTIMIZERS = {
     "adam": lambda rate: keras.optimizers.Adam(rate),

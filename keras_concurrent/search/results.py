@@ -8,14 +8,14 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from keras_concurrent.search.parameters import Value
 from keras_concurrent.search.pareto import Array, front, losses
-from keras_concurrent.search.space import Value
 
 _BINS = 3  # of a parameter with more different values than that
 
@@ -68,11 +68,10 @@ def _last(observations: Sequence[Mapping[str, Sequence[float]]]) -> float | None
     return float(np.mean(observations[-1]["value"])) if observations else None
 
 
-def ranked(results: Sequence[Result], direction: str = "max") -> tuple[Result, ...]:
+def ranked(results: Sequence[Result]) -> tuple[Result, ...]:
     """The completed ones, best first; of equals the earlier."""
-    sign = -1.0 if direction == "max" else 1.0
     complete = [r for r in results if r.status == "COMPLETED" and r.score is not None]
-    return tuple(sorted(complete, key=lambda r: (sign * (r.score or 0.0), r.trial)))
+    return tuple(sorted(complete, key=lambda r: (-(r.score or 0.0), r.trial)))
 
 
 def pareto(results: Sequence[Result], aims: Mapping[str, str]) -> tuple[Result, ...]:
@@ -82,9 +81,9 @@ def pareto(results: Sequence[Result], aims: Mapping[str, str]) -> tuple[Result, 
     return tuple(complete[i] for i in sorted(front(points), key=lambda i: points[i, -1]))
 
 
-def leaderboard(results: Sequence[Result], direction: str = "max") -> str:
+def leaderboard(results: Sequence[Result]) -> str:
     """All trials as CSV, best first, those without a score last; the values in full."""
-    best = ranked(results, direction)
+    best = ranked(results)
     rest = [r for r in results if r not in best]
     figures = sorted({name for r in results for name in r.figures})
     values = sorted({name for r in results for name in r.values})
@@ -108,9 +107,7 @@ def leaderboard(results: Sequence[Result], direction: str = "max") -> str:
     return text.getvalue()
 
 
-def importance(
-    results: Sequence[Result], figure: Callable[[Result], float] | None = None
-) -> dict[str, float]:
+def importance(results: Sequence[Result]) -> dict[str, float]:
     """The share of the scores' variance that each parameter explains by itself, largest first.
 
     It is the adjusted correlation ratio (Kelley's epsilon squared) of the scores grouped by the
@@ -119,10 +116,9 @@ def importance(
 
     Args:
         results: trials; only completed ones count.
-        figure: what to explain; by default the score.
     """
     complete = [r for r in results if r.status == "COMPLETED" and r.score is not None]
-    y = np.array([figure(r) if figure else r.score for r in complete], float)
+    y = np.array([r.score for r in complete], float)
     found = {}
     for name in dict.fromkeys(name for r in complete for name in r.values):
         found[name] = _explained(_groups([r.values.get(name) for r in complete]), y)

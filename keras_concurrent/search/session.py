@@ -44,7 +44,7 @@ from keras_concurrent.search.results import (
     ranked,
     read_results,
 )  # fmt: skip
-from keras_concurrent.search.screening import Screening, screen
+from keras_concurrent.search.screening import SCREENED, Screening, screen
 from keras_concurrent.search.settings import Settings
 from keras_concurrent.search.space import architecture_of
 from keras_concurrent.search.watch import Watch
@@ -103,13 +103,10 @@ class Session:
                     self.space, self.settings.cluster, self.settings.samples,
                     seed=self.settings.seed, progress=progress,
                 )  # fmt: skip
-                kept = found.keeping(*self.settings.limits)
+                limits = [limit for limit in self.limits if limit.name in SCREENED]
+                kept = found.keeping(*limits)
                 if not kept.candidates:
-                    raise ConcurrentError(
-                        f"none of {len(found.candidates)} candidates keeps "
-                        f"{', '.join(self.settings.limits)}; the quickest needs "
-                        f"{min(c.costs.latency_s for c in found.candidates) * 1e3:.2f} ms"
-                    )
+                    raise ConcurrentError(_unkept(found, limits))
                 write_beside(self.folder / "screening.csv", kept.to_csv().encode())
             chosen = [dict(c.values) for c in kept.spread(self.settings.trials)]
             write_beside(first, json.dumps(chosen, indent=1).encode())
@@ -240,3 +237,13 @@ class Session:
             architecture=architecture_of(result.values).to_json(),
         )
         return bundle, float(accuracy)
+
+
+def _unkept(found: Screening, limits: list[Limit]) -> str:
+    """That no candidate keeps all limits, and how far each could be moved."""
+    nearest = []
+    for limit in limits:
+        figures = [c.costs.figures()[limit.name] for c in found.candidates]
+        best = min(figures) if limit.at_most else max(figures)
+        nearest.append(f"{limit}: {'least' if limit.at_most else 'most'} {best:.4g}")
+    return f"none of {len(found.candidates)} candidates keeps the limits ({'; '.join(nearest)})"

@@ -25,7 +25,6 @@ a record of a trial is enough to build its network again, on any machine.
 from __future__ import annotations
 
 import itertools
-import math
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -34,10 +33,9 @@ from typing import TypeAlias
 
 from keras_concurrent.architecture import STAGINGS, Architecture, Shape, stage
 from keras_concurrent.generators import KINDS, defaults, generate
+from keras_concurrent.search.parameters import Choice, Parameter, Real, Value, Whole
 
-Value: TypeAlias = "int | float | str"
 Values: TypeAlias = Mapping[str, Value]
-When: TypeAlias = "tuple[str, str] | None"
 
 CONVOLUTIONS = ("separable", "dense")
 OPTIMIZERS = ("adam", "sgd")
@@ -53,75 +51,6 @@ _WIRING: dict[str, dict[str, tuple[Value, ...]]] = {
     "branches": {"branches": (4, 2, 8)},
 }
 _RATES = {"adam": (1e-3, 1e-2), "sgd": (1e-2, 3e-1)}
-
-
-@dataclass(frozen=True)
-class Choice:
-    """One of some values.
-
-    Args:
-        name: of the parameter.
-        values: the first is the default.
-        when: name and value of another parameter, without which this one does not apply.
-    """
-
-    name: str
-    values: tuple[Value, ...]
-    when: When = None
-
-    def draw(self, rng: random.Random) -> Value:
-        """A value, all equally likely."""
-        return rng.choice(self.values)
-
-
-@dataclass(frozen=True)
-class Whole:
-    """A whole number.
-
-    Args:
-        name: of the parameter.
-        low: the smallest, and the default.
-        high: the largest.
-        when: see `Choice`.
-    """
-
-    name: str
-    low: int
-    high: int
-    when: When = None
-
-    def draw(self, rng: random.Random) -> Value:
-        """A value, all equally likely."""
-        return rng.randint(self.low, self.high)
-
-
-@dataclass(frozen=True)
-class Real:
-    """A positive number, of which equal ratios count alike; the default is the geometric mean.
-
-    Args:
-        name: of the parameter.
-        low: the smallest.
-        high: the largest.
-        when: see `Choice`.
-    """
-
-    name: str
-    low: float
-    high: float
-    when: When = None
-
-    @property
-    def default(self) -> float:
-        """The geometric mean."""
-        return math.sqrt(self.low * self.high)
-
-    def draw(self, rng: random.Random) -> Value:
-        """A value, all ratios equally likely."""
-        return math.exp(rng.uniform(math.log(self.low), math.log(self.high)))
-
-
-Parameter: TypeAlias = "Choice | Whole | Real"
 
 
 @dataclass(frozen=True)
@@ -286,6 +215,14 @@ class Space:
         for parameter in self._applying(values):
             values[parameter.name] = parameter.draw(rng)
         return values
+
+    def with_usual_rate(self, values: Values) -> dict[str, Value]:
+        """A candidate with its optimiser's default learning rate.
+
+        Which network is best shows sooner where all learn at a rate that is known to do.
+        """
+        usual = {p.name: p.default for p in self.parameters if isinstance(p, Real)}
+        return {name: usual.get(name, value) for name, value in values.items()}
 
 
 def architecture_of(values: Values) -> Architecture:
