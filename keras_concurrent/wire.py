@@ -127,7 +127,7 @@ class WirePlanner:
             for _ in range(1 if whole else _ROUNDS):
                 graph = self._graph(current, light=light)
                 if whole:
-                    blocks = _blocks(graph)
+                    blocks = whole_blocks(graph)
                     if blocks is None:
                         break
                     graph = blocks
@@ -205,7 +205,7 @@ class WirePlanner:
         return "float16" if self.wire == "auto" else "float32"
 
 
-def _blocks(graph: TaskGraph) -> TaskGraph | None:
+def whole_blocks(graph: TaskGraph) -> TaskGraph | None:
     """The tasks of each vertex of the network as one; ``None`` where no vertices are known.
 
     A pool or sigmoid goes with what it reads: that is where less is sent, and the converter shares

@@ -13,7 +13,7 @@ from keras_concurrent.cli.options import as_json, existing, new_path
 from keras_concurrent.cli.place import (
     how_to_plan,
     make_plan,
-    measured_on_host,
+    measured_costs,
     on_boards,
     pins_of,
     read_model,
@@ -165,7 +165,7 @@ def _wired(
         for tensor in graph.by_name[task].outputs
     }
     images = () if samples is None else samples.images(file)
-    costs = measured_on_host if measured else None
+    costs = measured_costs(file) if measured else None
     planner = WirePlanner(
         file, where, wire=wire, images=images, costs=costs, pins=pins,
         evaluations=evaluations, seed=seed, budget_s=budget_s, polish_s=polish_s,
