@@ -197,7 +197,7 @@ def accuracy(data: str, epochs: int | None, through_boards: int, *, must: bool =
                     _MOST_LOST[precision],
                     round(points, 6),
                     at_least=False,
-                )  # fmt: skip
+                )
                 for where, points in lost_by.items()
             ]
     columns = (
