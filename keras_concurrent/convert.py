@@ -45,7 +45,7 @@ def to_tflite(
 
     Raises:
         ValueError: an input whose size is not known, an unknown precision, or no images for int8.
-        ConversionError: the converter refuses the model, no interpreter could run what it made, or
+        ConversionError: the converter refuses the model, XNNPACK cannot run what it made, or
             the answers differ.
     """
     if precision not in PRECISIONS:
