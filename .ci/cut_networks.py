@@ -42,6 +42,25 @@ def write(folder: Path) -> None:
             for number, task in enumerate(graph.merged(groups).tasks):
                 piece = file.cut(task.operators, task.inputs, task.outputs)
                 (cut / f"{number:03d}.tflite").write_bytes(piece)
+    write_combinations(folder)
+
+
+def write_combinations(folder: Path) -> None:
+    """A small network in every precision and wire format, with what Keras answers."""
+    from combinations import COMBINATIONS, combination
+
+    from keras_concurrent.segments import cut
+
+    for precision, wire in COMBINATIONS:
+        found = combination(precision, wire)
+        case = folder / f"small-{precision}-{wire} wire"
+        case.mkdir(parents=True)
+        (case / "whole.tflite").write_bytes(found.planned.file.data)
+        np.save(case / "image.npy", found.image)
+        np.save(case / "reference.npy", found.reference)
+        np.save(case / "tolerance.npy", found.tolerance)
+        for number, piece in enumerate(cut(found.planned.file, found.planned.plan)):
+            (case / f"{number:03d}.tflite").write_bytes(piece.content)
 
 
 def encoded(file, wire: str):
@@ -69,7 +88,13 @@ def check(folder: Path) -> None:
             values.update(zip(piece.output_names, given, strict=True))
         for name, answer in zip(whole.output_names, answers, strict=True):
             np.testing.assert_array_equal(values[name], answer, err_msg=str(cut))
-        print(f"{interpreter_package()}: {cut.name}, {len(pieces)} pieces, equal bit for bit")
+        said = ""
+        if (cut / "reference.npy").exists():
+            reference, tolerance = np.load(cut / "reference.npy"), np.load(cut / "tolerance.npy")
+            gap = np.abs(answers[0] - reference).max()
+            assert gap <= tolerance, f"{cut} is {gap:g} from Keras, at most {tolerance:g}"
+            said = f", {gap:.2g} from Keras"
+        print(f"{interpreter_package()}: {cut.name}, {len(pieces)} pieces, equal bit for bit{said}")
 
 
 if __name__ == "__main__":

@@ -1,162 +1,153 @@
-"""Less on the wire: bytes, predicted latency, and accuracy, against float32 tensors between blocks.
+"""Less on the wire: bytes, latency, and accuracy, against float32 tensors between blocks.
 
-python benchmarks/wire.py [--quick] [--json]
+python benchmarks/wire.py            # 20 networks of each kind: about 25 minutes on two idle cores
+python benchmarks/wire.py --quick    # within a minute
 
 The yardstick is the best plan whose tasks are whole blocks and whose tensors are float32, on the
 same eight boards. Beside it stand the same blocks on the same boards, sending as little as can be
 (pools and 1x1 convolutions on the side that sends less, sums regrouped, one byte a value), and the
-plan that `keras_concurrent.wire` finds by itself. Costs follow from FLOPs.
+plan that `keras_concurrent.wire` finds by itself. Predicted costs follow from FLOPs; measured ones
+come from emulated boards (``wire_boards``).
 """
 
 from __future__ import annotations
 
 import argparse
+import logging
 import os
 import statistics
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
-import keras
 import numpy as np
-from outcome import Section, Target, finish
+from outcome import Section, Target, finish_each
+from wire_boards import answers_of_boards, measured
+from wire_networks import Size, compare_all, described
 
 from keras_concurrent import datasets, training
-from keras_concurrent.architecture import Architecture, stage
-from keras_concurrent.cluster import Cluster
 from keras_concurrent.console import stderr
 from keras_concurrent.convert import to_tflite
 from keras_concurrent.demo import RECIPES, choose
-from keras_concurrent.generators import generate
 from keras_concurrent.models import build_model
-from keras_concurrent.pixels import take_pixels
 from keras_concurrent.reassociate import regroup_sums
 from keras_concurrent.samples import Samples
-from keras_concurrent.schedule import Plan
-from keras_concurrent.segments import one_board, plan_segments
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile
-from keras_concurrent.wire import WirePlanner
+from keras_concurrent.wire import WirePlan, WirePlanner
 from keras_concurrent.wire_budget import Budget
 
 BOARDS = 8
 KINDS = {"ER": 6.0, "WS": 6.0, "DP": 4.0, "lanes": 4.0}
 """By how much fewer bytes must travel, on average."""
 
-LINKS = {"100 Mbit/s": ("100mbit", 1.5), "20 Mbit/s shared": ("20mbit", 2.5)}
-"""By how much lower the predicted latency must be, on average."""
+LINKS = {"100mbit": 1.5, "20mbit": 2.5}
+"""By how much lower the latency must be, on average."""
 
-VERTICES, SIZE, FILTERS, CAP = 40, 64, 24, 96
+TITLES = {"100mbit": "100 Mbit/s", "20mbit": "20 Mbit/s shared"}
 
+THIN = Size(vertices=40, pixels=128, filters=8, cap=32)
+"""Its blocks' float32 tensors travel longer than they take to compute: what is sent decides."""
 
-def draw(kind: str, seed: int) -> tuple[Architecture, TfliteFile]:
-    """A random network with random weights, its images bytes."""
-    architecture = stage(
-        generate(kind, VERTICES, seed=seed), (SIZE, SIZE, 3), 10,
-        filters=FILTERS, channel_cap=CAP, separable=False, seed=seed,
-    )  # fmt: skip
-    keras.utils.set_random_seed(seed)
-    model = build_model(architecture)
-    rng = np.random.default_rng(seed)
-    for weight in model.weights:  # otherwise the converter folds products with 1 away
-        if "weight_" in weight.path:
-            weight.assign(rng.uniform(0.5, 1.5))
-    file = take_pixels(TfliteFile(to_tflite(model)))
-    keras.backend.clear_session()
-    return architecture, file
+THICK = Size(vertices=40, pixels=64, filters=24, cap=96)
+"""Its blocks compute longer: on a network that takes no time at all, float32's plans at 100 Mbit/s
+are 1.4x as fast, so that no wire format can reach 1.5x."""
+
+THROUGH_BOARDS = {("float32", "float32"), ("float32", "auto"), ("int8", "auto")}
+"""Precision and wire of what is tried on running boards, too."""
+
+_MOST_LOST = {"float32": 0.1, "float16": 0.5, "dynamic": 0.5, "int8": 0.5}
 
 
-def described(link: str) -> Cluster:
-    """Eight boards."""
-    if link != "20mbit":
-        return Cluster.of("pi4", BOARDS, link)
-    cluster = Cluster.of("pi4", BOARDS, "100mbit")
-    medium = replace(cluster.network, bandwidth_mbit_per_s=20.0, medium="shared")
-    return replace(cluster, network=medium)
-
-
-def block_homes(file: TfliteFile, plan: Plan) -> dict[int, str]:
-    """Every operator on the board of its vertex; what has none, beside what it reads or serves."""
-    board = {v: plan.assignment[task.name] for task in plan.graph.tasks for v in task.vertices}
-    graph = TaskGraph.from_tflite(file)
-    homes: dict[str, str] = {
-        task.name: board[v] for task in graph.tasks for v in task.vertices if v in board
-    }
-    for task in graph.tasks:
-        before = [homes[name] for name in graph.predecessors[task.name] if name in homes]
-        if task.name not in homes and before:
-            homes[task.name] = before[0]
-    for task in reversed(graph.tasks):
-        if task.name not in homes:
-            homes[task.name] = homes[graph.successors[task.name][0]]
-    return {task.operators[0]: homes[task.name] for task in graph.tasks}
-
-
-def compare(kind: str, seed: int, link: str, evaluations: int) -> dict[str, float]:
-    """One network on one network of boards."""
-    architecture, file = draw(kind, seed)
-    cluster = described(link)
-    images = [
-        {file.inputs[0]: np.random.default_rng(i).integers(0, 256, (1, SIZE, SIZE, 3)).astype("u1")}
-        for i in range(2)
-    ]
-    blocks = TaskGraph.from_architecture(architecture)
-    before = plan_segments(blocks, cluster, evaluations=evaluations)
-    planner = WirePlanner(file, cluster, images=images, evaluations=evaluations)
-    summed, homes = regroup_sums(file, block_homes(file, before))
-    same = planner.encoded(summed, homes, planner.formats(summed, homes)).plan
-    own = planner.plan().plan
-    return {
-        "boards": len(before.boards),
-        "one_board_s": one_board(TaskGraph.from_tflite(file), cluster).latency_s,
-        "float32_s": before.latency_s,
-        "same_blocks_s": same.latency_s,
-        "own_plan_s": own.latency_s,
-        "float32_bytes": before.wire_bytes,
-        "same_blocks_bytes": same.wire_bytes,
-        "own_plan_bytes": own.wire_bytes,
-    }
-
-
-def networks(samples: int, evaluations: int, links: dict[str, tuple[str, float]]) -> Section:
+def networks(
+    samples: int, size: Size, links: Sequence[str], kinds: Mapping[str, float], *,
+    evaluations: int = 20_000, int8: int = 0, must: bool = True,
+) -> Section:  # fmt: skip
     """Bytes and predicted latency."""
-    rows, figures, targets = [], {}, []
-    for link, (name, gain) in links.items():
-        gains = []
-        for kind, fewer in KINDS.items():
-            found = []
-            for seed in range(samples):
-                found.append(compare(kind, seed, name, evaluations))
-                stderr.print(f"{link} {kind} {seed}", highlight=False)
-            several = [f for f in found if f["boards"] > 1]  # one board sends the image alone
-            ratio = statistics.fmean(
-                [f["float32_bytes"] / f["same_blocks_bytes"] for f in several] or [0.0]
-            )
-            own = statistics.fmean([f["float32_s"] / f["own_plan_s"] for f in found])
-            same = statistics.fmean([f["float32_s"] / f["same_blocks_s"] for f in found])
-            alone = statistics.fmean([f["one_board_s"] / f["own_plan_s"] for f in found])
-            gains += [f["float32_s"] / f["own_plan_s"] for f in found]
+    found: dict[tuple[str, str], list[dict[str, float]]] = {}
+    for kind, seed, by_link in compare_all(
+        list(kinds), samples, size, links, BOARDS, evaluations, int8
+    ):
+        stderr.print(f"{kind} {seed}, {size}", highlight=False)
+        for link, row in zip(links, by_link, strict=True):
+            found.setdefault((link, kind), []).append({"seed": seed, **row})
+    rows, targets = [], []
+    for link in links:
+        gains, with_int8 = [], []
+        for kind, fewer in kinds.items():
+            those = sorted(found[link, kind], key=lambda row: row["seed"])
+            several = [row for row in those if row["boards"] > 1]  # one sends the image alone
+            ratio = _mean_ratio(several, "float32_bytes", "same_blocks_bytes")
+            quick = [row for row in those if "int8_s" in row]
             rows.append(
-                (f"{kind}, {link}", f"{len(several)} of {samples}", f"1/{ratio:.1f}",
-                 f"{same:.2f}x", f"{own:.2f}x", f"{alone:.2f}x")
+                (f"{kind}, {TITLES[link]}", f"{len(several)} of {samples}", f"1/{ratio:.1f}",
+                 *(f"{_mean_ratio(those, 'float32_s', key):.2f}x" for key in
+                   ("same_blocks_s", "own_plan_s")),
+                 f"{_mean_ratio(quick, 'float32_s', 'int8_s'):.2f}x" if quick else "",
+                 f"{_mean_ratio(those, 'float32_s', 'free_network_s'):.2f}x",
+                 f"{_mean_ratio(those, 'one_board_s', 'own_plan_s'):.2f}x")
             )  # fmt: skip
-            figures[f"{kind} {link}"] = found
-            if name == "100mbit":
+            gains += [row["float32_s"] / row["own_plan_s"] for row in those]
+            with_int8 += [row["float32_s"] / row["int8_s"] for row in quick]
+            if link == "100mbit":
                 targets.append(Target(f"bytes saved, {kind}: float32 / these", fewer, ratio))
-        targets.append(
-            Target(f"predicted latency, {link}: float32 / these", gain, statistics.fmean(gains))
-        )
+        name = f"predicted latency, {TITLES[link]}: float32 / these"
+        targets.append(Target(name, LINKS[link], statistics.fmean(gains)))
+        if with_int8:
+            targets.append(
+                Target(f"{name}, int8 segments", LINKS[link], statistics.fmean(with_int8))
+            )
     columns = (
         "", "on several", "bytes, same blocks", "latency, same blocks", "latency, own plan",
-        "over one board",
+        "and int8 segments", "a free network", "own plan over one board",
     )  # fmt: skip
-    title = f"{samples} networks each, {BOARDS} boards, against float32 between whole blocks"
-    return Section(title, columns, rows, {"networks": figures}, targets)
+    title = (
+        f"{samples} networks each of {size.vertices} vertices, {size}, on {BOARDS} boards, "
+        "against float32 between whole blocks: predicted"
+    )
+    figures = {f"{kind} {link}, {size}": rows for (link, kind), rows in found.items()}
+    return Section(title, columns, rows, figures, targets if must else ())
 
 
-def accuracy(data: str, epochs: int | None) -> Section:
-    """A trained network: accuracy of its wire formats and precisions, on the test images."""
+def _mean_ratio(rows: Sequence[Mapping[str, float]], above: str, below: str) -> float:
+    return statistics.fmean([row[above] / row[below] for row in rows] or [0.0])
+
+
+def on_boards(
+    samples: int, size: Size, links: Sequence[str], kinds: Sequence[str], *,
+    boards: int = BOARDS, images: int = 20, evaluations: int = 20_000, must: bool = True,
+) -> Iterator[Section]:  # fmt: skip
+    """Latency, measured; a section a link."""
+    for link in links:
+        rows, gains, figures = [], [], []
+        for before, after in measured(kinds, samples, size, link, boards, images, evaluations):
+            gains.append(before.median_s / after.median_s)
+            rows.append(
+                (before.network, *(f"{1e3 * s:.1f}" for row in (before, after)
+                                   for s in (row.predicted_s, row.median_s)),
+                 f"{before.predicted_s / after.predicted_s:.2f}x", f"{gains[-1]:.2f}x")
+            )  # fmt: skip
+            figures.append({"float32": vars(before), "wire": vars(after)})
+        name = f"measured latency, {TITLES[link]}: float32 / these"
+        yield Section(
+            f"One image on {boards} emulated boards, {TITLES[link]}: {size}",
+            ("", "float32 predicted ms", "measured", "less predicted ms", "measured",
+             "gain predicted", "measured"),
+            rows,
+            {f"measured {link}": figures},
+            [Target(name, LINKS[link], statistics.fmean(gains))] if must else (),
+        )  # fmt: skip
+
+
+def accuracy(data: str, epochs: int | None, through_boards: int, *, must: bool = True) -> Section:
+    """A trained network: accuracy of its wire formats and precisions, on the test images.
+
+    Some cases answer the first images once more through board processes on loopback.
+    """
+    import keras
+
     recipe = RECIPES[data]
     dataset = datasets.load(data, size=recipe.size)
     architecture = choose(recipe, dataset, 4, 0)
@@ -168,8 +159,8 @@ def accuracy(data: str, epochs: int | None) -> Section:
     samples = Samples.load(data, shape)
     float32 = TfliteFile(to_tflite(model))
     budget = Budget(float32, samples)
-    cluster = described("20mbit")
-    rows = [("float32 as it is", "", f"{budget.accuracy:.2%}", "")]
+    cluster = described("20mbit", BOARDS)
+    rows = [("float32 as it is", "", f"{budget.accuracy:.2%}", "", "", "")]
     figures: dict[str, Any] = {"float32": budget.accuracy}
     targets = []
     cases = [("float32", w) for w in ("float32", "float16", "int8", "auto")]
@@ -187,15 +178,46 @@ def accuracy(data: str, epochs: int | None) -> Section:
         found = budget.choice(wire, planned)
         lost = 100 * (budget.accuracy - (found.accuracy or 0.0))
         name = f"{precision} segments, {wire} wire"
-        rows.append(
-            (name, f"{found.largest_difference:.2g}", f"{found.accuracy:.2%}", f"{lost:.2f}")
-        )
+        row = [name, f"{found.largest_difference:.2g}", f"{found.accuracy:.2%}", f"{lost:.2f}"]
+        lost_by = {"in one process": lost}
+        if (precision, wire) in THROUGH_BOARDS:
+            reached, gap, points = _through_boards(file, planned, samples, float32, through_boards)
+            figures[f"{name}, through boards"] = {"accuracy": reached, "difference": gap}
+            row += [f"{reached:.2%}", f"{points:.2f}"]
+            targets.append(
+                Target(f"{data}, {name}: boards against interpreter", 0.0, gap, at_least=False)
+            )
+            lost_by["through boards"] = points
+        rows.append((*row, *[""] * (6 - len(row))))
         figures[name] = found.accuracy
-        most = 0.5 if precision != "float32" else 0.1
-        targets.append(Target(f"{data}, {name}: points lost", most, round(lost, 6), at_least=False))
-    columns = ("", "largest difference", "accuracy", "points lost")
+        if must:
+            targets += [
+                Target(
+                    f"{data}, {name}: points lost {where}",
+                    _MOST_LOST[precision],
+                    round(points, 6),
+                    at_least=False,
+                )
+                for where, points in lost_by.items()
+            ]
+    columns = (
+        "", "largest difference", "accuracy", "points lost",
+        f"accuracy of {through_boards} through boards", "points lost there",
+    )  # fmt: skip
     title = f"{data}: {len(samples.validation)} test images, every vertex on a board of its own"
     return Section(title, columns, rows, {f"accuracy {data}": figures}, targets)
+
+
+def _through_boards(
+    file: TfliteFile, planned: WirePlan, samples: Samples, float32: TfliteFile, count: int
+) -> tuple[float, float, float]:
+    """Accuracy, largest difference to the interpreter's answers, and points that float32 leads."""
+    few = replace(samples, validation=samples.validation[:count], labels=samples.labels[:count])
+    given = answers_of_boards(file, planned, described("100mbit", BOARDS), few.validation)
+    reference = few.answers(float32)
+    reached = few.accuracy(given, reference)
+    gap = float(np.abs(given - few.answers(planned.file)).max())
+    return reached, gap, 100 * (few.accuracy(reference, reference) - reached)
 
 
 def _spread(file: TfliteFile) -> dict[int, str]:
@@ -209,23 +231,35 @@ def _spread(file: TfliteFile) -> dict[int, str]:
     }
 
 
+def _sections(options: argparse.Namespace) -> Iterator[Section]:
+    """All of them; what is emulated comes after what keeps all cores busy."""
+    if options.quick:
+        yield networks(1, THIN, ["100mbit"], {"DP": 4.0}, evaluations=2_000)
+        small = Size(vertices=12, pixels=64, filters=8, cap=32)
+        yield from on_boards(
+            1, small, ["100mbit"], ["DP"], boards=2, images=5, evaluations=2_000, must=False
+        )
+        yield accuracy("digits", 3, 40, must=False)
+        return
+    few = max(1, options.networks // 5)
+    yield networks(options.networks, THIN, list(LINKS), KINDS, int8=few)
+    yield networks(few, THICK, list(LINKS), KINDS, int8=few, must=False)
+    yield from on_boards(options.measured, THIN, list(LINKS), list(KINDS))
+    for data in ("photos", "mnist"):
+        yield accuracy(data, None, 1000)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("--quick", action="store_true", help="within a minute")
-    parser.add_argument("--networks", type=int, default=20, help="of each kind")
+    parser.add_argument("--networks", type=int, default=20, help="predicted of each kind")
+    parser.add_argument("--measured", type=int, default=1, help="on emulated boards, of each kind")
     parser.add_argument("--json", action="store_true")
-    args = parser.parse_args()
-    if args.quick:
-        sections = [networks(1, 2_000, {"100 Mbit/s": LINKS["100 Mbit/s"]}), accuracy("digits", 3)]
-    else:
-        sections = [
-            networks(args.networks, 20_000, LINKS),
-            accuracy("photos", None),
-            accuracy("mnist", None),
-        ]
-    finish(*sections, as_json=args.json)
+    options = parser.parse_args()
+    logging.disable(logging.WARNING)
+    finish_each(_sections(options), as_json=options.json)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import tensorflow as tf
 from keras_concurrent.errors import ConversionError
 from keras_concurrent.interpreter import Segment, quiet
 from keras_concurrent.precision import PRECISIONS, TOLERANCES
+from keras_concurrent.requantization import reason_not_to_load
 from keras_concurrent.tflite_file import TfliteFile
 
 
@@ -46,7 +47,8 @@ def to_tflite(
     Raises:
         TypeError: a model whose inputs are not known.
         ValueError: an input whose size is not known, an unknown precision, or no images for int8.
-        ConversionError: the converter refuses the model, or the answers differ.
+        ConversionError: the converter refuses the model, XNNPACK cannot run what it made, or
+            the answers differ.
     """
     if precision not in PRECISIONS:
         raise ValueError(f"precision must be one of {', '.join(PRECISIONS)}, got {precision!r}")
@@ -83,6 +85,9 @@ def to_tflite(
             **dict(zip(file.outputs, model.output_names, strict=True)),
         }
     )
+    reason = reason_not_to_load(file)
+    if reason is not None:
+        raise ConversionError(f"model {model.name!r} cannot run as {precision}: {reason}")
     tolerance = TOLERANCES[precision] if tolerance is None else tolerance
     _check(model, content, names, tolerance, seed, images)
     return content

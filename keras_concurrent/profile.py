@@ -13,7 +13,7 @@ import numpy as np
 
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.taskgraph import TaskGraph
-from keras_concurrent.tflite_file import TfliteFile
+from keras_concurrent.tflite_file import Operator, TfliteFile
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,78 @@ def profile_tasks(
     return Profile(
         {task.name: s - call_s for task, s in zip(graph.tasks, task_s, strict=True)}, call_s
     )
+
+
+class MeasuredCosts:
+    """Gives the task graphs of a file, and of files rewritten from it, measured seconds.
+
+    The file's operators are measured once, see `profile_tasks`. A rewritten file has the same ones
+    but for sums, encoders and decoders: of those, each kind and size is measured when it is first
+    seen. So a search that tries many rewritten files need not profile each of them.
+
+    Args:
+        file: the model.
+        flops_per_s: this machine's nominal rate, see `keras_concurrent.calibration.measure_host`.
+        progress: see `profile_tasks`.
+
+    Attributes:
+        call_s: fixed cost of running one segment on this machine.
+    """
+
+    def __init__(
+        self,
+        file: TfliteFile,
+        flops_per_s: float,
+        progress: Callable[[int, int], None] | None = None,
+    ) -> None:
+        self._flops_per_s = flops_per_s
+        graph = TaskGraph.from_tflite(file)
+        found = profile_tasks(file, graph, progress=progress)
+        self.call_s = found.call_s
+        measured: dict[_Work, list[float]] = {}
+        if file.whole_because is None:
+            for task in graph.tasks:
+                work = _work_of(file, file.operators[task.operators[0]])
+                measured.setdefault(work, []).append(found.seconds[task.name])
+        self._model_s = found.seconds
+        self._seconds = {work: sum(all_s) / len(all_s) for work, all_s in measured.items()}
+
+    def __call__(self, file: TfliteFile, graph: TaskGraph) -> TaskGraph:
+        """The graph with seconds; its tasks are operators of the file, or groups of them."""
+        seconds = self._model_s
+        if file.whole_because is None:
+            seconds = {
+                task.name: sum(self._of(file, file.operators[index]) for index in task.operators)
+                for task in graph.tasks
+            }
+        return graph.timed(seconds, self._flops_per_s)
+
+    def _of(self, file: TfliteFile, operator: Operator) -> float:
+        work = _work_of(file, operator)
+        if work not in self._seconds:
+            content = file.cut([operator.index], operator.inputs, operator.outputs)
+            segment = Segment(content, name=operator.kind)
+            rng = np.random.default_rng(0)
+            values = [_random(file, name, rng) for name in segment.input_names]
+            durations = []
+            for _ in range(_PASSES + 1):
+                start = time.thread_time()
+                segment.run(values)
+                durations.append(time.thread_time() - start)
+            self._seconds[work] = max(0.0, min(durations) - self.call_s)
+        return self._seconds[work]
+
+
+_PASSES = 15
+_Work = tuple[str, int, tuple[tuple[tuple[int, ...], str], ...]]
+
+
+def _work_of(file: TfliteFile, operator: Operator) -> _Work:
+    """What an operator's time depends on: its kind, its weights, what it reads and writes."""
+    tensors = (file.tensors[name] for name in (*operator.inputs, *operator.outputs))
+    return (
+        operator.kind, operator.parameter_bytes, tuple((t.shape, t.dtype) for t in tensors)
+    )  # fmt: skip
 
 
 def _random(file: TfliteFile, name: str, rng: np.random.Generator) -> Array:

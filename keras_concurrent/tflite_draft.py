@@ -19,10 +19,8 @@ from keras_concurrent.tflite_schema import (
     aligned,
     is_numpy,
     kind_of,
-    pack,
     schema,
     type_of,
-    unpack,
 )
 
 
@@ -48,7 +46,7 @@ class Draft:
 
     def __init__(self, file: TfliteFile, homes: Mapping[int, str]) -> None:
         self.file = file
-        self._model = unpack(file.data, file.origin)
+        self._model = file.copied_model()
         self._graph = self._model.subgraphs[0]
         self.tensors: list[Any] = self._graph.tensors
         self.steps = [
@@ -148,4 +146,4 @@ class Draft:
         self._graph.operators = [step.operator for step in self.steps]
         homes = {i: step.board for i, step in enumerate(self.steps) if step.board is not None}
         self._model.buffers = [aligned(buffer.data) for buffer in self._model.buffers]
-        return TfliteFile(pack(self._model), self.file.origin), homes
+        return TfliteFile.of_model(self._model, self.file.origin), homes

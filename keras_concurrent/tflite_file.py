@@ -101,7 +101,6 @@ class TfliteFile:
         origin: what to call the file in errors.
 
     Attributes:
-        data: the file's content, its tensors' names made unique and its batch one.
         origin: what to call the file in errors.
         whole_because: why the file cannot be cut (control flow, several subgraphs, variables,
             resources, custom operators, sparse tensors, text, sizes known only at run time, random
@@ -114,9 +113,7 @@ class TfliteFile:
 
     def __init__(self, data: bytes, origin: str = "the model") -> None:
         self.data = data
-        self.origin = origin
-        self._model = unpack(data, origin)
-        self._graph = self._model.subgraphs[0]  # the one that runs; others are its subroutines
+        self._hold(unpack(data, origin), origin)
         altered = self._name_tensors()
         self.whole_because = reason_to_stay_whole(self._model)
         if self.whole_because is None:
@@ -126,6 +123,42 @@ class TfliteFile:
                 raise ModelFileError(f"{origin} computes a shape in an odd way: {error}") from error
         if altered:
             self.data = self.renamed({})
+
+    def _hold(self, model: Any, origin: str) -> None:
+        self.origin = origin
+        self._model = model
+        self._graph = model.subgraphs[0]  # the one that runs; others are its subroutines
+
+    @classmethod
+    def of_model(cls, model: Any, origin: str) -> TfliteFile:
+        """The file of an altered `copied_model`; its bytes are written when they are asked for.
+
+        Args:
+            model: the schema's ``ModelT``, its buffers `aligned`. It is not altered any more.
+            origin: what to call the file in errors.
+        """
+        file = cls.__new__(cls)
+        file._hold(model, origin)
+        file.whole_because = reason_to_stay_whole(model)
+        return file
+
+    @cached_property
+    def data(self) -> bytes:
+        """The file's content, its tensors' names made unique and its batch one."""
+        return pack(self._model)
+
+    def copied_model(self) -> Any:
+        """The schema's ``ModelT``, free to be altered but for what its buffers hold.
+
+        Reading it from the bytes again would take most of a second for a network of 40 vertices.
+        """
+        model, graph = copy.copy(self._model), copy.copy(self._graph)
+        graph.tensors = [copy.copy(tensor) for tensor in graph.tensors]
+        graph.operators = [copy.copy(operator) for operator in graph.operators]
+        model.subgraphs = [graph, *model.subgraphs[1:]]
+        model.operatorCodes, model.buffers = list(model.operatorCodes), list(model.buffers)
+        model.signatureDefs = copy.deepcopy(model.signatureDefs)
+        return model
 
     @classmethod
     def read(cls, path: str | Path) -> TfliteFile:

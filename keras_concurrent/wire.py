@@ -30,6 +30,7 @@ from keras_concurrent.wire_format import BYTES, FLOAT16, FLOAT32, WIRES, WireFor
 _ROUNDS = 2
 _EQUAL = 1.01  # latencies this close are predicted no better than that: bytes decide
 _FLOATS = {"float16": FLOAT16, "float32": FLOAT32}
+_SENDERS = ("_LOGISTIC", "_MAX_POOL_2D")  # kinds of operator that the sender runs
 _EVERYTHING = (0.0, 1.0)  # what a sigmoid may give
 
 Images = Sequence[Mapping[str, Array]]
@@ -115,12 +116,21 @@ class WirePlanner:
         """Plans on several boards, for tensors of full weight and for lighter ones.
 
         Adding up and encoding take time on the sender: where that time decides, less is sent for
-        nothing. So each plan is also tried without them.
+        nothing. So each plan is also tried without them. And a search among whole blocks finds
+        more than one among their many operators, which move to where less is sent afterwards.
         """
-        for light in (False, True) if self.wire != "float32" else (False,):
+        ways = [(False, False)]
+        if self.wire != "float32":
+            ways += [(True, False), (True, True)]
+        for light, whole in ways:
             current = self.file
-            for _ in range(_ROUNDS):
+            for _ in range(1 if whole else _ROUNDS):
                 graph = self._graph(current, light=light)
+                if whole:
+                    blocks = whole_blocks(graph)
+                    if blocks is None:
+                        break
+                    graph = blocks
                 plan = self._plan(graph, self._pins_of(graph))
                 if len(plan.boards) == 1:
                     break
@@ -193,6 +203,25 @@ class WirePlanner:
         if self.images or name in ranges:
             return "int8"
         return "float16" if self.wire == "auto" else "float32"
+
+
+def whole_blocks(graph: TaskGraph) -> TaskGraph | None:
+    """The tasks of each vertex of the network as one; ``None`` where no vertices are known.
+
+    A pool or sigmoid goes with what it reads: that is where less is sent, and the converter shares
+    it among all vertices that need the same one.
+    """
+    group_of: dict[str, str] = {}
+    for task in graph.tasks:
+        before = graph.predecessors[task.name]
+        if task.name.endswith(_SENDERS) and len(before) == 1:
+            group_of[task.name] = group_of[before[0]]
+        else:
+            group_of[task.name] = task.vertices[0] if task.vertices else task.name
+    groups: dict[str, list[str]] = {}
+    for name, group in group_of.items():
+        groups.setdefault(group, []).append(name)
+    return graph.merged(groups.values()) if any(t.vertices for t in graph.tasks) else None
 
 
 def _homes(plan: Plan) -> dict[int, str]:

@@ -6,6 +6,7 @@ from small_files import homes_of, on_boards, operators, sums_file
 from keras_concurrent.encoding import crossing, encode
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.taskgraph import TaskGraph
+from keras_concurrent.tflite_file import TfliteFile
 from keras_concurrent.wire_format import FLOAT16, FLOAT32, SIGMOID
 
 X = np.array([[-3.0, 0.0, 1.0, 8.0]], np.float32)
@@ -108,3 +109,15 @@ def test_every_format_of_a_generated_network(small_file):
         coded, _ = encode(small_file, homes, dict.fromkeys(squashed, wire))
         (answer,) = Segment(coded.data).run(list(images.values()))
         assert 0 < np.abs(answer - exact).max() <= tolerance
+
+
+def test_a_rewritten_file_is_what_its_bytes_say_and_leaves_the_other_alone():
+    file, homes = three_boards()
+    before = file.data
+    (squashed,) = operators(file, "LOGISTIC")[0].outputs
+    coded, _ = encode(file, homes, {squashed: SIGMOID})
+    read_again = TfliteFile(coded.data)
+    assert (read_again.operators, read_again.tensors) == (coded.operators, coded.tensors)
+    assert (read_again.inputs, read_again.outputs) == (coded.inputs, coded.outputs)
+    assert TfliteFile(file.renamed({})).data == TfliteFile(before).renamed({})
+    assert crossing(file, homes) == {squashed: ("b", "c")}

@@ -13,8 +13,8 @@ from keras_concurrent.cli.options import as_json, existing, new_path
 from keras_concurrent.cli.place import (
     how_to_plan,
     make_plan,
+    measured_costs,
     measured_on_boards,
-    measured_on_host,
     on_boards,
     pins_of,
     read_model,
@@ -168,12 +168,13 @@ def _wired(
     }
     images = () if samples is None else samples.images(file)
     timings = measured_on_boards(file, cluster)
+    on_host = measured_costs(file) if measured else None
 
-    def measured_costs(rewritten: TfliteFile, tasks: TaskGraph) -> TaskGraph:
-        known = measured_on_host(rewritten, tasks) if measured else tasks
+    def as_measured(rewritten: TfliteFile, tasks: TaskGraph) -> TaskGraph:
+        known = tasks if on_host is None else on_host(rewritten, tasks)
         return known if timings is None else timings.applied(rewritten, known, where)
 
-    costs = measured_costs if measured or timings else None
+    costs = as_measured if on_host or timings else None
     planner = WirePlanner(
         file, where, wire=wire, images=images, costs=costs, pins=pins,
         evaluations=evaluations, seed=seed, budget_s=budget_s, polish_s=polish_s,

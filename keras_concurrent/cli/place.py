@@ -13,6 +13,7 @@ from keras_concurrent.cli.options import as_json, described, existing, new_path,
 
 if TYPE_CHECKING:
     from keras_concurrent.cluster import Cluster
+    from keras_concurrent.profile import MeasuredCosts
     from keras_concurrent.samples import Samples
     from keras_concurrent.schedule import Plan
     from keras_concurrent.taskgraph import TaskGraph
@@ -198,7 +199,7 @@ def read_model(
         click.echo(f"{model} stays whole because {file.whole_because}.", err=True)
     graph = TaskGraph.from_tflite(file)
     if measured:
-        graph = measured_on_host(file, graph.chains_merged())
+        graph = _measured_on_host(file, graph.chains_merged())
     timings = measured_on_boards(file, cluster)
     if timings is not None:
         graph = timings.applied(file, graph, where)
@@ -221,7 +222,7 @@ def measured_on_boards(file: TfliteFile, cluster: Path | None) -> Timings | None
     return None
 
 
-def measured_on_host(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
+def _measured_on_host(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
     """The tasks with the seconds that this machine takes for them."""
     from keras_concurrent.calibration import measure_host
     from keras_concurrent.console import progress_bars
@@ -230,6 +231,16 @@ def measured_on_host(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
     with progress_bars() as progress:
         measured_s = profile_tasks(file, graph, progress=progress("profiling")).seconds
     return graph.timed(measured_s, measure_host())
+
+
+def measured_costs(file: TfliteFile) -> MeasuredCosts:
+    """What the operators of a file, and of files rewritten from it, take on this machine."""
+    from keras_concurrent.calibration import measure_host
+    from keras_concurrent.console import progress_bars
+    from keras_concurrent.profile import MeasuredCosts
+
+    with progress_bars() as progress:
+        return MeasuredCosts(file, measure_host(), progress("profiling operators"))
 
 
 def make_plan(

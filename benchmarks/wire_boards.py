@@ -1,0 +1,81 @@
+"""Networks on emulated boards, before and after sending less: latency, and accuracy."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from boards import Bench, Candidate, Row
+from wire_networks import Size, described, draw, random_inputs
+
+from keras_concurrent.calibration import measure_host
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.emulation import slowdown_for
+from keras_concurrent.export import export_bundle
+from keras_concurrent.interpreter import Array
+from keras_concurrent.local_boards import LocalBoards, free_ports
+from keras_concurrent.profile import MeasuredCosts
+from keras_concurrent.segments import plan_segments
+from keras_concurrent.taskgraph import TaskGraph
+from keras_concurrent.testbed import Testbed
+from keras_concurrent.tflite_file import TfliteFile
+from keras_concurrent.wire import WirePlan, WirePlanner, whole_blocks
+
+
+def measured(
+    kinds: Sequence[str], samples: int, size: Size, link: str, boards: int, images: int,
+    evaluations: int,
+) -> Iterator[tuple[Row, Row]]:  # fmt: skip
+    """Float32 between whole blocks by the best plan, and what `keras_concurrent.wire` plans.
+
+    Both are planned with seconds measured on this machine. The converter shares a pool among all
+    that read it, so already the yardstick pools on the sending board.
+    """
+    host = measure_host()
+    cluster = described(link, boards)
+    with (
+        tempfile.TemporaryDirectory() as name,
+        Testbed(cluster, slowdown_for(cluster, host)) as testbed,
+    ):
+        bench = Bench(testbed, Path(name), host, images)
+        for kind in kinds:
+            for seed in range(samples):
+                drawn = draw(kind, seed, size)
+                costs = MeasuredCosts(drawn.pixels, host)
+                graph = TaskGraph.from_tflite(drawn.plain)
+                plain = Candidate(
+                    f"{kind} {seed}", size.pixels, drawn.architecture, drawn.plain,
+                    costs(drawn.plain, whole_blocks(graph) or graph), costs.call_s,
+                )  # fmt: skip
+                profiled = bench.profiled(plain)(boards)
+                plan = plan_segments(plain.graph, profiled, evaluations=evaluations)
+                before = bench.measured(plain, link, profiled, plan)
+                planned = WirePlanner(
+                    drawn.pixels, profiled, images=random_inputs(drawn.pixels), costs=costs,
+                    evaluations=evaluations,
+                ).plan()  # fmt: skip
+                graph = costs(planned.file, TaskGraph.from_tflite(planned.file))
+                after = replace(plain, file=planned.file, graph=graph)
+                yield before, bench.measured(after, link, profiled, planned.plan)
+
+
+def answers_of_boards(
+    file: TfliteFile, planned: WirePlan, cluster: Cluster, images: Sequence[Array]
+) -> Array:
+    """A planned model's outputs for images, through board processes on loopback."""
+    ports = free_ports(len(cluster.boards))
+    endpoints = tuple(
+        replace(board, endpoint=f"tcp/127.0.0.1:{port}")
+        for board, port in zip(cluster.boards, ports, strict=True)
+    )
+    where = replace(cluster, boards=endpoints)
+    with tempfile.TemporaryDirectory() as name:
+        bundle = export_bundle(
+            file, where, Path(name) / "bundle", plan=planned.plan, rewritten=planned.file
+        )
+        with LocalBoards(bundle, where) as running:
+            given = [running.client.infer(image[np.newaxis]) for image in images]
+    return np.concatenate([answer[file.outputs[0]] for answer in given])
