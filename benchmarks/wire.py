@@ -39,6 +39,8 @@ from keras_concurrent.tflite_file import TfliteFile
 from keras_concurrent.wire import WirePlan, WirePlanner
 from keras_concurrent.wire_budget import Budget
 
+PARTS = ("predicted", "measured", "accuracy")
+
 BOARDS = 8
 KINDS = {"ER": 6.0, "WS": 6.0, "DP": 4.0, "lanes": 4.0}
 """By how much fewer bytes must travel, on average."""
@@ -242,11 +244,15 @@ def _sections(options: argparse.Namespace) -> Iterator[Section]:
         yield accuracy("digits", 3, 40, must=False)
         return
     few = max(1, options.networks // 5)
-    yield networks(options.networks, THIN, list(LINKS), KINDS, int8=few)
-    yield networks(few, THICK, list(LINKS), KINDS, int8=few, must=False)
-    yield from on_boards(options.measured, THIN, list(LINKS), list(KINDS))
-    for data in ("photos", "mnist"):
-        yield accuracy(data, None, 1000)
+    parts = options.only or PARTS
+    if "predicted" in parts:
+        yield networks(options.networks, THIN, list(LINKS), KINDS, int8=few)
+        yield networks(few, THICK, list(LINKS), KINDS, int8=few, must=False)
+    if "measured" in parts:
+        yield from on_boards(options.measured, THIN, list(LINKS), list(KINDS))
+    if "accuracy" in parts:
+        for data in ("photos", "mnist"):
+            yield accuracy(data, None, 1000)
 
 
 def main() -> None:
@@ -256,6 +262,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="within a minute")
     parser.add_argument("--networks", type=int, default=20, help="predicted of each kind")
     parser.add_argument("--measured", type=int, default=1, help="on emulated boards, of each kind")
+    parser.add_argument("--only", choices=PARTS, action="append", help="some parts")
     parser.add_argument("--json", action="store_true")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
