@@ -123,23 +123,31 @@ def on_boards(
 ) -> Iterator[Section]:  # fmt: skip
     """Latency, measured; a section a link."""
     for link in links:
-        rows, gains, figures = [], [], []
-        for before, after in measured(kinds, samples, size, link, boards, images, evaluations):
-            gains.append(before.median_s / after.median_s)
-            rows.append(
-                (before.network, *(f"{1e3 * s:.1f}" for row in (before, after)
-                                   for s in (row.predicted_s, row.median_s)),
-                 f"{before.predicted_s / after.predicted_s:.2f}x", f"{gains[-1]:.2f}x")
-            )  # fmt: skip
-            figures.append({"float32": vars(before), "wire": vars(after)})
+        rows, figures = [], []
+        gains: dict[str, list[float]] = {"": [], ", int8 segments": []}
+        for before, *lighter in measured(kinds, samples, size, link, boards, images, evaluations):
+            line = [
+                before.network,
+                f"{1e3 * before.predicted_s:.1f}",
+                f"{1e3 * before.median_s:.1f}",
+            ]
+            for row, found in zip(lighter, gains.values(), strict=True):
+                found.append(before.median_s / row.median_s)
+                line += [
+                    f"{1e3 * row.predicted_s:.1f}", f"{1e3 * row.median_s:.1f}",
+                    f"{found[-1]:.2f}x",
+                ]  # fmt: skip
+            rows.append(tuple(line))
+            figures.append([vars(row) for row in (before, *lighter)])
         name = f"measured latency, {TITLES[link]}: float32 / these"
         yield Section(
             f"One image on {boards} emulated boards, {TITLES[link]}: {size}",
-            ("", "float32 predicted ms", "measured", "less predicted ms", "measured",
-             "gain predicted", "measured"),
+            ("", "float32: predicted ms", "measured", "less: predicted ms", "measured", "gain",
+             "int8 segments: predicted ms", "measured", "gain"),
             rows,
             {f"measured {link}": figures},
-            [Target(name, LINKS[link], statistics.fmean(gains))] if must else (),
+            [Target(name + how, LINKS[link], statistics.fmean(found))
+             for how, found in gains.items()] if must else (),
         )  # fmt: skip
 
 

@@ -28,11 +28,12 @@ from keras_concurrent.wire import WirePlan, WirePlanner, whole_blocks
 def measured(
     kinds: Sequence[str], samples: int, size: Size, link: str, boards: int, images: int,
     evaluations: int,
-) -> Iterator[tuple[Row, Row]]:  # fmt: skip
-    """Float32 between whole blocks by the best plan, and what `keras_concurrent.wire` plans.
+) -> Iterator[tuple[Row, Row, Row]]:  # fmt: skip
+    """Float32 between whole blocks by the best plan; what `keras_concurrent.wire` plans; int8 too.
 
-    Both are planned with seconds measured on this machine. The converter shares a pool among all
-    that read it, so already the yardstick pools on the sending board.
+    All are planned with seconds measured on this machine: int8 segments are as much quicker than
+    float32 ones as they are here. The converter shares a pool among all that read it, so already
+    the yardstick pools on the sending board.
     """
     host = measure_host()
     cluster = described(link, boards)
@@ -43,7 +44,7 @@ def measured(
         bench = Bench(testbed, Path(name), host, images)
         for kind in kinds:
             for seed in range(samples):
-                drawn = draw(kind, seed, size)
+                drawn = draw(kind, seed, size, int8=True)
                 costs = MeasuredCosts(drawn.pixels, host)
                 graph = TaskGraph.from_tflite(drawn.plain)
                 plain = Candidate(
@@ -53,13 +54,17 @@ def measured(
                 profiled = bench.profiled(plain)(boards)
                 plan = plan_segments(plain.graph, profiled, evaluations=evaluations)
                 before = bench.measured(plain, link, profiled, plan)
-                planned = WirePlanner(
-                    drawn.pixels, profiled, images=random_inputs(drawn.pixels), costs=costs,
-                    evaluations=evaluations,
-                ).plan()  # fmt: skip
-                graph = costs(planned.file, TaskGraph.from_tflite(planned.file))
-                after = replace(plain, file=planned.file, graph=graph)
-                yield before, bench.measured(after, link, profiled, planned.plan)
+                lighter = []
+                for file in (drawn.pixels, drawn.int8):
+                    own = costs if file is drawn.pixels else MeasuredCosts(file, host)
+                    planned = WirePlanner(
+                        file, profiled, images=random_inputs(file), costs=own,
+                        evaluations=evaluations,
+                    ).plan()  # fmt: skip
+                    graph = own(planned.file, TaskGraph.from_tflite(planned.file))
+                    after = replace(plain, file=planned.file, graph=graph)
+                    lighter.append(bench.measured(after, link, profiled, planned.plan))
+                yield before, lighter[0], lighter[1]
 
 
 def answers_of_boards(
