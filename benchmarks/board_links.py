@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shlex
 import statistics
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,57 +29,69 @@ from keras_concurrent.calibration import measure_host
 from keras_concurrent.cluster import Board, Network
 from keras_concurrent.emulation import slowdown_for
 from keras_concurrent.local_boards import LocalBoards, free_ports
+from keras_concurrent.namespaces import LATENCY_MS
 from keras_concurrent.schedule import decode
 from keras_concurrent.testbed import Testbed
 
-IMAGES = 10
+IMAGES = 5  # of a turn
 ROWS = (("1gbit", 4), ("100mbit", 2), ("100mbit", 4))
 
 
 def kernel_links(network: Candidate, folder: Path, kind: str, rounds: int) -> Section:
-    """Median latency with paced links, and over the kernel's, in turn."""
-    rows, pairs = [], []
+    """Latency with paced links, and over the kernel's, in turn.
+
+    Both clusters stand beside each other, and a turn of one follows a turn of the other: how fast
+    this machine is changes from minute to minute, and with it all that the boards compute.
+    """
+    rows, figures = [], {}
     for link, boards in ROWS:
-        found: dict[bool, list[float]] = {False: [], True: []}
-        for namespaces in (False, True) * rounds:
-            found[namespaces] += _latencies(network, folder, kind, link, boards, namespaces)
-        # The least of what is the same every time: all above is other work on this machine.
-        paced, kernel = (min(found[namespaces]) for namespaces in (False, True))
-        pairs.append((paced, kernel))
-        said = f"paced {paced * 1e3:.1f} ms, kernel {kernel * 1e3:.1f} ms: {boards} on {link}"
-        print(said, file=sys.stderr, flush=True)
-        rows.append((link, str(boards), f"{paced * 1e3:.1f}", f"{kernel * 1e3:.1f}",
-                     f"{kernel / paced - 1:+.1%}"))  # fmt: skip
-    gap = max(abs(kernel / paced - 1) for paced, kernel in pairs)
+        pairs = list(_turns(network, folder, kind, link, boards, rounds))
+        apart = statistics.median(kernel / paced for paced, kernel in pairs) - 1
+        paced, kernel = (statistics.median(found) for found in zip(*pairs, strict=True))
+        row = (link, str(boards), f"{paced * 1e3:.1f}", f"{kernel * 1e3:.1f}", f"{apart:+.1%}")
+        print(*row, file=sys.stderr, flush=True)
+        rows.append(row)
+        figures[f"{link}, {boards} boards"] = {"seconds": pairs, "apart": apart}
+    gap = max(abs(row["apart"]) for row in figures.values())
     return Section(
-        f"Paced links against the kernel's, best median of {rounds} rounds each in turn",
+        f"Paced links against the kernel's, {rounds} rounds of {IMAGES} images each in turn",
         ("link", "boards", "paced ms", "kernel ms", "apart"),
         rows,
-        {"kernel_s": pairs},
+        {"kernel": figures},
         [Target("kernel links against paced ones", 0.05, gap, at_least=False)],
     )
 
 
-def _latencies(
-    network: Candidate, folder: Path, kind: str, link: str, boards: int, namespaces: bool
-) -> list[float]:
-    """The median of one round; the client is in a namespace too."""
+def _turns(
+    network: Candidate, folder: Path, kind: str, link: str, boards: int, rounds: int
+) -> Iterator[tuple[float, float]]:
+    """Median seconds of each round: paced, and over kernel links, the client's among them."""
     cluster = Cluster.of(kind, boards, link)
-    cluster = replace(cluster, network=replace(cluster.network, latency_ms=0.05))
+    cluster = replace(cluster, network=replace(cluster.network, latency_ms=LATENCY_MS))
     slowdown = slowdown_for(cluster, measure_host())
-    with Testbed(cluster, slowdown, namespaces=namespaces) as testbed:
-        path, out = folder / f"{link}-{boards}", folder / "measurement.json"
-        if not path.is_dir():  # one plan for all rounds
-            export_bundle(network.file, testbed.cluster, path, graph=network.graph)
-        base = f"{sys.executable} -m keras_concurrent"
-        script = (
-            f"{base} deploy {path} >{os.devnull} && "
-            f"{base} bench {path} --images {IMAGES} --out {out} >{os.devnull}"
-        )
-        if testbed.run(["sh", "-c", script]):
-            return [float("inf")]  # a target missed, not the end of all other rows
-    measured = Measurement.from_json(out.read_text(encoding="utf-8"))
-    return [measured.runs["boards"].median_s]
+    path, out = folder / f"{link}-{boards}", folder / "measurement.json"
+    base = [sys.executable, "-m", "keras_concurrent"]
+    with (
+        Testbed(cluster, slowdown) as paced,
+        Testbed(cluster, slowdown, namespaces=True) as kernel,
+    ):
+        export_bundle(network.file, paced.cluster, path, graph=network.graph)
+        for testbed in (paced, kernel):
+            _quietly(testbed, [*base, "deploy", str(path)])
+        bench = [*base, "bench", str(path), "--images", str(IMAGES), "--out", str(out)]
+        for _ in range(rounds):
+            found = []
+            for testbed in (paced, kernel):
+                _quietly(testbed, bench)
+                measured = Measurement.from_json(out.read_text(encoding="utf-8"))
+                found.append(measured.runs["boards"].median_s)
+            yield found[0], found[1]
+
+
+def _quietly(testbed: Testbed, command: list[str]) -> None:
+    """Run a command in a testbed, without its table."""
+    if testbed.run(["sh", "-c", f"{shlex.join(command)} >{os.devnull}"]):
+        raise SystemExit(f"{shlex.join(command)} failed")
 
 
 def hop_ms(folder: Path, images: int) -> float:

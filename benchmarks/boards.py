@@ -174,7 +174,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=20, help="of each row, at most")
     parser.add_argument("--links", nargs="+", default=LINKS, choices=LINKS, help="by default all")
     parser.add_argument("--pixels", nargs="+", type=int, default=(96, 224), choices=(96, 224))
-    parser.add_argument("--rounds", type=int, default=2, help="of paced and kernel links in turn")
+    parser.add_argument("--rounds", type=int, default=5, help="of paced and kernel links in turn")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -192,8 +192,6 @@ def sections(options: argparse.Namespace, folder: Path) -> Iterator[Section]:
     hop = hop_ms(folder, 60 if quick else 400)
     hops = [Target("what the runtime adds a hop, ms", 0.4, hop, at_least=False)]
     yield Section("The runtime", ("ms a hop",), [(f"{hop:.3f}",)], {"hop_ms": hop}, hops)
-    if not quick and os.geteuid() == 0 and options.rounds:
-        yield kernel_links(networks["lanes", pixels[0]], folder, KIND, options.rounds)
     for link in LINKS[:1] if quick else options.links:
         rows = list(of_link(networks, link, folder, 10 if quick else options.images, quick=quick))
         yield Section(
@@ -203,6 +201,8 @@ def sections(options: argparse.Namespace, folder: Path) -> Iterator[Section]:
             {f"rows {link}": [vars(row) for row in rows]},
             targets(rows, link),
         )
+    if not quick and os.geteuid() == 0 and options.rounds:
+        yield kernel_links(networks["lanes", pixels[0]], folder, KIND, options.rounds)
 
 
 def of_link(

@@ -65,13 +65,14 @@ def serve_board(
     if emulate_memory and math.isfinite(memory_bytes):
         load_interpreter()  # which is none of what the board has for weights and tensors
         limit_memory(memory_bytes)
+    stretch = None if slowdown is None else Stretch(slowdown, cluster_path)
     try:
         board = Board(
             name,
             bundle,
             channel,
             frozenset(other.name for other in cluster.boards) - {name},
-            Workshop(Stretch(slowdown) if slowdown is not None else None, threads, memory_bytes),
+            Workshop(stretch, threads, memory_bytes),
             pacer=pacer_of(cluster, name, pace),
             store=kept,
         )

@@ -3,10 +3,11 @@
 Compute is stretched: after each step the board sleeps until ``start + slowdown * CPU time of the
 step``. That CPU time is measured before the first image, warm, and the least of several runs
 counts: waking up, filling the caches that other processes used (about 50 us a step) and the noise
-of a shared machine are this machine's own and must not be multiplied by ``slowdown``. A step does
-the same work for every image. Several emulated boards share this machine's cores truthfully as long
-as ``slowdown`` is at least boards / cores, because a board that sleeps leaves its core to the
-others.
+of a shared machine are this machine's own and must not be multiplied by ``slowdown``. For the same
+reason one board measures at a time: two virtual processors are often one core, on which two boards
+at work would each take half as long again. A step does the same work for every image. Several
+emulated boards share this machine's cores truthfully as long as ``slowdown`` is at least boards /
+cores, because a board that sleeps leaves its core to the others.
 
 Links are paced: a message holds its sender's interface, or the medium that all share, for ``bytes /
 bandwidth`` and is handed over ``latency`` later. Whatever was measured this way says so wherever it
@@ -15,9 +16,11 @@ is shown.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,6 +31,8 @@ from keras_concurrent.medium import Medium
 Result = TypeVar("Result")
 _LINKS_BYTES = 32_000_000  # stacks of threads that start with them, which count in full
 _MEASUREMENTS = 16  # of a step, of which the least counts
+_FEW_MEASUREMENTS = 4  # are enough once they have taken
+_MEASURED_S = 1.0
 
 
 class Stretch:
@@ -35,24 +40,30 @@ class Stretch:
 
     Args:
         slowdown: 1 or more.
+        turn: a file that all emulated boards of this machine lock while they measure; left as it
+            is.
 
     Raises:
         ValueError: below 1: nothing can run faster than this machine.
     """
 
-    def __init__(self, slowdown: float) -> None:
+    def __init__(self, slowdown: float, turn: Path | None = None) -> None:
         if not 1.0 <= slowdown < float("inf"):
             raise ValueError(f"slowdown must be at least 1, got {slowdown!r}")
         self.slowdown = slowdown
+        self._turn = turn
         self._cpu_s: dict[str, float] = {}
 
     def learn(self, name: str, step: Callable[[], object]) -> None:
         """Measure a step's CPU time, so that `run` knows how long it takes."""
-        durations = []
-        for _ in range(_MEASUREMENTS):
-            start = time.thread_time()
-            step()
-            durations.append(time.thread_time() - start)
+        durations: list[float] = []
+        with _alone(self._turn):
+            while len(durations) < _MEASUREMENTS:
+                start = time.thread_time()
+                step()
+                durations.append(time.thread_time() - start)
+                if len(durations) >= _FEW_MEASUREMENTS and sum(durations) > _MEASURED_S:
+                    break
         self._cpu_s[name] = min(durations)
 
     def run(self, name: str, step: Callable[[], Result]) -> Result:
@@ -61,6 +72,17 @@ class Stretch:
         result = step()
         _sleep_until(start + self.slowdown * self._cpu_s[name])
         return result
+
+
+@contextmanager
+def _alone(turn: Path | None) -> Iterator[None]:
+    """While no other process is inside with the same file."""
+    if turn is None:
+        yield
+        return
+    with turn.open("rb") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+        yield
 
 
 class Pacer:

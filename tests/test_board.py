@@ -1,6 +1,7 @@
 """Boards and client in one process: answers, order, failures. No socket is opened."""
 
 import dataclasses
+import itertools
 import json
 import threading
 import time
@@ -311,6 +312,27 @@ def test_stretched_compute_takes_slowdown_times_its_cpu_time():
     assert 0.05 <= time.monotonic() - start < 1.0  # 5 x 10 ms, and what a loaded machine adds
     with pytest.raises(ValueError, match=r"slowdown must be at least 1, got 0\.5"):
         Stretch(0.5)
+
+
+def test_emulated_boards_measure_one_at_a_time(tmp_path):
+    turn = tmp_path / "cluster.toml"
+    turn.write_text("kept")
+    steps = []
+
+    def learn(board):
+        def step():
+            steps.append(board)
+            time.sleep(0.002)  # the others would come in between
+
+        Stretch(2.0, turn).learn("step", step)
+
+    boards = [threading.Thread(target=learn, args=(name,)) for name in ("a", "b", "c")]
+    for board in boards:
+        board.start()
+    for board in boards:
+        board.join()
+    assert len(list(itertools.groupby(steps))) == 3
+    assert turn.read_text() == "kept"
 
 
 def test_paced_messages_queue_for_the_bandwidth_and_share_the_latency():
