@@ -7,7 +7,6 @@ import shlex
 import statistics
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -31,7 +30,9 @@ from keras_concurrent.emulation import slowdown_for
 from keras_concurrent.local_boards import LocalBoards, free_ports
 from keras_concurrent.namespaces import LATENCY_MS
 from keras_concurrent.schedule import decode
+from keras_concurrent.segments import plan_segments
 from keras_concurrent.testbed import Testbed
+from keras_concurrent.timings import Timings, timings_path
 
 IMAGES = 5  # of a turn
 ROWS = (("1gbit", 4), ("100mbit", 2), ("100mbit", 4))
@@ -40,32 +41,41 @@ ROWS = (("1gbit", 4), ("100mbit", 2), ("100mbit", 4))
 def kernel_links(network: Candidate, folder: Path, kind: str, rounds: int) -> Section:
     """Latency with paced links, and over the kernel's, in turn.
 
-    Both clusters stand beside each other, and a turn of one follows a turn of the other: how fast
-    this machine is changes from minute to minute, and with it all that the boards compute.
+    Both clusters stand beside each other, and a turn of one follows a turn of the other. What their
+    boards take for their segments differs, since each measured how fast this machine is when it
+    started; so a median counts against the prediction with its own boards' seconds.
     """
     rows, figures = [], {}
     for link, boards in ROWS:
-        pairs = list(_turns(network, folder, kind, link, boards, rounds))
-        apart = statistics.median(kernel / paced for paced, kernel in pairs) - 1
-        paced, kernel = (statistics.median(found) for found in zip(*pairs, strict=True))
-        row = (link, str(boards), f"{paced * 1e3:.1f}", f"{kernel * 1e3:.1f}", f"{apart:+.1%}")
+        predicted, pairs = _turns(network, folder, kind, link, boards, rounds)
+        ratios = [tuple(m / p for m, p in zip(pair, predicted, strict=True)) for pair in pairs]
+        apart = statistics.median(kernel / paced for paced, kernel in ratios) - 1
+        shown = [
+            f"{1e3 * seconds:.1f}"
+            for own, found in zip(predicted, zip(*pairs, strict=True), strict=True)
+            for seconds in (own, statistics.median(found))
+        ]
+        row = (link, str(boards), *shown, f"{apart:+.1%}")
         print(*row, file=sys.stderr, flush=True)
         rows.append(row)
-        figures[f"{link}, {boards} boards"] = {"seconds": pairs, "apart": apart}
+        figures[f"{link}, {boards} boards"] = {
+            "predicted_s": predicted, "measured_s": pairs, "apart": apart,
+        }  # fmt: skip
     gap = max(abs(row["apart"]) for row in figures.values())
     return Section(
         f"Paced links against the kernel's, {rounds} rounds of {IMAGES} images each in turn",
-        ("link", "boards", "paced ms", "kernel ms", "apart"),
+        ("link", "boards", "paced: predicted ms", "measured", "kernel: predicted ms", "measured",
+         "apart"),
         rows,
         {"kernel": figures},
         [Target("kernel links against paced ones", 0.05, gap, at_least=False)],
-    )
+    )  # fmt: skip
 
 
 def _turns(
     network: Candidate, folder: Path, kind: str, link: str, boards: int, rounds: int
-) -> Iterator[tuple[float, float]]:
-    """Median seconds of each round: paced, and over kernel links, the client's among them."""
+) -> tuple[list[float], list[tuple[float, ...]]]:
+    """Paced, and over kernel links, the client's among them: predicted, and each round's median."""
     cluster = Cluster.of(kind, boards, link)
     cluster = replace(cluster, network=replace(cluster.network, latency_ms=LATENCY_MS))
     slowdown = slowdown_for(cluster, measure_host())
@@ -75,17 +85,28 @@ def _turns(
         Testbed(cluster, slowdown) as paced,
         Testbed(cluster, slowdown, namespaces=True) as kernel,
     ):
-        export_bundle(network.file, paced.cluster, path, graph=network.graph)
-        for testbed in (paced, kernel):
+        testbeds = {"paced": paced, "kernel": kernel}
+        plan = plan_segments(network.graph, paced.cluster)
+        bundle = export_bundle(network.file, paced.cluster, path, graph=network.graph, plan=plan)
+        predicted = []
+        for name, testbed in testbeds.items():
             _quietly(testbed, [*base, "deploy", str(path)])
-        bench = [*base, "bench", str(path), "--images", str(IMAGES), "--out", str(out)]
+            profiled = folder / f"{name}-{link}-{boards}.toml"
+            _quietly(testbed, [*base, "profile", str(path), "--out", str(profiled)])
+            timings = Timings.read(timings_path(profiled))
+            where = replace(paced.cluster, boards=Cluster.read(profiled).boards)
+            graph = timings.applied(network.file, plan.graph, where)
+            predicted.append(decode(graph, where, plan.assignment).latency_s)
+        bench = [*base, "bench", str(bundle.path), "--images", str(IMAGES), "--out", str(out)]
+        rows = []
         for _ in range(rounds):
             found = []
-            for testbed in (paced, kernel):
+            for testbed in testbeds.values():
                 _quietly(testbed, bench)
                 measured = Measurement.from_json(out.read_text(encoding="utf-8"))
                 found.append(measured.runs["boards"].median_s)
-            yield found[0], found[1]
+            rows.append(tuple(found))
+    return predicted, rows
 
 
 def _quietly(testbed: Testbed, command: list[str]) -> None:
