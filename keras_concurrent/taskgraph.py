@@ -163,22 +163,23 @@ class TaskGraph:
 
         Outputs that are the same for every image are the last task's to give.
         """
-        tasks = [
-            Task(
-                f"{operator.index:04d}_{operator.kind}",
-                operator.flops,
-                operator.inputs,
-                operator.outputs,
-                operator.parameter_bytes,
-                (operator.index,),
-                tuple(_VERTEX.findall(operator.outputs[0])[:1]),
-            )
-            for operator in file.operators
-            if not operator.constant
-        ]
         if file.whole_because is not None:
             indices = tuple(operator.index for operator in file.operators)
             tasks = [Task("model", file.flops, file.inputs, (), file.parameter_bytes, indices)]
+        else:
+            tasks = [
+                Task(
+                    f"{operator.index:04d}_{operator.kind}",
+                    operator.flops,
+                    operator.inputs,
+                    operator.outputs,
+                    operator.parameter_bytes,
+                    (operator.index,),
+                    tuple(_VERTEX.findall(operator.outputs[0])[:1]),
+                )
+                for operator in file.operators
+                if not operator.constant
+            ]
         written = {*file.inputs, *(tensor for task in tasks for tensor in task.outputs)}
         others = tuple(dict.fromkeys(name for name in file.outputs if name not in written))
         tasks[-1] = replace(tasks[-1], outputs=(*tasks[-1].outputs, *others))

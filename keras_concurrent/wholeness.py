@@ -70,6 +70,8 @@ def _reason_in_order(model: Any) -> str | None:
     written = set(graph.inputs)
     later = set().union(*(operator.outputs for operator in graph.operators)) - {_LEFT_OUT}
     for operator in graph.operators:
+        if not len(operator.outputs):
+            return f"{kind_of(model, operator)} writes no tensor, so what it does is unknown"
         for index in later.intersection(operator.inputs) - written:
             name = repr(text(graph.tensors[index].name))
             return f"{kind_of(model, operator)} reads the tensor {name} before it is written"

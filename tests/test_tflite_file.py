@@ -409,6 +409,12 @@ def with_operators_that_wait_for_each_other(model):
     model.subgraphs[0].operators[0].inputs = [4, 1]
 
 
+def with_an_operator_that_writes_nothing(model):
+    silent = copy.deepcopy(model.subgraphs[0].operators[0])
+    silent.outputs = []
+    model.subgraphs[0].operators.append(silent)
+
+
 def with_no_use_of_the_image(model):
     model.subgraphs[0].operators[0].inputs = [1, 1]
 
@@ -434,6 +440,7 @@ BUILTIN = schema.BuiltinOperator
         (with_wrong_order, "LOGISTIC reads the tensor 'sum' before it is written"),
         (with_operators_that_wait_for_each_other, "ADD reads the tensor 'squashed' before it is"),
         (with_two_writers, "the tensor 'product' is written twice"),
+        (with_an_operator_that_writes_nothing, "ADD writes no tensor"),
         (with_no_use_of_the_image, "no operator depends on its inputs"),
     ],
 )
