@@ -34,7 +34,7 @@ from keras_concurrent.bounds import lower_bound_s
 from keras_concurrent.bundle import Bundle
 from keras_concurrent.calibration import measure_host
 from keras_concurrent.client import Client
-from keras_concurrent.connection import connect, knock
+from keras_concurrent.connection import connect
 from keras_concurrent.deploy import deploy
 from keras_concurrent.emulation import slowdown_for
 from keras_concurrent.schedule import Plan, decode
@@ -115,7 +115,7 @@ class Bench:
         pace, keys = self._testbed.pace, self._testbed.folder / "keys"
         own = keys if keys.is_dir() else None
         names = [board.name for board in cluster.boards]
-        with knock(bundle, cluster, keys=own, pace=pace) as client:
+        with connect(bundle, cluster, keys=own, pace=pace, ready="none") as client:
             client.reach(names)
             deploy(client.questions.ask, bundle, names)
         with connect(bundle, cluster, keys=own, pace=pace) as client:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import random
 import shutil
@@ -32,8 +33,9 @@ class Kills:
         by_kind: how many of each.
         completed: trials.
         trials: that were asked for.
-        trained: trainings that ran to their end; more than ``completed`` means that one was
-            repeated.
+        trained: trainings that came to their first validation. One that is killed before its trial
+            is recorded runs again.
+        repeated: those of them that began after their trial was recorded as completed.
         same: whether the leaderboard is that of the search that was left alone.
         seconds: with kills.
         seconds_alone: without, in one process.
@@ -44,6 +46,7 @@ class Kills:
     completed: int
     trials: int
     trained: int
+    repeated: int
     same: bool
     seconds: float
     seconds_alone: float
@@ -63,7 +66,11 @@ def run_kills(folder: Path, trials: int, kills: int, seed: int = 0) -> Kills:
     process = _start(*asked, "--out", str(killed), "--local-workers", "2")
     by_kind: dict[str, int] = {}
     next_kill = start + rng.uniform(5, 15)
+    recorded: dict[str, float] = {}
     while True:
+        for result in read_results(killed / "trials"):
+            if result.status == "COMPLETED":
+                recorded.setdefault(result.trial, time.time())
         if time.monotonic() - start > _GIVE_UP_S:
             process.kill()
             break
@@ -82,12 +89,14 @@ def run_kills(folder: Path, trials: int, kills: int, seed: int = 0) -> Kills:
         time.sleep(0.2)
     seconds = time.monotonic() - start
     found, expected = read_results(killed / "trials"), read_results(alone / "trials")
+    trained = _trained(killed)
     return Kills(
         kills=sum(by_kind.values()),
         by_kind=by_kind,
         completed=sum(r.status == "COMPLETED" for r in found),
         trials=trials,
-        trained=_trained(killed),
+        trained=len(trained),
+        repeated=sum(at > recorded.get(trial, math.inf) for trial, at in trained),
         same=_board(found) == _board(expected),
         seconds=seconds,
         seconds_alone=seconds_alone,
@@ -117,9 +126,10 @@ def _victim(pid: int, rng: random.Random) -> tuple[str, int] | None:
     return children.get(chosen, "supervisor"), chosen
 
 
-def _trained(folder: Path) -> int:
-    """Trainings that ran to their end: each leaves an event file of its validation."""
-    return sum(1 for _ in (folder / "tensorboard").glob("*/execution*/validation/*tfevents*"))
+def _trained(folder: Path) -> list[tuple[str, int]]:
+    """Trial and time of every event file of a validation, which carries the second it was begun."""
+    files = (folder / "tensorboard").glob("*/execution*/validation/*tfevents*")
+    return [(file.parts[-4], int(file.name.split(".")[3])) for file in files]
 
 
 def _board(results: tuple[Result, ...]) -> list[tuple[object, ...]]:

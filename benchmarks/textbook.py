@@ -265,8 +265,7 @@ def costs_of(graph: TaskGraph, cluster: Cluster) -> Costs:
         graph: any.
         cluster: the boards are the processors, in the cluster's order.
     """
-    rates = [board.flops_per_s for board in cluster.boards]
-    seconds = [[graph.seconds_on(task, rate) for rate in rates] for task in graph.tasks]
+    seconds = [[graph.seconds_on(task, board) for board in cluster.boards] for task in graph.tasks]
     number = {task.name: i for i, task in enumerate(graph.tasks)}
     shared: dict[tuple[int, int], int] = {}
     for tensor, writer in graph.producer.items():

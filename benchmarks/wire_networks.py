@@ -12,21 +12,19 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from keras_concurrent.architecture import Architecture, stage
+from keras_concurrent.architecture import Architecture
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.generators import generate
 from keras_concurrent.interpreter import Array
 from keras_concurrent.reassociate import regroup_sums
 from keras_concurrent.schedule import Plan
 from keras_concurrent.segments import one_board, plan_segments
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile
 from keras_concurrent.wire import WirePlanner
 
 KIND = "pi4"
-INT8_GAIN = 77 / 24
-"""MobileNet v1 on a 64-bit Raspberry Pi 4, float32 against int8, in XNNPACK's README: the table
-that the described boards' float32 rates come from."""
 
 
 @dataclass(frozen=True)
@@ -95,16 +93,13 @@ def draw(kind: str, seed: int, size: Size, *, int8: bool = False) -> Drawn:
     return Drawn(architecture, plain, take_pixels(plain), quantised)
 
 
-def described(link: str, boards: int, faster: float = 1.0) -> Cluster:
+def described(link: str, boards: int) -> Cluster:
     """Equal boards; ``"20mbit"`` is one medium that all share."""
     if link != "20mbit":
-        cluster = Cluster.of(KIND, boards, link)
-    else:
-        cluster = Cluster.of(KIND, boards, "100mbit")
-        medium = replace(cluster.network, bandwidth_mbit_per_s=20.0, medium="shared")
-        cluster = replace(cluster, network=medium)
-    rated = (replace(b, gflops_per_s=faster * b.gflops_per_s) for b in cluster.boards)
-    return replace(cluster, boards=tuple(rated))
+        return Cluster.of(KIND, boards, link)
+    cluster = Cluster.of(KIND, boards, "100mbit")
+    medium = replace(cluster.network, bandwidth_mbit_per_s=20.0, medium="shared")
+    return replace(cluster, network=medium)
 
 
 def random_inputs(file: TfliteFile) -> list[dict[str, Array]]:
@@ -168,9 +163,8 @@ def compare(
             "own_plan_bytes": own.wire_bytes,
         }
         if drawn.int8 is not None:
-            faster = described(link, boards, INT8_GAIN)
             row["int8_s"] = WirePlanner(
-                drawn.int8, faster, images=random_inputs(drawn.int8), evaluations=evaluations
+                drawn.int8, cluster, images=random_inputs(drawn.int8), evaluations=evaluations
             ).plan().plan.latency_s  # fmt: skip
         found.append(row)
     return found

@@ -14,7 +14,6 @@ from keras_concurrent._version import __version__
 
 if TYPE_CHECKING:
     from keras_concurrent.architecture import Architecture as Architecture
-    from keras_concurrent.architecture import stage as stage
     from keras_concurrent.bundle import Bundle as Bundle
     from keras_concurrent.client import Client as Client
     from keras_concurrent.cluster import Cluster as Cluster
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from keras_concurrent.report import write_report as write_report
     from keras_concurrent.score import concurrency_score as concurrency_score
     from keras_concurrent.segments import plan_segments as plan_segments
+    from keras_concurrent.staging import stage as stage
     from keras_concurrent.taskgraph import TaskGraph as TaskGraph
     from keras_concurrent.tflite_file import TfliteFile as TfliteFile
 
@@ -46,7 +46,7 @@ _MODULE_OF = {
     "export_bundle": "export",
     "generate": "generators",
     "plan_segments": "segments",
-    "stage": "architecture",
+    "stage": "staging",
     "to_tflite": "convert",
     "write_report": "report",
 }

@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
-from keras_concurrent.bundle import PLACEMENTS, Bundle, Event
+from keras_concurrent.bundle import Bundle
 from keras_concurrent.client import Client
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.inputs import check_image
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.local_boards import answering
+from keras_concurrent.manifest import PLACEMENTS, Event
 
 SCHEMA_VERSION = 1
 _WARM_UP_IMAGES = 3

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_concurrent.bundle import Bundle, Manifest, Program, Send
+from keras_concurrent.bundle import Bundle
 from keras_concurrent.cluster import CLIENT
 from keras_concurrent.complaints import Complaints
 from keras_concurrent.depot import Depot
@@ -24,6 +24,7 @@ from keras_concurrent.emulation import Interface, Pacer
 from keras_concurrent.engine import Engine, Finish, Instruction, Run, Transmit
 from keras_concurrent.errors import BundleError, ConcurrentError
 from keras_concurrent.interpreter import Array
+from keras_concurrent.manifest import Manifest, Program, Send
 from keras_concurrent.outbox import Outbox
 from keras_concurrent.probe import Probe
 from keras_concurrent.status import Counts, machine

@@ -39,12 +39,13 @@ def lower_bound_s(graph: TaskGraph, cluster: Cluster) -> float:
     for task in graph.tasks:
         start = max((ready[tensor] for tensor in task.inputs), default=0.0)
         begins.append(start if not graph.predecessors[task.name] else float("inf"))
-        end = start + min(graph.seconds_on(task, b.flops_per_s, b.name) for b in cluster.boards)
+        end = start + min(graph.seconds_on(task, board) for board in cluster.boards)
         ready.update(dict.fromkeys(task.outputs, end))
     answers = [t for t in graph.outputs if t in graph.producer]
     path_s = max((ready[t] + travel_s(t) for t in answers), default=0.0)
     useful = _leads_to_an_answer(graph)
-    work_s = sum(graph.seconds_on(task, sum(rates)) for task in graph.tasks if task.name in useful)
+    work = sum(graph.operations(task) for task in graph.tasks if task.name in useful)
+    work_s = work / sum(rates)
     last_s = min((travel_s(t) for t in answers), default=0.0)
     return max(path_s, min(begins) + work_s + last_s if work_s else 0.0)
 
@@ -53,9 +54,9 @@ def _rates(graph: TaskGraph, cluster: Cluster) -> list[float]:
     """For each board the most operations a second that it reaches in any task."""
     found = []
     for board in cluster.boards:
-        times = [graph.operations(t) / graph.operations(t, board.name) for t in graph.tasks
-                 if graph.operations(t, board.name)]  # fmt: skip
-        found.append(board.flops_per_s * max(times, default=1.0))
+        seconds = [graph.seconds_on(task, board) for task in graph.tasks]
+        rates = [graph.operations(t) / s for t, s in zip(graph.tasks, seconds, strict=True) if s]
+        found.append(max(rates, default=board.flops_per_s))
     return found
 
 

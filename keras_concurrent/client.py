@@ -13,15 +13,15 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from types import TracebackType
 from typing import Any
 
-from keras_concurrent.bundle import Bundle, Event
+from keras_concurrent.bundle import Bundle
 from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Interface, Pacer
 from keras_concurrent.errors import BoardError
 from keras_concurrent.fallback import OwnInterpreter
 from keras_concurrent.flights import Answers, Flights
+from keras_concurrent.inbox import Inbox
 from keras_concurrent.inputs import check_inputs
 from keras_concurrent.instructions import (
     Answer,
@@ -33,6 +33,7 @@ from keras_concurrent.instructions import (
     Offer,
 )
 from keras_concurrent.interpreter import Array
+from keras_concurrent.manifest import Event
 from keras_concurrent.outbox import Outbox
 from keras_concurrent.questions import Questions
 from keras_concurrent.readiness import Readiness
@@ -41,13 +42,7 @@ from keras_concurrent.routes import reroute
 from keras_concurrent.status import slow_boards
 from keras_concurrent.suspects import Suspects
 from keras_concurrent.timeline import merge
-from keras_concurrent.transport import (
-    GONE,
-    HERE,
-    MOST_ANSWER_BYTES,
-    Channel,
-    Packet,
-)
+from keras_concurrent.transport import Channel, Packet
 
 _log = logging.getLogger(__name__)
 
@@ -108,19 +103,18 @@ class Client:
             bundle, self.boards, channel, self.questions, self._is_here, self._note_links
         )
         self._ended = False
-        channel.largest = self._largest
+        self._inbox = Inbox(
+            [board.name for board in cluster.boards], self._session,
+            self._requests, self._flights, self.questions, self._suspects,
+        )  # fmt: skip
+        channel.largest = self._inbox.largest
         self._thread = threading.Thread(target=self._work, name="client", daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Client:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -281,15 +275,12 @@ class Client:
         with self._lock:
             self._carry_out(self._requests.links(board, unreached))
 
-    def _largest(self, packet: Packet) -> int:
-        return self._flights.largest(packet) if packet.kind == "tensor" else MOST_ANSWER_BYTES
-
     def _work(self) -> None:
         while not self._ended:
             packet = self._channel.receive(_TICK_S)
             with self._lock:
                 if packet is not None:
-                    self._carry_out(self._event(packet))
+                    self._carry_out(self._inbox.take(packet))
                 elif not self._requests.waiting:
                     self._carry_out(self._requests.prepare())
                 due = self._requests.next_deadline()
@@ -301,46 +292,6 @@ class Client:
                     self._carry_out(self._requests.gone(board))
                 for board in back:
                     self._carry_out(self._requests.here(board))
-
-    def _event(self, packet: Packet) -> list[Instruction]:
-        known = packet.sender != CLIENT and any(
-            board.name == packet.sender for board in self._cluster.boards
-        )
-        if not known:
-            return []
-        if packet.kind in (HERE, GONE):
-            self._suspects.clear(packet.sender)
-        if packet.kind == HERE:
-            return self._requests.here(packet.sender)
-        if packet.kind == GONE:
-            self.questions.gone(packet.sender)
-            return self._requests.gone(packet.sender)
-        try:
-            if packet.kind == "links":
-                return self._requests.links(packet.sender, json.loads(packet.payload))
-            if packet.session != self._session:
-                return []
-            if packet.kind == "tensor":
-                return self._take(packet)
-            if packet.kind == "error":
-                told = json.loads(packet.payload)
-                where = f" in {told['segment']}" if told["segment"] else ""
-                reason = f"{packet.sender} failed{where}: {told['cause']}"
-                return self._requests.failed(packet.image, reason)
-            if packet.kind in ("answer", "echo"):
-                self.questions.answered(packet)
-        except (ValueError, TypeError, KeyError) as error:
-            _log.warning("%s sent a message that is none of ours: %r", packet.sender, error)
-        return []
-
-    def _take(self, packet: Packet) -> list[Instruction]:
-        """An output."""
-        try:
-            if not self._flights.take(packet):
-                return []
-        except BoardError as error:
-            return self._requests.failed(packet.image, str(error))
-        return self._requests.arrived(packet.image, packet.name)
 
     # ------------------------------------------------------------- what is done
 

@@ -13,6 +13,7 @@
     [[board]]
     name = "pi1"
     gflops_per_s = 3.7              # float32 convolutions, with the threads that it may use
+    int8_gops_per_s = 11.9          # the same in int8; without it, as many as in float32
     call_ms = 0.1                   # fixed cost of running one segment
     memory_mb = 768.0               # for weights and tensors; without it, as much as they need
     endpoint = "tcp/127.0.0.1:7447"
@@ -32,7 +33,7 @@ import math
 import re
 import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,6 +66,7 @@ class Board:
         call_ms: fixed cost of running one segment.
         memory_mb: megabytes for weights and tensors, what the system and the interpreter need
             already taken off; ``None`` where there is enough.
+        int8_gops_per_s: rate of operators that read and write int8 alone; ``None``: as float32's.
 
     Raises:
         ClusterError: a value out of range.
@@ -75,6 +77,7 @@ class Board:
     endpoint: str
     call_ms: float = 0.1
     memory_mb: float | None = None
+    int8_gops_per_s: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name == CLIENT:
@@ -84,8 +87,10 @@ class Board:
             )
         _check_number(f"board {self.name!r}", "gflops_per_s", self.gflops_per_s, positive=True)
         _check_number(f"board {self.name!r}", "call_ms", self.call_ms, positive=False)
-        if self.memory_mb is not None:
-            _check_number(f"board {self.name!r}", "memory_mb", self.memory_mb, positive=True)
+        for key in ("memory_mb", "int8_gops_per_s"):
+            value = getattr(self, key)
+            if value is not None:
+                _check_number(f"board {self.name!r}", key, value, positive=True)
         if not isinstance(self.endpoint, str) or not re.fullmatch(
             r'(tcp|tls|quic)/[^\s"\\]+:\d+', self.endpoint
         ):
@@ -96,8 +101,18 @@ class Board:
 
     @property
     def flops_per_s(self) -> float:
-        """Rate in operations a second."""
+        """Float32 rate in operations a second."""
         return self.gflops_per_s * 1e9
+
+    @property
+    def int8_ops_per_s(self) -> float:
+        """Int8 rate in operations a second."""
+        return self.flops_per_s if self.int8_gops_per_s is None else self.int8_gops_per_s * 1e9
+
+    def faster(self, times: float) -> Board:
+        """The same board, so many times as fast."""
+        int8 = None if self.int8_gops_per_s is None else times * self.int8_gops_per_s
+        return replace(self, gflops_per_s=times * self.gflops_per_s, int8_gops_per_s=int8)
 
     @property
     def call_s(self) -> float:

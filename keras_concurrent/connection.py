@@ -11,8 +11,7 @@ from keras_concurrent.emulation import pacer_of
 from keras_concurrent.keys import keys_of
 from keras_concurrent.zenoh_channel import ZenohChannel
 
-_ALL_S = 20.0
-_SOME_S = 3.0
+_READY_S = {"all": 20.0, "some": 3.0, "none": 0.0}
 
 
 def connect(
@@ -23,9 +22,9 @@ def connect(
     keys: Path | None = None,
     pace: Path | None = None,
     in_flight: int = IN_FLIGHT,
-    all_boards: bool = True,
+    ready: str = "all",
 ) -> Client:
-    """A client of boards that run already, once they are ready.
+    """A client of boards that run already.
 
     Args:
         bundle: what they run.
@@ -34,37 +33,25 @@ def connect(
         keys: folder of keys, where they listen beyond loopback.
         pace: file of an emulated network, see `keras_concurrent.emulation.pacer_of`.
         in_flight: see `Client`.
-        all_boards: whether a board that is missing is an error; otherwise the others do its work
-            until it comes.
+        ready: boards to wait for: ``"all"``; ``"some"``, of which those that are there do the
+            others' work until they come; ``"none"``, to ask boards that may be missing, or have
+            another bundle.
 
     Raises:
         KeysError: the boards listen beyond loopback, and keys are missing.
         BoardError: a board is not ready in time.
         BundleError: a board has another bundle.
+        ValueError: an unknown ``ready``.
     """
-    client = knock(bundle, cluster, placement, keys=keys, pace=pace, in_flight=in_flight)
-    try:
-        client.wait_ready(_ALL_S if all_boards else _SOME_S, all_boards=all_boards)
-    except BaseException:
-        client.close()
-        raise
-    return client
-
-
-def knock(
-    bundle: Bundle,
-    cluster: Cluster,
-    placement: str = "boards",
-    *,
-    keys: Path | None = None,
-    pace: Path | None = None,
-    in_flight: int = IN_FLIGHT,
-) -> Client:
-    """A client of boards that may not be ready, or have another bundle; see `connect`.
-
-    Raises:
-        KeysError: the boards listen beyond loopback, and keys are missing.
-    """
+    if ready not in _READY_S:
+        raise ValueError(f"ready must be one of {', '.join(_READY_S)}, got {ready!r}")
     channel = ZenohChannel(CLIENT, cluster, keys_of(CLIENT, cluster, keys))
     pacer = pacer_of(cluster, CLIENT, pace)
-    return Client(bundle, cluster, channel, placement, pacer=pacer, in_flight=in_flight)
+    client = Client(bundle, cluster, channel, placement, pacer=pacer, in_flight=in_flight)
+    if ready != "none":
+        try:
+            client.wait_ready(_READY_S[ready], all_boards=ready == "all")
+        except BaseException:
+            client.close()
+            raise
+    return client

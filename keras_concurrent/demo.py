@@ -11,7 +11,7 @@ import numpy as np
 from rich.console import Console
 
 from keras_concurrent import datasets
-from keras_concurrent.architecture import Architecture, stage
+from keras_concurrent.architecture import Architecture
 from keras_concurrent.bench import Answers, compare, measure_bundle
 from keras_concurrent.calibration import measure_host
 from keras_concurrent.cluster import Board, Cluster, Network
@@ -24,6 +24,7 @@ from keras_concurrent.local_boards import free_ports
 from keras_concurrent.profile import profile_tasks
 from keras_concurrent.report import write_report
 from keras_concurrent.score import concurrency_score
+from keras_concurrent.staging import stage
 from keras_concurrent.summary import summarise
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile

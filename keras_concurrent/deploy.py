@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from keras_concurrent.bundle import MANIFEST, Bundle
+from keras_concurrent.bundle import Bundle
 from keras_concurrent.errors import BoardError
+from keras_concurrent.manifest import MANIFEST
 from keras_concurrent.transport import MOST_ANSWER_BYTES
 
 _FILE_S = 60.0  # for one file on a slow link

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from keras_concurrent.bundle import Program, SegmentSpec
+from keras_concurrent.manifest import Program, SegmentSpec
 
 MOST_IMAGES = 32
 """Images that a board works on at a time; one more, and the oldest is dropped."""

@@ -137,7 +137,7 @@ def what_if(cluster: Cluster, planned_s: Callable[[Cluster], float]) -> dict[str
         ),
         "boards twice as fast": replace(
             cluster,
-            boards=tuple(replace(b, gflops_per_s=2 * b.gflops_per_s) for b in cluster.boards),
+            boards=tuple(board.faster(2) for board in cluster.boards),
         ),
         "one more board": replace(cluster, boards=(*cluster.boards, more)),
     }

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keras_concurrent.bundle import (
-    MODEL,
-    Bundle,
+from keras_concurrent.bundle import MODEL, Bundle, digest
+from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.manifest import (
     Event,
     Manifest,
     Placement,
@@ -14,9 +14,7 @@ from keras_concurrent.bundle import (
     SegmentSpec,
     Send,
     TensorSpec,
-    digest,
 )
-from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.schedule import Plan
 from keras_concurrent.segments import cut, one_board, plan_segments
 from keras_concurrent.taskgraph import TaskGraph

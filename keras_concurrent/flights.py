@@ -9,11 +9,11 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from keras_concurrent.bundle import Event, Manifest, Placement
 from keras_concurrent.cluster import CLIENT
 from keras_concurrent.errors import BoardError
 from keras_concurrent.instructions import Begin
 from keras_concurrent.interpreter import Array
+from keras_concurrent.manifest import Event, Manifest, Placement
 from keras_concurrent.outbox import Sent
 from keras_concurrent.timeline import Record
 from keras_concurrent.transport import Packet

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from keras_concurrent.bundle import Manifest, TensorSpec
 from keras_concurrent.interpreter import Array
+from keras_concurrent.manifest import Manifest, TensorSpec
 
 
 def check_inputs(manifest: Manifest, images: Array | Mapping[str, Array]) -> dict[str, Array]:

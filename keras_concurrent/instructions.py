@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keras_concurrent.bundle import Program
+from keras_concurrent.manifest import Program
 
 
 @dataclass(frozen=True)

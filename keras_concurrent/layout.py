@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from statistics import fmean
 
 from keras_concurrent.architecture import Architecture
-from keras_concurrent.bundle import Manifest
 from keras_concurrent.cluster import CLIENT
 from keras_concurrent.generators import SINK, SOURCE
+from keras_concurrent.manifest import Manifest
 from keras_concurrent.summary import segment_boards, short, vertex_boards
 
 _SWEEPS = 8

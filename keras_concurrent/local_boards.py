@@ -11,7 +11,6 @@ import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import IO
 
 from keras_concurrent.board_process import READY
@@ -184,12 +183,7 @@ class LocalBoards:
             options += ["--pace", pace]
         self.processes.start(board, options)
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         try:
             self.client.close()
         finally:
@@ -207,7 +201,7 @@ def answering(
     keys: Path | None = None,
     pace: Path | None = None,
     in_flight: int = IN_FLIGHT,
-    all_boards: bool = True,
+    ready: str = "all",
 ) -> Iterator[Client]:
     """A client whose boards are ready.
 
@@ -221,7 +215,7 @@ def answering(
         keys: folder of keys, where the boards listen beyond loopback.
         pace: file of the emulated network in which the boards run already.
         in_flight: see `keras_concurrent.client.Client`.
-        all_boards: see `keras_concurrent.connection.connect`.
+        ready: see `keras_concurrent.connection.connect`.
     """
     if local or slowdown is not None:
         started = LocalBoards(bundle, cluster, placement, slowdown, keys=keys, in_flight=in_flight)
@@ -230,7 +224,7 @@ def answering(
     else:
         running = connect(
             bundle, cluster, placement,
-            keys=keys, pace=pace, in_flight=in_flight, all_boards=all_boards,
+            keys=keys, pace=pace, in_flight=in_flight, ready=ready,
         )  # fmt: skip
         with running as client:
             yield client

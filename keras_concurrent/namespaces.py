@@ -16,7 +16,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Sequence
-from types import TracebackType
 
 from keras_concurrent.errors import TransportError
 
@@ -100,12 +99,7 @@ class Namespaces:
         """Words before a command that is to run in a participant's namespace."""
         return ("ip", "netns", "exec", self.namespace(name))
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._remove()
 
     def _remove(self) -> None:

@@ -10,8 +10,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from keras_concurrent.bundle import Event, Manifest
 from keras_concurrent.cluster import CLIENT
+from keras_concurrent.manifest import Event, Manifest
 from keras_concurrent.summary import Timeline
 
 TraceEvent = dict[str, Any]

@@ -152,10 +152,11 @@ class _Model:
         special = {name for link in self._cluster.links for name in link.between}
         special.update(self._pins.values())
         special.update(board for task in self._graph.tasks for board in task.work)
-        found: dict[tuple[float, float], list[str]] = {}
+        found: dict[tuple[float, float, float], list[str]] = {}
         for board in self._cluster.boards:
             if board.name not in special:
-                found.setdefault((board.flops_per_s, board.memory_bytes), []).append(board.name)
+                kind = board.flops_per_s, board.int8_ops_per_s, board.memory_bytes
+                found.setdefault(kind, []).append(board.name)
         return list(found.values())
 
     def _break_symmetry(self) -> None:
@@ -189,7 +190,7 @@ class _Model:
         for board in self._cluster.boards:
             on = self._on[name, board.name] = self.model.new_bool_var(f"{name} on {board.name}")
             task = self._graph.by_name[name]
-            seconds = self._graph.seconds_on(task, board.flops_per_s, board.name)
+            seconds = self._graph.seconds_on(task, board)
             self._lines.setdefault(board.name, []).append(
                 self.model.new_optional_interval_var(
                     start, self._ticks(seconds), end, on, f"{name} on {board.name}"

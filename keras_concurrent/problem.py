@@ -152,9 +152,9 @@ def problem_of(
     seconds = operations[:, None] / np.array([board.flops_per_s for board in boards])
     mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(boards)
     mean_s = operations / (1 / mean)
-    if any(task.work for task in tasks):
+    if any(task.work or task.int8_flops for task in tasks):
         for k, board in enumerate(boards):
-            seconds[:, k] = [graph.seconds_on(t, board.flops_per_s, board.name) for t in tasks]
+            seconds[:, k] = [graph.seconds_on(task, board) for task in tasks]
         mean_s = seconds.mean(axis=1)
     if calls:
         seconds += np.array([board.call_s for board in boards])

@@ -15,6 +15,9 @@ from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import Operator, TfliteFile
 
+_PASSES = 15  # runs of what is measured
+_Work = tuple[str, int, tuple[tuple[tuple[int, ...], str], ...]]
+
 
 @dataclass(frozen=True)
 class Profile:
@@ -33,7 +36,7 @@ def profile_tasks(
     file: TfliteFile,
     graph: TaskGraph,
     *,
-    passes: int = 15,
+    passes: int = _PASSES,
     progress: Callable[[int, int], None] | None = None,
 ) -> Profile:
     """Cut every task out, run it on random values, and take the least of its CPU times.
@@ -133,10 +136,6 @@ class MeasuredCosts:
                 durations.append(time.thread_time() - start)
             self._seconds[work] = max(0.0, min(durations) - self.call_s)
         return self._seconds[work]
-
-
-_PASSES = 15
-_Work = tuple[str, int, tuple[tuple[tuple[int, ...], str], ...]]
 
 
 def _work_of(file: TfliteFile, operator: Operator) -> _Work:

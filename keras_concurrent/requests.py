@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from keras_concurrent.bundle import Placement
 from keras_concurrent.cluster import CLIENT
 from keras_concurrent.instructions import (
     Answer,
@@ -23,6 +22,7 @@ from keras_concurrent.instructions import (
     Forget,
     Instruction,
 )
+from keras_concurrent.manifest import Placement
 from keras_concurrent.route_book import Plan, Route, RouteBook
 from keras_concurrent.routes import avoid
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 
-from keras_concurrent.bundle import Placement
 from keras_concurrent.instructions import Instruction, Offer
+from keras_concurrent.manifest import Placement
 
 Plan = Callable[[frozenset[str]], Placement | None]
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from keras_concurrent.bundle import Event, Manifest, Placement, Program, Send
 from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.manifest import Event, Manifest, Placement, Program, Send
 
 WHOLE = "model"
 """The segment that is the uncut model."""

@@ -100,7 +100,7 @@ class _Simulation:
     def _compute(self, board: str, name: str) -> None:
         task = self._graph.by_name[name]
         described = self._cluster.board(board)
-        seconds = self._graph.seconds_on(task, described.flops_per_s, board)
+        seconds = self._graph.seconds_on(task, described)
         seconds += described.call_s if self._calls else 0.0
 
         def done() -> None:

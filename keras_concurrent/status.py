@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from keras_concurrent._version import __version__
-from keras_concurrent.bundle import Placement
 from keras_concurrent.errors import MissingExtraError
 from keras_concurrent.interpreter import interpreter_package
+from keras_concurrent.manifest import Placement
 
 SLOW = 1.25
 """A board that takes so many times longer than planned is reported."""

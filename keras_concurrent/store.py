@@ -18,9 +18,10 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from keras_concurrent.bundle import MANIFEST, Bundle, Manifest, SegmentSpec, digest
+from keras_concurrent.bundle import Bundle, digest
 from keras_concurrent.errors import BundleError
 from keras_concurrent.files import write_beside
+from keras_concurrent.manifest import MANIFEST, Manifest, SegmentSpec
 
 _MOST_BUNDLE_BYTES = 1 << 31
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from keras_concurrent.bundle import Event, Manifest
 from keras_concurrent.cluster import CLIENT
+from keras_concurrent.manifest import Event, Manifest
 
 if TYPE_CHECKING:
     from keras_concurrent.bench import Measurement

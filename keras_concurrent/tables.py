@@ -89,14 +89,14 @@ def _what(plan: Plan, kind: str, name: str) -> str:
 
 
 def choice_table(choices: Sequence[Choice]) -> Table:
-    """What each way to send costs and gives."""
+    """What each way to run a model costs and gives."""
 
     def figure(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
     rows = [
         (
-            choice.wire,
+            choice.name,
             milliseconds(choice.latency_s),
             size(choice.wire_bytes),
             figure(choice.largest_difference, ".2g"),
@@ -105,7 +105,7 @@ def choice_table(choices: Sequence[Choice]) -> Table:
         for choice in choices
     ]
     columns = ("", "latency", "sent", "largest difference", "accuracy")
-    return table("Ways to send what passes between boards", columns, rows)
+    return table("Lighter, beside the model as it was", columns, rows)
 
 
 def load_table(board_bytes: Mapping[str, int], link_bytes: Mapping[str, int]) -> Table:

@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from keras_concurrent.architecture import FLOAT_BYTES, Architecture
+from keras_concurrent.cluster import Board
 from keras_concurrent.generators import SOURCE
-from keras_concurrent.tflite_file import TfliteFile
+from keras_concurrent.tflite_file import Operator, TfliteFile
 
 _VERTEX = re.compile(r"(?:^|/)(vertex_\d+)(?:_\d+)?/")
 
@@ -37,7 +38,8 @@ class Task:
             nothing was measured and FLOPs must do.
         work: what the measured duration on a board comes to in operations at that board's rate, by
             the board's name, see `keras_concurrent.timings`; a board that is not named takes
-            ``seconds`` or FLOPs by its rate.
+            ``seconds`` or FLOPs by its rates.
+        int8_flops: of ``flops``, those of operators that read and write int8 alone.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Task:
     vertices: tuple[str, ...] = ()
     seconds: float | None = None
     work: Mapping[str, float] = field(default_factory=dict, hash=False)
+    int8_flops: int = 0
 
 
 @dataclass(frozen=True)
@@ -165,7 +168,13 @@ class TaskGraph:
         """
         if file.whole_because is not None:
             indices = tuple(operator.index for operator in file.operators)
-            tasks = [Task("model", file.flops, file.inputs, (), file.parameter_bytes, indices)]
+            int8 = sum(_int8_flops(file, operator) for operator in file.operators)
+            tasks = [
+                Task(
+                    "model", file.flops, file.inputs, (), file.parameter_bytes, indices,
+                    int8_flops=int8,
+                )
+            ]  # fmt: skip
         else:
             tasks = [
                 Task(
@@ -176,6 +185,7 @@ class TaskGraph:
                     operator.parameter_bytes,
                     (operator.index,),
                     tuple(_VERTEX.findall(operator.outputs[0])[:1]),
+                    int8_flops=_int8_flops(file, operator),
                 )
                 for operator in file.operators
                 if not operator.constant
@@ -212,9 +222,12 @@ class TaskGraph:
             return task.seconds * self.measured_at_flops_per_s
         return float(task.flops)
 
-    def seconds_on(self, task: Task, flops_per_s: float, board: str | None = None) -> float:
-        """How long a board of a given rate takes for a task; by name, as measured there."""
-        return self.operations(task, board) / flops_per_s
+    def seconds_on(self, task: Task, board: Board) -> float:
+        """How long a board takes for a task: as measured there, or by its rates."""
+        if task.int8_flops and task.seconds is None and board.name not in task.work:
+            float_s = (task.flops - task.int8_flops) / board.flops_per_s
+            return float_s + task.int8_flops / board.int8_ops_per_s
+        return self.operations(task, board.name) / board.flops_per_s
 
     def merged(self, groups: Iterable[Sequence[str]]) -> TaskGraph:
         """The quotient graph: each group of tasks becomes one task.
@@ -265,6 +278,7 @@ class TaskGraph:
                     tuple(dict.fromkeys(v for task in tasks for v in task.vertices)),
                     sum(measured) if len(measured) == len(tasks) else None,
                     {b: sum(self.operations(task, b) for task in tasks) for b in boards},
+                    sum(task.int8_flops for task in tasks),
                 )
             )
         kept = {t for task in result for t in (*task.inputs, *task.outputs)}
@@ -352,3 +366,9 @@ class TaskGraph:
     def chains_merged(self) -> TaskGraph:
         """Each of the `chains` as one task."""
         return self.merged(self.chains())
+
+
+def _int8_flops(file: TfliteFile, operator: Operator) -> int:
+    """An operator's FLOPs if all that varies is int8, otherwise none."""
+    dtypes = {file.tensors[name].dtype for name in (*operator.inputs, *operator.outputs)}
+    return operator.flops if dtypes == {"int8"} else 0

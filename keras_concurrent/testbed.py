@@ -12,7 +12,6 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import TracebackType
 
 from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.keys import make_keys
@@ -116,16 +115,11 @@ class Testbed:
         within = self.namespaces.within(CLIENT) if self.namespaces else ()
         return subprocess.run([*within, *command], env=environment).returncode
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._end()
 
     def _end(self) -> None:
         self.processes.stop()
         if self.namespaces is not None:
-            self.namespaces.__exit__(None, None, None)
+            self.namespaces.__exit__()
         self._folder.cleanup()

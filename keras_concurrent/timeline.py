@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from keras_concurrent.bundle import Event
 from keras_concurrent.cluster import CLIENT
+from keras_concurrent.manifest import Event
 
 _IMAGES = 64
 

@@ -10,6 +10,7 @@ import numpy as np
 from keras_concurrent.encoding import encode
 from keras_concurrent.interpreter import Array
 from keras_concurrent.samples import Samples
+from keras_concurrent.schedule import Plan
 from keras_concurrent.tflite_file import TfliteFile
 from keras_concurrent.wire import WirePlan, WirePlanner
 from keras_concurrent.wire_format import FLOAT16, FLOAT32, WIRES, WireFormat
@@ -21,10 +22,10 @@ _HARM_IMAGES = 32  # of the validation images, to tell which format does most ha
 
 @dataclass(frozen=True)
 class Choice:
-    """What a way to send costs and gives.
+    """What a way to run a model costs and gives.
 
     Args:
-        wire: its name.
+        name: of the way.
         latency_s: predicted.
         wire_bytes: of all messages of an image.
         largest_difference: of any output to the model as it was, over the validation images;
@@ -32,7 +33,7 @@ class Choice:
         accuracy: on these images, likewise.
     """
 
-    wire: str
+    name: str
     latency_s: float
     wire_bytes: int
     largest_difference: float | None = None
@@ -58,13 +59,13 @@ class Budget:
         self._reference = samples.answers(file)
         self.accuracy = samples.accuracy(self._reference, self._reference)
 
-    def choice(self, wire: str, planned: WirePlan) -> Choice:
-        """Measure a plan's file."""
-        answers = self._samples.answers(planned.file)
+    def choice(self, name: str, file: TfliteFile, plan: Plan) -> Choice:
+        """Measure a file; the plan tells its costs."""
+        answers = self._samples.answers(file)
         return Choice(
-            wire,
-            planned.plan.latency_s,
-            planned.plan.wire_bytes,
+            name,
+            plan.latency_s,
+            plan.wire_bytes,
             float(np.abs(answers - self._reference).max()),
             self._samples.accuracy(answers, self._reference),
         )
@@ -121,24 +122,27 @@ def _finer(formats: Mapping[str, WireFormat], names: list[str]) -> dict[str, Wir
     return {**formats, **{name: _FINER[formats[name].dtype] for name in names}}
 
 
-def choices(planner: WirePlanner, planned: WirePlan, budget: Budget | None) -> list[Choice]:
-    """What the plan's tensors cost and give in each format, and in those chosen.
+def choices(ways: Mapping[str, tuple[TfliteFile, Plan]], budget: Budget | None) -> list[Choice]:
+    """What ways to run a model cost and give.
 
     Args:
-        planner: that made the plan.
-        planned: the plan.
+        ways: a file and its plan, by name.
         budget: to measure with; without one, only costs are told.
     """
-    ways = {}
-    if planned.formats:
-        for wire in WIRES[1:]:
-            other = replace(planner, wire=wire)
-            formats = other.formats(planned.summed, planned.homes)
-            ways[wire] = other.encoded(planned.summed, planned.homes, formats)
-    ways["chosen"] = planned
     return [
-        Choice(name, way.plan.latency_s, way.plan.wire_bytes)
+        Choice(name, plan.latency_s, plan.wire_bytes)
         if budget is None
-        else budget.choice(name, way)
-        for name, way in ways.items()
+        else budget.choice(name, file, plan)
+        for name, (file, plan) in ways.items()
     ]
+
+
+def in_each_format(planner: WirePlanner, planned: WirePlan) -> dict[str, tuple[TfliteFile, Plan]]:
+    """A plan with all of its tensors in the same format: its files and plans by format."""
+    found = {}
+    for wire in WIRES[1:] if planned.formats else ():
+        other = replace(planner, wire=wire)
+        formats = other.formats(planned.summed, planned.homes)
+        way = other.encoded(planned.summed, planned.homes, formats)
+        found[wire] = way.file, way.plan
+    return found

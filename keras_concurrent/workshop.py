@@ -9,10 +9,11 @@ from functools import partial
 
 import numpy as np
 
-from keras_concurrent.bundle import Bundle, Manifest, Program
+from keras_concurrent.bundle import Bundle
 from keras_concurrent.emulation import Stretch
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import Array, Segment
+from keras_concurrent.manifest import Manifest, Program
 
 _WARM_UP_RUNS = 3
 _MEASURED_RUNS = 5

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_concurrent.architecture import stage
 from keras_concurrent.cluster import Board, Cluster, Network
 from keras_concurrent.convert import to_tflite
 from keras_concurrent.generators import generate
 from keras_concurrent.models import build_model
 from keras_concurrent.precision import PRECISIONS, TOLERANCES
 from keras_concurrent.reassociate import regroup_sums
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile
 from keras_concurrent.wire import WirePlan, WirePlanner

@@ -20,8 +20,8 @@ if os.environ.get("CI"):  # the same examples in every run; a developer's runs l
 
 @pytest.fixture(scope="session")
 def small_architecture():
-    from keras_concurrent.architecture import stage
     from keras_concurrent.generators import generate
+    from keras_concurrent.staging import stage
 
     graph = generate("WS", 10, seed=5, k=4, p=0.5)
     return stage(graph, (16, 16, 3), 4, filters=4, channel_cap=16, seed=5)

@@ -9,12 +9,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.annealing import successors_of
-from keras_concurrent.architecture import stage
 from keras_concurrent.cluster import Board, Cluster, Network
 from keras_concurrent.generators import generate
 from keras_concurrent.problem import problem_of
 from keras_concurrent.schedule import decode, schedule
 from keras_concurrent.simulator import replay
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import TaskGraph
 
 

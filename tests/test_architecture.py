@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.architecture import STAGINGS, Architecture, Block, stage
+from keras_concurrent.architecture import Architecture, Block
 from keras_concurrent.generators import KINDS, generate
+from keras_concurrent.staging import STAGINGS, stage
 
 CHAIN = generate("chain", 5, seed=0)
 

@@ -9,10 +9,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.bundle import MANIFEST, Bundle, Manifest, Program, SegmentSpec, digest
+from keras_concurrent.bundle import Bundle, digest
 from keras_concurrent.cluster import Board, Cluster, Network
 from keras_concurrent.errors import BundleError
 from keras_concurrent.export import export_bundle
+from keras_concurrent.manifest import MANIFEST, Manifest, Program, SegmentSpec
 from keras_concurrent.segments import plan_segments
 from keras_concurrent.taskgraph import TaskGraph
 

@@ -26,6 +26,7 @@ name = "fast"
 gflops_per_s = 10.0
 call_ms = 0.2
 memory_mb = 256
+int8_gops_per_s = 40
 endpoint = "tls/[::1]:7448"
 
 [[link]]
@@ -52,6 +53,7 @@ def test_a_file_describes_boards_and_network_in_the_units_of_its_keys(read):
     assert (fast.name, fast.flops_per_s, fast.call_s) == ("fast", 10e9, 0.2e-3)
     assert fast.endpoint == "tls/[::1]:7448"
     assert (slow.memory_bytes, fast.memory_bytes) == (math.inf, 256e6)
+    assert (slow.int8_ops_per_s, fast.int8_ops_per_s) == (2.5e9, 40e9)  # unsaid: as float32
     assert cluster.bytes_per_s("slow", "fast") == 12.5e6  # 100 million bits, eight to a byte
     assert cluster.wire_s("slow", "fast") == 0.5e-3
     # and the software's share
@@ -177,6 +179,7 @@ BAD_NUMBERS = ["0", "-1", "nan", "inf", "-inf", '"fast"', "true", "[1]"]
         ("gflops_per_s = 2.5", "gflops_per_s", "board 'slow'", False),
         ("call_ms = 0.2", "call_ms", "board 'fast'", True),
         ("memory_mb = 256", "memory_mb", "board 'fast'", False),
+        ("int8_gops_per_s = 40", "int8_gops_per_s", "board 'fast'", False),
         ("latency_ms = 3", "latency_ms", "link between fast and client", True),
         ("bandwidth_mbit_per_s = 8", "bandwidth_mbit_per_s", "link between fast and client", False),
     ],
@@ -260,8 +263,14 @@ def test_wifi_is_one_medium_for_all():
 
 
 def test_a_newer_board_is_described_faster():
-    rates = [BOARD_KINDS[kind].gflops_per_s for kind in ("zero2w", "pi3", "pi4", "pi5")]
-    assert rates == sorted(rates)
+    for rate in ("gflops_per_s", "int8_gops_per_s"):
+        rates = [getattr(BOARD_KINDS[kind], rate) for kind in ("zero2w", "pi3", "pi4", "pi5")]
+        assert rates == sorted(rates)
+    # The table's milliseconds of MobileNet v1, float32 over int8.
+    for kind, gain in (("pi3", 114 / 46), ("pi4", 77 / 24)):
+        assert Cluster.of(kind, 1).boards[0].int8_ops_per_s == pytest.approx(
+            gain * BOARD_KINDS[kind].gflops_per_s * 1e9, rel=0.01
+        )
     assert BOARD_KINDS["pi5"].gflops_per_s == pytest.approx(3.7 * 30.249 / 11.433, rel=0.01)
     assert BOARD_KINDS["zero2w"].gflops_per_s == pytest.approx(2.5 * 1.0 / 1.4, rel=0.01)
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.architecture import stage
 from keras_concurrent.distribution import balance, components, distribute
 from keras_concurrent.generators import generate
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import Task, TaskGraph
 
 

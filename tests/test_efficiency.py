@@ -5,13 +5,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_schedule import cluster_of, clusters, graphs, work
 
-from keras_concurrent.architecture import stage
 from keras_concurrent.cluster import Board, Cluster, Network
 from keras_concurrent.efficiency import efficiency, scheduled_efficiency
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.generators import generate
 from keras_concurrent.schedule import decode, schedule
 from keras_concurrent.segments import one_board, plan_segments
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import TaskGraph
 
 MS = 1e-3

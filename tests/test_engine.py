@@ -3,8 +3,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.bundle import Program, SegmentSpec, Send
 from keras_concurrent.engine import MOST_IMAGES, Engine, Finish, Run, Transmit
+from keras_concurrent.manifest import Program, SegmentSpec, Send
 
 
 def segment(inputs, outputs):

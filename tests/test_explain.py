@@ -2,6 +2,7 @@ import dataclasses
 
 import pytest
 from hypothesis import given, settings
+from hypothesis import strategies as st
 from test_schedule import BY_HAND, ON, cluster_of, clusters, graphs
 
 from keras_concurrent.bounds import lower_bound_s
@@ -9,6 +10,7 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.explain import explain, what_if
 from keras_concurrent.schedule import decode, schedule
 from keras_concurrent.segments import one_board, plan_segments
+from keras_concurrent.simulator import replay
 
 MS = 1e-3
 
@@ -70,6 +72,24 @@ def test_no_plan_undercuts_the_lower_bound(graph, cluster):
     bound = lower_bound_s(graph, cluster)
     assert bound <= schedule(graph, cluster, evaluations=100).latency_s * (1 + 1e-9)
     assert bound <= plan_segments(graph, cluster, evaluations=50).latency_s * (1 + 1e-9)
+
+
+@settings(max_examples=60, deadline=None)
+@given(graph=graphs(), cluster=clusters(call=st.just(0.0)))
+def test_all_int8_on_boards_four_times_as_fast_in_it_is_all_float32_on_such_boards(graph, cluster):
+    int8 = dataclasses.replace(
+        graph, tasks=tuple(dataclasses.replace(t, int8_flops=t.flops) for t in graph.tasks)
+    )
+    boards = cluster.boards
+    able = dataclasses.replace(cluster, boards=tuple(
+        dataclasses.replace(board, int8_gops_per_s=4 * board.gflops_per_s) for board in boards
+    ))  # fmt: skip
+    fast = dataclasses.replace(cluster, boards=tuple(board.faster(4) for board in boards))
+    near = pytest.approx(lower_bound_s(graph, fast))
+    assert lower_bound_s(int8, able) == near
+    plan = schedule(int8, able, evaluations=50)
+    assert plan.latency_s == pytest.approx(schedule(graph, fast, evaluations=50).latency_s)
+    assert replay(plan, able, calls=False).latency_s == pytest.approx(plan.latency_s)
 
 
 def test_one_board_on_a_free_network_reaches_the_bound():

@@ -17,12 +17,13 @@ SEARCH_NEEDS_TENSORFLOW = {
     "callbacks", "hypermodel", "objectives", "optuna_oracle", "oracle", "session",
 }  # fmt: skip
 ON_A_BOARD = (
-    "errors", "bundle", "interpreter", "engine", "transport", "board", "client", "emulation",
-    "cluster", "local_boards", "bench", "files", "console", "cli", "keys", "outbox", "routes",
+    "errors", "manifest", "bundle", "interpreter", "engine", "transport", "board", "client",
+    "emulation", "cluster", "local_boards", "bench", "files", "console", "cli", "keys", "outbox",
+    "routes",
     "requests", "timeline", "store", "deploy", "medium", "probe", "questions",
     "fallback", "connection", "zenoh_channel", "flights", "workshop", "board_process",
     "status", "survey", "top", "testbed", "namespaces", "depot", "complaints", "readiness",
-    "suspects", "inputs", "instructions", "route_book",
+    "suspects", "inputs", "inbox", "instructions", "route_book",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib", "numba")
 
@@ -102,8 +103,9 @@ def test_the_public_names_are_what_all_says_and_none_is_hidden_by_a_module():
 def test_modules_import_only_upwards():
     """Each module imports only modules that stand before it in this order (functions aside)."""
     order = [
-        "_version", "errors", "generators", "flops", "architecture", "layers", "models",
-        "cluster", "board_kinds", "bundle", "interpreter", "operator_cost", "tflite_schema",
+        "_version", "errors", "generators", "flops", "architecture", "staging", "layers", "models",
+        "cluster", "board_kinds", "manifest", "bundle", "interpreter", "operator_cost",
+        "tflite_schema",
         "tflite_piece", "wholeness", "shape_folding", "tflite_file", "tflite_draft", "precision",
         "requantization", "convert", "dataset", "photographs", "downloads", "datasets", "training",
         "taskgraph", "partition", "distribution", "score", "problem", "kernel", "ranks",
@@ -114,7 +116,8 @@ def test_modules_import_only_upwards():
         "export", "timings", "profile", "calibration", "engine", "keys", "medium", "emulation",
         "transport", "zenoh_channel", "outbox", "probe", "questions", "routes", "instructions",
         "route_book", "requests", "fallback", "status", "timeline", "flights", "inputs",
-        "readiness", "suspects", "client", "connection", "files", "store", "deploy", "workshop",
+        "readiness", "suspects", "inbox", "client", "connection", "files", "store", "deploy",
+        "workshop",
         "depot", "complaints", "board", "board_process", "local_boards", "namespaces", "testbed",
         "bench", "console", "survey", "top",
     ]  # fmt: skip

@@ -57,6 +57,8 @@ def test_the_precision_changes_bytes_but_not_tasks(name):
             task.name.split("_", 1)[1] for task in whole.tasks
         ]
         assert [task.flops for task in graph.tasks] == [task.flops for task in whole.tasks]
+        int8 = [task.flops if graph is full else 0 for task in graph.tasks]
+        assert [task.int8_flops for task in graph.tasks] == int8
     # Weights unpacked from float16 are no tasks and no tensors: they do not travel.
     assert sorted(half.tensor_bytes.values()) == sorted(whole.tensor_bytes.values())
     assert sorted(4 * size for size in full.tensor_bytes.values()) == sorted(

@@ -4,11 +4,11 @@ import itertools
 import pytest
 from test_schedule import HEAVY, check_replay, check_valid, cluster_of, with_memory, work
 
-from keras_concurrent.architecture import stage
 from keras_concurrent.cluster import Cluster, Link
 from keras_concurrent.generators import generate
 from keras_concurrent.polish import polish
 from keras_concurrent.schedule import decode, schedule
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import TaskGraph
 
 # Two lanes of two tasks; a list schedule cannot do better than this, and neither can anybody.

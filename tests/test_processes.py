@@ -128,7 +128,7 @@ def test_a_client_that_comes_after_a_board_has_died_is_answered_all_the_same(mad
     image = random_images(bundle, 1)[0]
     with LocalBoards(bundle, cluster) as boards:
         boards.processes.kill("b1")
-        with connect(bundle, cluster, all_boards=False) as client:
+        with connect(bundle, cluster, ready="some") as client:
             assert client.absent == ("b1",)
             answer = client.infer(image)
     assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])

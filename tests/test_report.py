@@ -10,10 +10,12 @@ from html.parser import HTMLParser
 
 import pytest
 
-from keras_concurrent.architecture import Architecture, Block, stage
+from keras_concurrent.architecture import Architecture, Block
 from keras_concurrent.bench import Measurement, Run
-from keras_concurrent.bundle import (
-    Bundle,
+from keras_concurrent.bundle import Bundle, digest
+from keras_concurrent.generators import generate
+from keras_concurrent.layout import draw_network
+from keras_concurrent.manifest import (
     Event,
     Manifest,
     Placement,
@@ -21,15 +23,13 @@ from keras_concurrent.bundle import (
     SegmentSpec,
     Send,
     TensorSpec,
-    digest,
 )
-from keras_concurrent.generators import generate
-from keras_concurrent.layout import draw_network
 from keras_concurrent.partition import Partition
 from keras_concurrent.perfetto import trace_json
 from keras_concurrent.plots import PALETTE, colours_of
 from keras_concurrent.report import answer_rows, score_rows, write_report
 from keras_concurrent.score import Candidate, Score
+from keras_concurrent.staging import stage
 from keras_concurrent.summary import milliseconds, natural, size, summarise, vertex_boards
 
 MS = 1e-3

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.bundle import Placement, Program, Send
 from keras_concurrent.instructions import Answer, Begin, Check, Compute, Fail, Forget, Offer
+from keras_concurrent.manifest import Placement, Program, Send
 from keras_concurrent.requests import Requests
 
 PROGRAM = Program(("s",), (Send("y", "client"),))

@@ -14,12 +14,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.architecture import stage
 from keras_concurrent.cluster import Board, Cluster, Link, Network
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.generators import generate
 from keras_concurrent.schedule import Message, Plan, Slot, decode, schedule
 from keras_concurrent.simulator import replay
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import Task, TaskGraph
 
 MS = 1e-3
@@ -131,7 +131,7 @@ class Calendar:
         ready = 0.0
         for tensor in sorted(task.inputs, key=lambda t: (self.at[t, self.home[t]], t)):
             ready = max(ready, self.deliver(tensor, board.name))
-        duration = self.graph.seconds_on(task, board.flops_per_s)
+        duration = self.graph.seconds_on(task, board)
         duration += board.call_s if self.calls else 0.0
         busy = self.busy[board.name]
         if fill_gaps:
@@ -204,7 +204,7 @@ def list_schedule(graph, cluster, boards, communication, homes=None):
             travel = latency + graph.tensor_bytes[tensor] * byte_s
             for reader in graph.consumers[tensor]:
                 behind = max(behind, communication * travel + ranks[reader])
-        ranks[task.name] = graph.seconds_on(task, 1 / mean) + behind
+        ranks[task.name] = graph.operations(task) / (1 / mean) + behind
     waiting = {name: len(before) for name, before in graph.predecessors.items()}
     ready = [(-ranks[name], name) for name, count in waiting.items() if not count]
     heapq.heapify(ready)
@@ -259,7 +259,7 @@ def reference_pack(graph, cluster, boards, cut):
     clusters = [sorted(c, key=position.get) for c in nx.connected_components(bonds)]
     mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(cluster.boards)
     clusters.sort(key=lambda c: position[c[0]])
-    clusters.sort(key=lambda c: -sum(graph.seconds_on(graph.by_name[n], 1 / mean) for n in c))
+    clusters.sort(key=lambda c: -sum(graph.operations(graph.by_name[n]) / (1 / mean) for n in c))
     load = dict.fromkeys((board.name for board in boards), 0.0)
     homes = {}
     for tied in clusters:
@@ -267,7 +267,7 @@ def reference_pack(graph, cluster, boards, cut):
         for board in boards:
             end = load[board.name]
             for name in tied:
-                end += graph.seconds_on(graph.by_name[name], board.flops_per_s)
+                end += graph.seconds_on(graph.by_name[name], board)
             ends.append(end)
         chosen = boards[ends.index(min(ends))]
         load[chosen.name] = min(ends)
@@ -562,7 +562,7 @@ def test_a_task_that_takes_no_time_is_planned_before_the_one_that_starts_with_it
 
 PROGRAM = """
 import json, sys
-from keras_concurrent.architecture import stage
+from keras_concurrent.staging import stage
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.generators import generate
 from keras_concurrent.schedule import schedule

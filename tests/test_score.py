@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.architecture import stage
 from keras_concurrent.generators import generate
 from keras_concurrent.partition import Partition, partition
 from keras_concurrent.score import EPSILONS, concurrency_score, eta, longest_path, rate
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import Task, TaskGraph
 
 

@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from keras_concurrent.architecture import stage
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.generators import generate
 from keras_concurrent.schedule import schedule
@@ -14,6 +13,7 @@ from keras_concurrent.search import Costs, Limit, Screening, Space, architecture
 from keras_concurrent.search.limits import excess
 from keras_concurrent.search.pareto import front, hypervolume, losses
 from keras_concurrent.search.screening import Candidate, capacity_of
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import TaskGraph
 
 SPACE = Space((16, 16, 3), 10, vertices=(12, 16))

@@ -2,9 +2,9 @@ import random
 
 import pytest
 
-from keras_concurrent.architecture import stage
 from keras_concurrent.generators import generate
 from keras_concurrent.search import Space, architecture_of
+from keras_concurrent.staging import stage
 
 SPACE = Space((32, 32, 3), 10)
 

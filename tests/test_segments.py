@@ -16,11 +16,11 @@ from test_schedule import (
     work,
 )  # fmt: skip
 
-from keras_concurrent.architecture import stage
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.generators import generate
 from keras_concurrent.schedule import decode, fits, schedule
 from keras_concurrent.segments import merge_segments, one_board, plan_segments
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import TaskGraph
 
 MS = 1e-3

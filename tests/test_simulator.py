@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.architecture import stage
 from keras_concurrent.cluster import Board, Cluster, Network
 from keras_concurrent.generators import generate
 from keras_concurrent.schedule import Message, Plan, Slot, decode, schedule
 from keras_concurrent.simulator import replay
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import Task, TaskGraph
 
 

@@ -9,13 +9,13 @@ import pytest
 
 from keras_concurrent.bench import Share, random_images, shares
 from keras_concurrent.board import Board
-from keras_concurrent.bundle import Event
 from keras_concurrent.client import Client
 from keras_concurrent.cluster import Board as BoardEntry
 from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.emulation import Pacer, Stretch
 from keras_concurrent.errors import BoardError
 from keras_concurrent.export import export_bundle
+from keras_concurrent.manifest import Event
 from keras_concurrent.probe import SIZES, LinkFigures, Probe, figures_of
 from keras_concurrent.routes import WHOLE, Costs
 from keras_concurrent.status import slowness

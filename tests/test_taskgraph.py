@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.architecture import stage
+from keras_concurrent.cluster import Board
 from keras_concurrent.generators import generate
+from keras_concurrent.staging import stage
 from keras_concurrent.taskgraph import Task, TaskGraph
 
 
@@ -193,17 +194,37 @@ def test_for_every_cut_that_vanished_a_kept_one_sends_no_more(sizes):
         assert graph.tensor_bytes[name] >= min(sizes[before], sizes[behind])
 
 
+def rated(gflops, int8=None):
+    """A board."""
+    return Board("p1", gflops, "tcp/127.0.0.1:7447", int8_gops_per_s=int8)
+
+
 def test_durations_follow_flops_until_measured():
     graph = chain(1, 1, 1, flops=4_000_000)
-    assert graph.seconds_on(graph.tasks[0], 2e9) == 0.002
+    assert graph.seconds_on(graph.tasks[0], rated(2)) == 0.002
     timed = graph.timed({"t0": 0.5, "t1": 0.25}, flops_per_s=1e9)
     # Measured at 1 GFLOP/s: a board of 2 takes half as long.
-    assert timed.seconds_on(timed.tasks[0], 1e9) == 0.5
-    assert timed.seconds_on(timed.tasks[0], 2e9) == 0.25
-    assert timed.seconds_on(timed.tasks[1], 0.5e9) == 0.5
+    assert timed.seconds_on(timed.tasks[0], rated(1)) == 0.5
+    assert timed.seconds_on(timed.tasks[0], rated(2)) == 0.25
+    assert timed.seconds_on(timed.tasks[1], rated(0.5)) == 0.5
     merged = timed.merged([["t0", "t1"]])
-    assert merged.seconds_on(merged.tasks[0], 1e9) == 0.75
+    assert merged.seconds_on(merged.tasks[0], rated(1)) == 0.75
     assert graph.tasks[0].seconds is None  # the graph itself did not change
+
+
+def test_int8_operations_take_what_the_boards_int8_rate_says_until_measured():
+    first, second = chain(1, 1, 1, flops=4_000_000).tasks
+    graph = dataclasses.replace(
+        chain(1, 1, 1), tasks=(dataclasses.replace(first, int8_flops=4_000_000), second)
+    )
+    # 4 MFLOP: 2 ms in float32, 0.5 ms in int8; a board that says nothing of int8 is no faster.
+    assert [graph.seconds_on(task, rated(2, 8)) for task in graph.tasks] == [0.0005, 0.002]
+    assert graph.seconds_on(graph.tasks[0], rated(2)) == 0.002
+    (both,) = graph.merged([["t0", "t1"]]).tasks
+    assert graph.seconds_on(both, rated(2, 8)) == pytest.approx(0.0025)
+    assert graph.seconds_on(both, rated(2, 8).faster(5)) == pytest.approx(0.0005)
+    timed = graph.timed({"t0": 0.5, "t1": 0.25}, flops_per_s=2e9)
+    assert timed.seconds_on(timed.tasks[0], rated(2, 8)) == 0.5
 
 
 def test_a_group_with_an_unmeasured_task_falls_back_to_flops():
@@ -214,7 +235,7 @@ def test_a_group_with_an_unmeasured_task_falls_back_to_flops():
     graph = dataclasses.replace(chain(1, 1, 1), tasks=tasks, measured_at_flops_per_s=1e9)
     (whole,) = graph.merged([["t0", "t1"]]).tasks
     assert whole.seconds is None
-    assert graph.seconds_on(whole, 1e9) == 20 / 1e9
+    assert graph.seconds_on(whole, rated(1)) == 20 / 1e9
 
 
 def test_an_architecture_gives_one_task_a_vertex():

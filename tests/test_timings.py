@@ -18,14 +18,14 @@ from keras_concurrent.simulator import replay
 from keras_concurrent.taskgraph import Task, TaskGraph
 from keras_concurrent.timings import SegmentTiming, Timings, timings_path
 
+SLOW = Board("slow", 1.0, "tcp/127.0.0.1:7447", 0.0)
+FAST = Board("fast", 2.0, "tcp/127.0.0.1:7448", 0.0)
+
 
 def two(call_ms=0.0):
     """Boards of 1 and 2 GFLOP/s whose messages cost nothing."""
-    boards = (
-        Board("slow", 1.0, "tcp/127.0.0.1:7447", call_ms),
-        Board("fast", 2.0, "tcp/127.0.0.1:7448", call_ms),
-    )
-    return Cluster(boards, Network(1e6, 0.0, 0.0))
+    boards = (dataclasses.replace(board, call_ms=call_ms) for board in (SLOW, FAST))
+    return Cluster(tuple(boards), Network(1e6, 0.0, 0.0))
 
 
 FILE = SimpleNamespace(
@@ -53,27 +53,28 @@ TIMINGS = Timings(
 
 def test_a_segments_seconds_are_shared_out_as_its_tasks_flops():
     graph = TIMINGS.applied(FILE, chain(), two())
-    slow = [graph.seconds_on(task, 1e9, "slow") for task in graph.tasks]
-    fast = [graph.seconds_on(task, 2e9, "fast") for task in graph.tasks]
+    slow = [graph.seconds_on(task, SLOW) for task in graph.tasks]
+    fast = [graph.seconds_on(task, FAST) for task in graph.tasks]
     # 100 and 300 FLOPs: a quarter and three; t3 was never measured and has no FLOPs.
     assert slow == pytest.approx([0.2, 0.6, 0.3, 0.0])
     assert fast == pytest.approx([0.025, 0.075, 0.6, 0.0])
-    assert graph.seconds_on(graph.tasks[0], 4e9, "another") == 100 / 4e9
+    another = Board("another", 4.0, "tcp/127.0.0.1:7449")
+    assert graph.seconds_on(graph.tasks[0], another) == 100 / 4e9
     # A rate that is changed afterwards changes what was measured at the old one.
-    assert graph.seconds_on(graph.tasks[2], 2e9, "slow") == pytest.approx(0.15)
+    assert graph.seconds_on(graph.tasks[2], SLOW.faster(2)) == pytest.approx(0.15)
 
 
 def test_a_merged_task_takes_what_its_parts_do():
     graph = TIMINGS.applied(FILE, chain((100, 300, 0, 500)), two())
     whole = graph.merged([["n0", "n1", "n2", "n3"]])
-    assert whole.seconds_on(whole.tasks[0], 1e9, "slow") == pytest.approx(1.1 + 500 / 1e9)
-    assert whole.seconds_on(whole.tasks[0], 2e9, "fast") == pytest.approx(0.7 + 500 / 2e9)
+    assert whole.seconds_on(whole.tasks[0], SLOW) == pytest.approx(1.1 + 500 / 1e9)
+    assert whole.seconds_on(whole.tasks[0], FAST) == pytest.approx(0.7 + 500 / 2e9)
 
 
 def test_a_task_of_no_flops_gets_an_equal_share():
     timings = Timings("0" * 64, (SegmentTiming(("t2", "t3"), {"slow": 0.4}),))
     graph = timings.applied(FILE, chain(), two())
-    assert [graph.seconds_on(t, 1e9, "slow") for t in graph.tasks[2:]] == [0.2, 0.2]
+    assert [graph.seconds_on(t, SLOW) for t in graph.tasks[2:]] == [0.2, 0.2]
 
 
 def test_plans_simulations_and_bounds_take_the_measured_seconds():
@@ -127,7 +128,7 @@ def test_segments_planned_as_they_were_measured_take_what_was_measured(small_fil
     of_tensor = {t: i for i, segment in enumerate(timings.segments) for t in segment.tensors}
     own = [0.0] * len(names)
     for task in graph.tasks:
-        own[of_tensor[task.outputs[0]]] += graph.seconds_on(task, 1e9, "slow")
+        own[of_tensor[task.outputs[0]]] += graph.seconds_on(task, SLOW)
     assert own == pytest.approx([0.010 * (i + 1) - 0.0005 for i in range(len(names))])
 
 

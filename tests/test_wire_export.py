@@ -58,8 +58,10 @@ def test_export_reports_every_way_and_writes_the_chosen_one(model, small_file):
         "--evaluations", 3000, "--wire", "auto", "--calibration", folder / "images.npz",
     )  # fmt: skip
     figures = json.loads(run(*words, "--json").stdout)
-    ways = {choice["wire"]: choice for choice in figures["choices"]}
-    assert list(ways) == ["float32", "float16", "int8", "chosen"]
+    ways = {choice["name"]: choice for choice in figures["choices"]}
+    assert list(ways) == ["as it was", "float32", "float16", "int8", "chosen"]
+    assert ways["as it was"]["largest_difference"] == 0
+    assert ways["as it was"]["accuracy"] == 1  # its own answers were the labels
     assert ways["float32"]["largest_difference"] <= 1e-5
     assert ways["float32"]["wire_bytes"] > ways["float16"]["wire_bytes"]
     assert ways["float16"]["wire_bytes"] > ways["int8"]["wire_bytes"]
@@ -75,7 +77,7 @@ def test_export_reports_every_way_and_writes_the_chosen_one(model, small_file):
     assert 0 < gap <= 3 * ways["chosen"]["largest_difference"]
     dtypes = {spec.dtype for spec in bundle.manifest.tensors.values()}
     assert "int8" in dtypes
-    assert "Ways to send" in run(*words).stdout
+    assert "beside the model as it was" in run(*words).stdout
 
 
 def test_without_images_only_costs_are_told(model):
@@ -142,14 +144,14 @@ def test_formats_become_finer_until_the_budget_is_kept(small_file, samples):
 
         def _keeps(self, file):
             self.tried += 1
-            found = self.choice("", replace(planned, file=file))
+            found = self.choice("", file, planned.plan)
             return found.largest_difference <= self.most
 
     strict = Strict(small_file, samples)
-    strict.most = 0.1 * strict.choice("", planned).largest_difference
+    strict.most = 0.1 * strict.choice("", planned.file, planned.plan).largest_difference
     assert strict.most > 0
     kept = strict.keep(planner, planned)
-    assert strict.choice("", kept).largest_difference <= strict.most
+    assert strict.choice("", kept.file, kept.plan).largest_difference <= strict.most
     assert kept.formats.keys() == planned.formats.keys()
     count = [sum(w.bytes for w in each.formats.values()) for each in (planned, kept)]
     assert count[0] == len(planned.formats) < count[1] < 4 * count[0]
@@ -198,15 +200,42 @@ def test_every_precision_end_to_end(trained, samples, precision, tolerance, dtyp
             assert planned.formats == {}
 
 
+def test_a_lighter_precision_is_compared_with_the_float32_model(trained, samples, tmp_path):
+    model, _ = trained
+    model.save(tmp_path / "model.keras")
+    (tmp_path / "cluster.toml").write_text(SLOW.to_toml())
+    images = np.concatenate([samples.calibration, samples.validation])
+    np.savez(tmp_path / "images.npz", images=images)
+    words = (
+        "export", tmp_path / "model.keras", "--cluster", tmp_path / "cluster.toml", "--out",
+        tmp_path / "b", "--evaluations", 1000, "--calibration", tmp_path / "images.npz", "--json",
+    )  # fmt: skip
+    assert json.loads(run(*words).stdout)["choices"] == []  # nothing is lighter than it was
+    for wire in ((), ("--wire", "auto")):
+        figures = json.loads(run(*words, "--precision", "int8", *wire).stdout)
+        before, chosen = figures["choices"]  # an int8 model's tensors travel as they are
+        assert (before["name"], chosen["name"]) == ("as it was", "chosen")
+        assert before["largest_difference"] == 0
+        assert 0 < chosen["largest_difference"] < 0.5
+        assert chosen["wire_bytes"] < before["wire_bytes"]
+        assert chosen["latency_s"] == pytest.approx(figures["predicted_latency_s"])
+    # So far the cluster's file said nothing of int8, so that it took as long as float32.
+    boards = (replace(b, int8_gops_per_s=10 * b.gflops_per_s) for b in SLOW.boards)
+    (tmp_path / "cluster.toml").write_text(replace(SLOW, boards=tuple(boards)).to_toml())
+    quick = json.loads(run(*words, "--precision", "int8").stdout)
+    assert quick["predicted_latency_s"] < figures["predicted_latency_s"]
+    assert quick["choices"][0]["latency_s"] == pytest.approx(before["latency_s"])
+
+
 @pytest.fixture(scope="module")
 def trained():
     """A network whose values are spread as a trained one's are, and its float32 file."""
     import keras
 
-    from keras_concurrent.architecture import stage
     from keras_concurrent.convert import to_tflite
     from keras_concurrent.generators import generate
     from keras_concurrent.models import build_model
+    from keras_concurrent.staging import stage
 
     keras.utils.set_random_seed(0)
     recipe = {"filters": 16, "channel_cap": 64, "separable": False, "seed": 5}

@@ -114,7 +114,7 @@ def infer(
     slowdown = _slowdown(where) if emulate else None
     own = keys_folder_of(cluster, keys)
     answered_by = answering(
-        opened, where, local=local, slowdown=slowdown, keys=own, pace=pace, all_boards=False
+        opened, where, local=local, slowdown=slowdown, keys=own, pace=pace, ready="some"
     )
     with answered_by as client:
         missing = [board for board in client.boards if board in client.absent]

@@ -45,14 +45,14 @@ def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_j
     """Hand a bundle to the boards: each gets the files it lacks, then all switch."""
     from keras_concurrent.bundle import Bundle
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.connection import knock
+    from keras_concurrent.connection import connect
     from keras_concurrent.deploy import deploy as deploy_to
     from keras_concurrent.deploy import roll_back as roll_back_on
     from keras_concurrent.errors import BoardError
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
     boards = [board.name for board in where.boards]
-    with knock(opened, where, keys=keys_folder_of(cluster, keys)) as client:
+    with connect(opened, where, keys=keys_folder_of(cluster, keys), ready="none") as client:
         missing = set(boards) - set(client.reach(boards))
         if missing:
             raise BoardError(f"{', '.join(sorted(missing))} cannot be reached; no board switched")
@@ -167,11 +167,13 @@ def doctor(
 
     from keras_concurrent.bundle import Bundle
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.connection import knock
+    from keras_concurrent.connection import connect
     from keras_concurrent.survey import examine
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
-    with knock(opened, where, keys=keys_folder_of(cluster, keys), pace=pace) as client:
+    with connect(
+        opened, where, keys=keys_folder_of(cluster, keys), pace=pace, ready="none"
+    ) as client:
         findings = examine(client, opened, where)
     if as_json:
         click.echo(json.dumps([asdict(finding) for finding in findings]))
@@ -195,11 +197,11 @@ def top(bundle: Path, cluster: Path, keys: Path | None, every: float, times: int
     """Show what the boards do, as a table that is drawn anew."""
     from keras_concurrent.bundle import Bundle
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.connection import knock
+    from keras_concurrent.connection import connect
     from keras_concurrent.top import watch
 
     if not every > 0:
         raise ValueError(f"--every must be above 0, got {every:g}")
     opened, where = Bundle(bundle), Cluster.read(cluster)
-    with knock(opened, where, keys=keys_folder_of(cluster, keys)) as client:
+    with connect(opened, where, keys=keys_folder_of(cluster, keys), ready="none") as client:
         watch(client, opened, where, every, times)

@@ -71,7 +71,7 @@ def _staged(
     graph: Any, seed: int, *, input_shape: str, classes: int, staging: str, filters: int,
     channel_cap: int, probability: float, dense: bool,
 ) -> Any:  # fmt: skip
-    from keras_concurrent.architecture import stage
+    from keras_concurrent.staging import stage
 
     sides = input_shape.split("x")
     if len(sides) != 3 or not all(side.isdigit() for side in sides):

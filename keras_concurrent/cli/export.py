@@ -11,6 +11,7 @@ import click
 from keras_concurrent.cli.command import command
 from keras_concurrent.cli.options import as_json, existing, new_path
 from keras_concurrent.cli.place import (
+    Asked,
     how_to_plan,
     make_plan,
     measured_costs,
@@ -18,17 +19,16 @@ from keras_concurrent.cli.place import (
     on_boards,
     pins_of,
     read_model,
+    tasks_of,
 )
 from keras_concurrent.precision import PRECISIONS
 from keras_concurrent.wire_format import WIRES
 
 if TYPE_CHECKING:
-    from keras_concurrent.cluster import Cluster
-    from keras_concurrent.samples import Samples
     from keras_concurrent.schedule import Plan
     from keras_concurrent.taskgraph import TaskGraph
     from keras_concurrent.tflite_file import TfliteFile
-    from keras_concurrent.wire_budget import Choice
+    from keras_concurrent.wire_budget import Budget, Choice
 
 
 @command(
@@ -87,17 +87,25 @@ def export(
     from keras_concurrent.export import export_bundle
     from keras_concurrent.files import write_beside
     from keras_concurrent.tables import choice_table, load_table
+    from keras_concurrent.wire_budget import choices
 
-    file, graph, where, samples = read_model(
-        model, precision=precision, calibration=calibration, pixels=pixels, **how
-    )
+    asked = read_model(model, precision=precision, calibration=calibration, pixels=pixels, **how)
+    file, graph, where = asked.file, asked.graph, asked.cluster
     rewritten: TfliteFile | None = None
-    choices: list[Choice] = []
+    ways: dict[str, tuple[TfliteFile, Plan]] = {}
     if wire is None:
         best = make_plan(file, graph, where, **how)
     else:
-        rewritten, best, choices = _wired(file, graph, where, wire, samples, lose_points, **how)
+        rewritten, best, ways = _wired(asked, wire, lose_points, **how)
     bundle = export_bundle(file, where, out, graph=graph, plan=best, rewritten=rewritten)
+    found: list[Choice] = []
+    if wire or asked.original is not file:
+        ways = {
+            "as it was": (asked.original, _plan_as_it_was(asked, **how)),
+            **ways,
+            "chosen": (rewritten or file, best),
+        }
+        found = choices(ways, _measure(asked))
     if how["cluster"] is None:
         write_beside(out.parent / "cluster.toml", where.to_toml().encode())
     many, one = (bundle.placement(name) for name in ("boards", "one_board"))
@@ -118,14 +126,14 @@ def export(
         "predicted_one_board_latency_s": one.predicted_latency_s,
         "board_bytes": board_bytes,
         "link_bytes": link_bytes,
-        "choices": [asdict(choice) for choice in choices],
+        "choices": [asdict(choice) for choice in found],
     }
     if as_json:
         click.echo(json.dumps(figures))
         return
     console = Console()
-    if choices:
-        console.print(choice_table(choices))
+    if found:
+        console.print(choice_table(found))
         console.print(load_table(board_bytes, link_bytes))
     if len(many.programs) == 1:
         click.echo(f"{out}: one board is best, {one.predicted_latency_s * 1e3:.1f} ms predicted")
@@ -137,12 +145,38 @@ def export(
         )
 
 
+def _plan_as_it_was(
+    asked: Asked,
+    *,
+    evaluations: int,
+    budget_s: float | None,
+    polish_s: float | None,
+    seed: int,
+    measured: bool,
+    **_: Any,
+) -> Plan:
+    """The best plan of the float32 model, cut as it is."""
+    from keras_concurrent.segments import plan_segments
+
+    original = asked.original
+    graph = asked.graph if original is asked.file else tasks_of(original, measured)
+    return plan_segments(
+        graph, asked.cluster, evaluations=evaluations, seed=seed,
+        budget_s=budget_s, polish_s=polish_s,
+    )  # fmt: skip
+
+
+def _measure(asked: Asked) -> Budget | None:
+    """Compares answers with the original model's; ``None`` where there is nothing to compare."""
+    from keras_concurrent.wire_budget import Budget
+
+    single = len(asked.file.inputs) == len(asked.file.outputs) == 1
+    return Budget(asked.original, asked.samples) if asked.samples and single else None
+
+
 def _wired(
-    file: TfliteFile,
-    graph: TaskGraph,
-    where: Cluster,
+    asked: Asked,
     wire: str,
-    samples: Samples | None,
     lose_points: float,
     *,
     evaluations: int,
@@ -154,11 +188,12 @@ def _wired(
     measured: bool,
     cluster: Path | None,
     **_: Any,
-) -> tuple[TfliteFile, Plan, list[Choice]]:
-    """The rewritten file, its plan, and what each way to send costs and gives."""
+) -> tuple[TfliteFile, Plan, dict[str, tuple[TfliteFile, Plan]]]:
+    """The rewritten file, its plan, and the same in each wire format."""
     from keras_concurrent.wire import WirePlanner
-    from keras_concurrent.wire_budget import Budget, choices
+    from keras_concurrent.wire_budget import Budget, in_each_format
 
+    file, graph, where, samples, _original = asked
     if placement is not None:
         raise ValueError("--wire asks for a search, --placement for none: give one of them")
     pins = {
@@ -180,7 +215,6 @@ def _wired(
         evaluations=evaluations, seed=seed, budget_s=budget_s, polish_s=polish_s,
     )  # fmt: skip
     found = planner.plan()
-    budget = None if samples is None else Budget(file, samples, lose_points)
-    if budget is not None and wire == "auto":
-        found = budget.keep(planner, found)
-    return found.file, found.plan, choices(planner, found, budget)
+    if samples is not None and wire == "auto":
+        found = Budget(file, samples, lose_points).keep(planner, found)
+    return found.file, found.plan, in_each_format(planner, found)

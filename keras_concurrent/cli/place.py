@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -76,7 +76,7 @@ def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.summary import summarise
     from keras_concurrent.tables import plan_table
 
-    file, graph, where, _ = read_model(model, **how)
+    file, graph, where, *_ = read_model(model, **how)
     best = make_plan(file, graph, where, **how)
     alone = one_board(graph, where)
     manifest, _ = assemble(file, best, alone)
@@ -127,7 +127,7 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.summary import milliseconds
     from keras_concurrent.tables import change_table, path_table
 
-    file, graph, where, _ = read_model(model, **how)
+    file, graph, where, *_ = read_model(model, **how)
     best = make_plan(file, graph, where, **how)
     found = explained(best, where)
     alone_s, bound_s = one_board(graph, where).latency_s, lower_bound_s(graph, where)
@@ -162,6 +162,24 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     console.print(change_table(best.latency_s, changed))
 
 
+class Asked(NamedTuple):
+    """A model on boards.
+
+    Args:
+        file: the model, in the precision that was asked for.
+        graph: its tasks with their costs.
+        cluster: the boards.
+        samples: images to measure on.
+        original: the model in float32, its images too; of a .tflite, what was given.
+    """
+
+    file: TfliteFile
+    graph: TaskGraph
+    cluster: Cluster
+    samples: Samples | None
+    original: TfliteFile
+
+
 def read_model(
     model: Path,
     *,
@@ -174,12 +192,11 @@ def read_model(
     calibration: str | None = None,
     pixels: bool = False,
     **_: Any,
-) -> tuple[TfliteFile, TaskGraph, Cluster, Samples | None]:
-    """The model, its tasks with their costs, the boards, and images to measure on."""
+) -> Asked:
+    """What a command's arguments name."""
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.pixels import take_pixels
     from keras_concurrent.samples import Samples
-    from keras_concurrent.taskgraph import TaskGraph
     from keras_concurrent.tflite_file import TfliteFile
 
     where = Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link)
@@ -187,23 +204,28 @@ def read_model(
     if model.suffix == ".tflite":
         if precision != "float32":
             raise ValueError(f"--precision {precision} needs a .keras model, got {model}")
-        file = TfliteFile.read(model)
+        file = original = TfliteFile.read(model)
         if calibration is not None:
             samples = Samples.load(calibration, file.tensors[file.inputs[0]].shape[1:])
     else:
-        content, samples = _converted(model, precision, calibration)
-        file = TfliteFile(content, str(model))
+        original, file, samples = _converted(model, precision, calibration)
     if pixels:
         file = take_pixels(file)
     if file.whole_because is not None:
         click.echo(f"{model} stays whole because {file.whole_because}.", err=True)
-    graph = TaskGraph.from_tflite(file)
-    if measured:
-        graph = _measured_on_host(file, graph.chains_merged())
+    graph = tasks_of(file, measured)
     timings = measured_on_boards(file, cluster)
     if timings is not None:
         graph = timings.applied(file, graph, where)
-    return file, graph, where, samples
+    return Asked(file, graph, where, samples, original)
+
+
+def tasks_of(file: TfliteFile, measured: bool) -> TaskGraph:
+    """A file's tasks, with their costs from FLOPs or with the seconds that this machine takes."""
+    from keras_concurrent.taskgraph import TaskGraph
+
+    graph = TaskGraph.from_tflite(file)
+    return _measured_on_host(file, graph.chains_merged()) if measured else graph
 
 
 def measured_on_boards(file: TfliteFile, cluster: Path | None) -> Timings | None:
@@ -290,8 +312,10 @@ def pins_of(pinned: tuple[str, ...], graph: TaskGraph) -> dict[str, str]:
     return pins
 
 
-def _converted(path: Path, precision: str, calibration: str | None) -> tuple[bytes, Samples | None]:
-    """A Keras model as a .tflite, and the images to calibrate it on."""
+def _converted(
+    path: Path, precision: str, calibration: str | None
+) -> tuple[TfliteFile, TfliteFile, Samples | None]:
+    """A Keras model as a .tflite, in float32 and as asked, and the images to calibrate it on."""
     from keras_concurrent.console import load_tensorflow
 
     load_tensorflow()
@@ -300,11 +324,15 @@ def _converted(path: Path, precision: str, calibration: str | None) -> tuple[byt
     import keras_concurrent.layers  # noqa: F401 - registers the layers with Keras
     from keras_concurrent.convert import to_tflite
     from keras_concurrent.samples import Samples
+    from keras_concurrent.tflite_file import TfliteFile
 
     if precision == "int8" and calibration is None:
         raise ValueError("--precision int8 needs --calibration, such as --calibration photos")
     model = keras.models.load_model(path)
     samples = None if calibration is None else Samples.load(calibration, model.input_shape[1:])
     images = None if samples is None else samples.calibration
-    content: bytes = to_tflite(model, precision=precision, images=images)
-    return content, samples
+    original = TfliteFile(to_tflite(model), str(path))
+    if precision == "float32":
+        return original, original, samples
+    lighter = to_tflite(model, precision=precision, images=images)
+    return original, TfliteFile(lighter, str(path)), samples

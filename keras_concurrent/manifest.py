@@ -1,0 +1,265 @@
+"""The manifest of a bundle: tensors, segments, and who runs and sends what.
+
+A placement says which board runs which segments, in which order, and which tensors it sends where,
+in which order. Every bundle has two: ``"boards"``, the plan, and ``"one_board"``, what it has to
+beat. Where one board is best the two are alike.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from keras_concurrent.errors import BundleError
+
+SCHEMA_VERSION = 1
+MANIFEST = "manifest.json"
+PLACEMENTS = ("boards", "one_board")
+
+_DTYPES = (
+    "float32", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
+    "bool", "float64", "complex64",
+)  # fmt: skip
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_MOST_TENSOR_BYTES = 1 << 28
+_FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tflite")
+
+
+@dataclass(frozen=True)
+class TensorSpec:
+    """A tensor that enters, leaves or crosses boards: its ``shape`` and NumPy ``dtype``."""
+
+    shape: tuple[int, ...]
+    dtype: str
+
+    @property
+    def bytes(self) -> int:
+        """Size of its value."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+
+@dataclass(frozen=True)
+class SegmentSpec:
+    """A segment's file, and the tensors it reads and writes, in the file's order."""
+
+    file: str
+    sha256: str
+    bytes: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    vertices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Send:
+    """One tensor to one receiver."""
+
+    tensor: str
+    receiver: str
+
+
+@dataclass(frozen=True)
+class Program:
+    """What one board does for an image: its segments and its sends, each in planned order."""
+
+    segments: tuple[str, ...]
+    sends: tuple[Send, ...]
+
+
+@dataclass(frozen=True)
+class Event:
+    """Something with a beginning and an end, in seconds after the image was sent.
+
+    Args:
+        kind: ``"run"`` or ``"send"``.
+        name: of the segment or tensor.
+        board: who runs or sends.
+        receiver: of a send.
+        start_s: beginning.
+        end_s: end; of a send, its arrival.
+        bytes: of a send.
+    """
+
+    kind: str
+    name: str
+    board: str
+    start_s: float
+    end_s: float
+    receiver: str = ""
+    bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Placement:
+    """Who does what, and how long that was predicted to take.
+
+    Args:
+        programs: of every board that has work, by name.
+        client_sends: what the client sends, in order.
+        predicted_latency_s: from sending the image to having the answer.
+        predicted: the predicted timeline.
+    """
+
+    programs: Mapping[str, Program]
+    client_sends: tuple[Send, ...]
+    predicted_latency_s: float
+    predicted: tuple[Event, ...]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What ``manifest.json`` says.
+
+    Args:
+        inputs: names of the model's inputs.
+        outputs: names of the model's outputs.
+        tensors: shape and dtype of every tensor that a segment reads or writes.
+        segments: by name; ``"model"`` is the uncut model.
+        placements: ``"boards"`` and ``"one_board"``.
+        architecture: the network's recipe as JSON, where it has one.
+    """
+
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    tensors: Mapping[str, TensorSpec]
+    segments: Mapping[str, SegmentSpec]
+    placements: Mapping[str, Placement]
+    architecture: str | None = None
+
+    def check(self) -> None:
+        """Everything referred to exists, and every segment gets what it reads.
+
+        Raises:
+            BundleError: something does not.
+        """
+        for name, spec in self.tensors.items():
+            if not all(type(size) is int and size >= 0 for size in spec.shape):
+                raise BundleError(f"tensor {name!r} must have whole sizes, got {spec.shape!r}")
+            if spec.dtype not in _DTYPES:
+                raise BundleError(
+                    f"tensor {name!r} must have one of the dtypes {', '.join(_DTYPES)}, "
+                    f"got {spec.dtype!r}"
+                )
+            if spec.bytes > _MOST_TENSOR_BYTES:
+                raise BundleError(
+                    f"tensor {name!r} must be at most {_MOST_TENSOR_BYTES} bytes, got {spec.bytes}"
+                )
+        for name, segment in self.segments.items():
+            if not _FILE_NAME.fullmatch(segment.file):
+                raise BundleError(f"segment {name!r} has the unsafe file name {segment.file!r}")
+            if not _SHA256.fullmatch(segment.sha256):
+                raise BundleError(f"segment {name!r} has no SHA-256 but {segment.sha256!r}")
+            for tensor in (*segment.inputs, *segment.outputs):
+                if tensor not in self.tensors:
+                    raise BundleError(f"segment {name!r} names the unknown tensor {tensor!r}")
+        for tensor in (*self.inputs, *self.outputs):
+            if tensor not in self.tensors:
+                raise BundleError(f"the model names the unknown tensor {tensor!r}")
+        if set(self.placements) != set(PLACEMENTS):
+            raise BundleError(
+                f"placements must be {' and '.join(PLACEMENTS)}, got {', '.join(self.placements)}"
+            )
+        for name, placement in self.placements.items():
+            self._check_placement(name, placement)
+
+    def _check_placement(self, name: str, placement: Placement) -> None:
+        delivered: dict[str, set[str]] = {board: set() for board in placement.programs}
+        everyone = {"client": Program((), placement.client_sends), **placement.programs}
+        for sender, program in everyone.items():
+            written = set(self.inputs) if sender == "client" else set()
+            for segment in program.segments:
+                if segment not in self.segments:
+                    raise BundleError(f"placement {name!r} runs the unknown segment {segment!r}")
+                written.update(self.segments[segment].outputs)
+            delivered.setdefault(sender, set()).update(written)
+            for send in program.sends:
+                if send.tensor not in written:
+                    raise BundleError(
+                        f"placement {name!r}: {sender} sends {send.tensor!r}, which it never has"
+                    )
+                if send.receiver not in everyone:
+                    raise BundleError(
+                        f"placement {name!r}: {sender} sends to the unknown {send.receiver!r}"
+                    )
+                delivered.setdefault(send.receiver, set()).add(send.tensor)
+        for board, program in placement.programs.items():
+            for segment in program.segments:
+                for tensor in self.segments[segment].inputs:
+                    if tensor not in delivered[board]:
+                        raise BundleError(
+                            f"placement {name!r}: segment {segment!r} on {board} never gets "
+                            f"{tensor!r}"
+                        )
+        for tensor in self.outputs:
+            if tensor not in delivered["client"]:
+                raise BundleError(f"placement {name!r}: the client never gets {tensor!r}")
+
+    def to_json(self) -> str:
+        """The text of ``manifest.json``."""
+        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Manifest:
+        """Read what `to_json` wrote.
+
+        Raises:
+            BundleError: no JSON, another schema version, missing or unknown keys.
+        """
+        try:
+            data = json.loads(text)
+        except (ValueError, RecursionError) as error:
+            raise BundleError(f"{MANIFEST} is damaged: {error}") from error
+        version = data.pop("schema_version", None) if isinstance(data, dict) else None
+        if type(version) is not int or version != SCHEMA_VERSION:
+            raise BundleError(
+                f"{MANIFEST} must have schema_version {SCHEMA_VERSION}, got {version!r}"
+            )
+        try:
+            manifest = cls(
+                inputs=tuple(data.pop("inputs")),
+                outputs=tuple(data.pop("outputs")),
+                tensors={
+                    name: TensorSpec(tuple(t["shape"]), t["dtype"])
+                    for name, t in data.pop("tensors").items()
+                },
+                segments={
+                    name: SegmentSpec(**_tuples(segment, "inputs", "outputs", "vertices"))
+                    for name, segment in data.pop("segments").items()
+                },
+                placements={
+                    name: _placement(placement)
+                    for name, placement in data.pop("placements").items()
+                },
+                **data,
+            )
+            manifest.check()
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{MANIFEST} is not as expected: {error!r}") from error
+        return manifest
+
+
+def _tuples(data: dict[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: tuple(value) if key in keys else value for key, value in data.items()}
+
+
+def _sends(data: list[dict[str, str]]) -> tuple[Send, ...]:
+    return tuple(Send(**send) for send in data)
+
+
+def _placement(data: dict[str, Any]) -> Placement:
+    programs = {
+        board: Program(tuple(program["segments"]), _sends(program["sends"]))
+        for board, program in data["programs"].items()
+    }
+    return Placement(
+        programs,
+        _sends(data["client_sends"]),
+        float(data["predicted_latency_s"]),
+        tuple(Event(**event) for event in data["predicted"]),
+    )
