@@ -78,6 +78,7 @@ def networks(
     rows, targets = [], []
     for link in links:
         gains, with_int8 = [], []
+        saved: dict[float, dict[str, list[float]]] = {}
         for kind, fewer in kinds.items():
             those = sorted(found[link, kind], key=lambda row: row["seed"])
             several = [row for row in those if row["boards"] > 1]  # one sends the image alone
@@ -93,8 +94,11 @@ def networks(
             )  # fmt: skip
             gains += [row["float32_s"] / row["own_plan_s"] for row in those]
             with_int8 += [row["float32_s"] / row["int8_s"] for row in quick]
-            if link == "100mbit":
-                targets.append(Target(f"bytes saved, {kind}: float32 / these", fewer, ratio))
+            saved.setdefault(fewer, {})[kind] = [
+                row["float32_bytes"] / row["same_blocks_bytes"] for row in several
+            ]
+        if link == "100mbit":
+            targets += _bytes_saved(saved)
         name = f"predicted latency, {TITLES[link]}: float32 / these"
         targets.append(Target(name, LINKS[link], statistics.fmean(gains)))
         if with_int8:
@@ -111,6 +115,20 @@ def networks(
     )
     figures = {f"{kind} {link}, {size}": rows for (link, kind), rows in found.items()}
     return Section(title, columns, rows, figures, targets if must else ())
+
+
+def _bytes_saved(saved: Mapping[float, Mapping[str, Sequence[float]]]) -> list[Target]:
+    """By how much fewer bytes travel: of each kind, and of those that have one bound together."""
+    targets = []
+    for fewer, by_kind in saved.items():
+        named = dict(by_kind)
+        if len(by_kind) > 1:
+            named[" and ".join(by_kind)] = [ratio for found in by_kind.values() for ratio in found]
+        targets += [
+            Target(f"bytes saved, {name}: float32 / these", fewer, statistics.fmean(ratios or [0]))
+            for name, ratios in named.items()
+        ]
+    return targets
 
 
 def _mean_ratio(rows: Sequence[Mapping[str, float]], above: str, below: str) -> float:

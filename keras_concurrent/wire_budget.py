@@ -138,11 +138,11 @@ def choices(ways: Mapping[str, tuple[TfliteFile, Plan]], budget: Budget | None) 
 
 
 def in_each_format(planner: WirePlanner, planned: WirePlan) -> dict[str, tuple[TfliteFile, Plan]]:
-    """A plan with all of its tensors in the same format: its files and plans by format."""
+    """A plan with all of its tensors in the same format, for each format: file and plan by name."""
     found = {}
     for wire in WIRES[1:] if planned.formats else ():
         other = replace(planner, wire=wire)
         formats = other.formats(planned.summed, planned.homes)
         way = other.encoded(planned.summed, planned.homes, formats)
-        found[wire] = way.file, way.plan
+        found[f"sent as {wire}"] = way.file, way.plan
     return found
