@@ -44,7 +44,11 @@ def lower_bound_s(graph: TaskGraph, cluster: Cluster) -> float:
     answers = [t for t in graph.outputs if t in graph.producer]
     path_s = max((ready[t] + travel_s(t) for t in answers), default=0.0)
     useful = _leads_to_an_answer(graph)
-    work = sum(graph.operations(task) for task in graph.tasks if task.name in useful)
+    # A task that some board does in no time at all is no work for the boards together.
+    work = sum(
+        graph.operations(task) for task in graph.tasks
+        if task.name in useful and all(graph.seconds_on(task, board) for board in cluster.boards)
+    )  # fmt: skip
     work_s = work / sum(rates)
     last_s = min((travel_s(t) for t in answers), default=0.0)
     return max(path_s, min(begins) + work_s + last_s if work_s else 0.0)

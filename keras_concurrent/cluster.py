@@ -109,6 +109,10 @@ class Board:
         """Int8 rate in operations a second."""
         return self.flops_per_s if self.int8_gops_per_s is None else self.int8_gops_per_s * 1e9
 
+    def seconds(self, flops: float, int8_flops: float = 0) -> float:
+        """How long it computes: ``flops`` operations, ``int8_flops`` of them in int8."""
+        return (flops - int8_flops) / self.flops_per_s + int8_flops / self.int8_ops_per_s
+
     def faster(self, times: float) -> Board:
         """The same board, so many times as fast."""
         int8 = None if self.int8_gops_per_s is None else times * self.int8_gops_per_s

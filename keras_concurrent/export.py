@@ -83,6 +83,8 @@ def assemble(
             file.inputs,
             file.outputs,
             alone.graph.tasks[0].vertices,
+            alone.graph.tasks[0].flops,
+            alone.graph.tasks[0].int8_flops,
         )
     }
     files = {MODEL: file.data}
@@ -103,6 +105,8 @@ def assemble(
                 piece.inputs,
                 piece.outputs,
                 task.vertices,
+                task.flops,
+                task.int8_flops,
             )
     used = {t for s in segments.values() for t in (*s.inputs, *s.outputs)}
     used.update(file.inputs, file.outputs)

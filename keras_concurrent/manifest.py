@@ -46,7 +46,11 @@ class TensorSpec:
 
 @dataclass(frozen=True)
 class SegmentSpec:
-    """A segment's file, and the tensors it reads and writes, in the file's order."""
+    """A segment's file, and the tensors it reads and writes, in the file's order.
+
+    Its ``flops``, of which int8 operators do ``int8_flops``, tell how its time on one board
+    compares with that on another.
+    """
 
     file: str
     sha256: str
@@ -54,6 +58,8 @@ class SegmentSpec:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     vertices: tuple[str, ...] = ()
+    flops: int = 0
+    int8_flops: int = 0
 
 
 @dataclass(frozen=True)

@@ -51,6 +51,7 @@ class Costs:
         self, manifest: Manifest, cluster: Cluster, slowness: Mapping[str, float] | None = None
     ) -> None:
         self._cluster = cluster
+        self._segments = manifest.segments
         self._slowness = slowness or {}
         self._planned: dict[str, tuple[str, float]] = {}
         for placement in manifest.placements.values():
@@ -59,10 +60,12 @@ class Costs:
                     self._planned[event.name] = event.board, event.end_s - event.start_s
 
     def run_s(self, segment: str, board: str) -> float:
-        """Seconds of a segment, from the plan's and the ratio of the boards' rates."""
+        """Seconds of a segment, from the plan's and what the boards' rates make of its work."""
         planned_on, planned_s = self._planned[segment]
         there, here = self._cluster.board(planned_on), self._cluster.board(board)
-        work_s = max(0.0, planned_s - there.call_s) * there.flops_per_s / here.flops_per_s
+        spec = self._segments[segment]
+        work = (spec.flops, spec.int8_flops) if spec.flops else (1, 0)
+        work_s = max(0.0, planned_s - there.call_s) * here.seconds(*work) / there.seconds(*work)
         return (work_s + here.call_s) * self._slowness.get(board, 1.0)
 
     def hold_s(self, size: int, sender: str, receiver: str) -> float:

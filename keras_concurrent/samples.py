@@ -116,7 +116,12 @@ class Samples:
 
 
 def _as_taken(file: TfliteFile, images: Array) -> Array:
-    """The images as a model takes them: as they are, or as bytes."""
-    if file.tensors[file.inputs[0]].dtype == "uint8":
-        images = np.rint(images / SCALE).astype(np.uint8)
-    return images
+    """The images as a model takes them: as they are, or as bytes.
+
+    Raises:
+        ValueError: a model that takes something else.
+    """
+    taken = file.tensors[file.inputs[0]].dtype
+    if taken not in ("float32", "uint8"):
+        raise ValueError(f"images suit a model that takes float32 or uint8, got one of {taken}")
+    return images if taken == "float32" else np.rint(images / SCALE).astype(np.uint8)

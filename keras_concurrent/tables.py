@@ -97,8 +97,8 @@ def choice_table(choices: Sequence[Choice]) -> Table:
     rows = [
         (
             choice.name,
-            milliseconds(choice.latency_s),
-            size(choice.wire_bytes),
+            "too large" if choice.latency_s is None else milliseconds(choice.latency_s),
+            "" if choice.wire_bytes is None else size(choice.wire_bytes),
             figure(choice.largest_difference, ".2g"),
             figure(choice.accuracy, ".2%"),
         )

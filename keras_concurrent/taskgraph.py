@@ -225,8 +225,7 @@ class TaskGraph:
     def seconds_on(self, task: Task, board: Board) -> float:
         """How long a board takes for a task: as measured there, or by its rates."""
         if task.int8_flops and task.seconds is None and board.name not in task.work:
-            float_s = (task.flops - task.int8_flops) / board.flops_per_s
-            return float_s + task.int8_flops / board.int8_ops_per_s
+            return board.seconds(task.flops, task.int8_flops)
         return self.operations(task, board.name) / board.flops_per_s
 
     def merged(self, groups: Iterable[Sequence[str]]) -> TaskGraph:

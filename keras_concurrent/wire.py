@@ -14,14 +14,16 @@ planned better. So both are improved in turn, and the best pair counts.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.encoding import crossing, encode
+from keras_concurrent.errors import ClusterError
 from keras_concurrent.interpreter import Array
 from keras_concurrent.ranges import Range, measured_ranges, proven_ranges
 from keras_concurrent.reassociate import regroup_sums
-from keras_concurrent.schedule import Plan
+from keras_concurrent.schedule import Plan, fits
 from keras_concurrent.segments import EVALUATIONS, one_board, plan_segments
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile
@@ -93,6 +95,10 @@ class WirePlanner:
     def __post_init__(self) -> None:
         if self.wire not in WIRES:
             raise ValueError(f"wire must be one of {', '.join(WIRES)}, got {self.wire!r}")
+        written = {name for operator in self.file.operators for name in operator.outputs}
+        for name in self.pins or ():
+            if name not in written:
+                raise ValueError(f"pins must name tensors that an operator writes, got {name!r}")
 
     def plan(self) -> WirePlan:
         """The best that is found: on one board, the file as it was, where that is best.
@@ -101,16 +107,19 @@ class WirePlanner:
             ClusterError: the boards' memory is not enough.
         """
         graph = self._graph(self.file)
-        plan = one_board(graph, self.cluster)
-        best = WirePlan(self.file, plan, self.file, _homes(plan), {})
-        if self.file.whole_because is None:
-            candidates = [*self._candidates()]
-            if not self.pins or not candidates:
-                candidates.append(best)
-            least_s = min(candidate.plan.latency_s for candidate in candidates)
-            equals = [each for each in candidates if each.plan.latency_s <= least_s * _EQUAL]
-            best = min(equals, key=lambda each: (each.plan.wire_bytes, each.plan.latency_s))
-        return best
+        candidates = [*self._candidates()] if self.file.whole_because is None else []
+        alone = one_board(graph, self.cluster)
+        if not self.pins and fits(alone, self.cluster):
+            candidates.append(self._as_it_is(alone))
+        if not candidates:
+            candidates.append(self._as_it_is(self._plan(graph, self._pins_of(graph))))
+        least_s = min(candidate.plan.latency_s for candidate in candidates)
+        equals = [each for each in candidates if each.plan.latency_s <= least_s * _EQUAL]
+        return min(equals, key=lambda each: (each.plan.wire_bytes, each.plan.latency_s))
+
+    def _as_it_is(self, plan: Plan) -> WirePlan:
+        """A plan of the file that is not rewritten."""
+        return WirePlan(self.file, plan, self.file, _homes(plan), {})
 
     def _candidates(self) -> Iterator[WirePlan]:
         """Plans on several boards, for tensors of full weight and for lighter ones.
@@ -118,6 +127,7 @@ class WirePlanner:
         Adding up and encoding take time on the sender: where that time decides, less is sent for
         nothing. So each plan is also tried without them. And a search among whole blocks finds
         more than one among their many operators, which move to where less is sent afterwards.
+        What some board has not the memory for is left out.
         """
         ways = [(False, False)]
         if self.wire != "float32":
@@ -131,16 +141,24 @@ class WirePlanner:
                     if blocks is None:
                         break
                     graph = blocks
-                plan = self._plan(graph, self._pins_of(graph))
+                try:
+                    plan = self._plan(graph, self._pins_of(graph))
+                except ClusterError:
+                    break
                 if len(plan.boards) == 1:
                     break
                 homes = _homes(plan)
                 if not light:
                     yield WirePlan(current, plan, current, homes, {})
                 if self.wire != "float32":
-                    yield self.encoded(current, homes, self.formats(current, homes))
+                    yield from self._encoded(current, homes)
                 current, homes = regroup_sums(current, homes, tuple(self.pins or ()))
-                yield self.encoded(current, homes, self.formats(current, homes))
+                yield from self._encoded(current, homes)
+
+    def _encoded(self, file: TfliteFile, homes: Homes) -> Iterator[WirePlan]:
+        """The plan with encoders, if the boards have the memory for them."""
+        with suppress(ClusterError):
+            yield self.encoded(file, homes, self.formats(file, homes))
 
     def formats(self, file: TfliteFile, homes: Homes) -> dict[str, WireFormat]:
         """A format for every float32 tensor that passes from board to board."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from keras_concurrent.encoding import encode
+from keras_concurrent.errors import ClusterError
 from keras_concurrent.interpreter import Array
 from keras_concurrent.samples import Samples
 from keras_concurrent.schedule import Plan
@@ -26,18 +28,27 @@ class Choice:
 
     Args:
         name: of the way.
-        latency_s: predicted.
-        wire_bytes: of all messages of an image.
+        latency_s: predicted; ``None`` where no board has the memory for it.
+        wire_bytes: of all messages of an image, likewise.
         largest_difference: of any output to the model as it was, over the validation images;
             ``None`` where nothing was measured.
         accuracy: on these images, likewise.
     """
 
     name: str
-    latency_s: float
-    wire_bytes: int
+    latency_s: float | None
+    wire_bytes: int | None
     largest_difference: float | None = None
     accuracy: float | None = None
+
+    @classmethod
+    def of(
+        cls, name: str, plan: Plan | None, gap: float | None = None, accuracy: float | None = None
+    ) -> Choice:
+        """With a plan's costs."""
+        if plan is None:
+            return cls(name, None, None, gap, accuracy)
+        return cls(name, plan.latency_s, plan.wire_bytes, gap, accuracy)
 
 
 class Budget:
@@ -59,13 +70,12 @@ class Budget:
         self._reference = samples.answers(file)
         self.accuracy = samples.accuracy(self._reference, self._reference)
 
-    def choice(self, name: str, file: TfliteFile, plan: Plan) -> Choice:
-        """Measure a file; the plan tells its costs."""
+    def choice(self, name: str, file: TfliteFile, plan: Plan | None) -> Choice:
+        """Measure a file; the plan, where there is one, tells its costs."""
         answers = self._samples.answers(file)
-        return Choice(
+        return Choice.of(
             name,
-            plan.latency_s,
-            plan.wire_bytes,
+            plan,
             float(np.abs(answers - self._reference).max()),
             self._samples.accuracy(answers, self._reference),
         )
@@ -122,27 +132,30 @@ def _finer(formats: Mapping[str, WireFormat], names: list[str]) -> dict[str, Wir
     return {**formats, **{name: _FINER[formats[name].dtype] for name in names}}
 
 
-def choices(ways: Mapping[str, tuple[TfliteFile, Plan]], budget: Budget | None) -> list[Choice]:
+def choices(
+    ways: Mapping[str, tuple[TfliteFile, Plan | None]], budget: Budget | None
+) -> list[Choice]:
     """What ways to run a model cost and give.
 
     Args:
-        ways: a file and its plan, by name.
+        ways: a file and its plan, by name; no plan where no board has the memory.
         budget: to measure with; without one, only costs are told.
     """
     return [
-        Choice(name, plan.latency_s, plan.wire_bytes)
-        if budget is None
-        else budget.choice(name, file, plan)
+        Choice.of(name, plan) if budget is None else budget.choice(name, file, plan)
         for name, (file, plan) in ways.items()
     ]
 
 
-def in_each_format(planner: WirePlanner, planned: WirePlan) -> dict[str, tuple[TfliteFile, Plan]]:
+def in_each_format(
+    planner: WirePlanner, planned: WirePlan
+) -> dict[str, tuple[TfliteFile, Plan | None]]:
     """A plan with all of its tensors in the same format, for each format: file and plan by name."""
-    found = {}
+    found: dict[str, tuple[TfliteFile, Plan | None]] = {}
     for wire in WIRES[1:] if planned.formats else ():
         other = replace(planner, wire=wire)
         formats = other.formats(planned.summed, planned.homes)
-        way = other.encoded(planned.summed, planned.homes, formats)
-        found[f"sent as {wire}"] = way.file, way.plan
+        with suppress(ClusterError):  # heavier tensors may not fit where lighter ones do
+            way = other.encoded(planned.summed, planned.homes, formats)
+            found[f"sent as {wire}"] = way.file, way.plan
     return found

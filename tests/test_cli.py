@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from keras_concurrent import cli
 from keras_concurrent.architecture import Architecture
+from keras_concurrent.tflite_file import TfliteFile
 
 
 def run(*words, status=0, text=None):
@@ -171,6 +172,18 @@ def test_explain_says_what_the_answer_waits_for(model):
     assert found["path"][-1]["end_s"] == found["latency_s"]
     assert found["lower_bound_s"] <= found["latency_s"] <= found["one_board_latency_s"]
     assert found["what_if"]["boards twice as fast"] < found["latency_s"]
+
+
+def test_explain_changes_the_boards_and_not_what_is_pinned(model):
+    """All of it pinned to one board: nothing helps but faster boards, and those at most twice."""
+    count = len(TfliteFile.read(model).operators)
+    pins = [word for number in range(count) for word in ("--pin", f"{number}=pi4-2")]
+    found = json.loads(
+        run("explain", model, "--boards", 2, "--evaluations", 500, *pins, "--json").stdout
+    )
+    what_if, latency_s = found["what_if"], found["latency_s"]
+    assert latency_s / 2 <= what_if["boards twice as fast"] < latency_s
+    assert what_if["one more board"] == pytest.approx(latency_s)
 
 
 def test_a_pin_is_kept_and_a_wrong_one_named(model, tmp_path):

@@ -148,6 +148,25 @@ def test_times_are_near_the_planners_own_for_the_same_assignment(small_file, med
         assert theirs * 0.999 <= ours <= theirs * 1.1
 
 
+def test_int8_segments_take_on_each_board_what_its_int8_rate_says(made):
+    bundle, cluster = made
+    segments = bundle.manifest.segments
+    int8 = {name: dataclasses.replace(s, int8_flops=s.flops) for name, s in segments.items()}
+    manifest = dataclasses.replace(bundle.manifest, segments=int8)
+    rates = {"p0": (0.01, None), "p1": (0.01, 0.03), "p2": (0.02, 0.03), "p3": (0.01, 0.08)}
+    boards = (
+        dataclasses.replace(b, gflops_per_s=rates[b.name][0], int8_gops_per_s=rates[b.name][1])
+        for b in cluster.boards
+    )
+    costs = Costs(manifest, dataclasses.replace(cluster, boards=tuple(boards)))
+    ops = int8[WHOLE].flops
+    assert ops == sum(segment.flops for name, segment in int8.items() if name != WHOLE)
+    planned_s = costs.run_s(WHOLE, "p0") - 0.05e-3  # without the call
+    assert planned_s == pytest.approx(ops / 0.01e9)
+    for board, times in (("p1", 3), ("p2", 3), ("p3", 8)):
+        assert costs.run_s(WHOLE, board) - 0.05e-3 == pytest.approx(planned_s / times)
+
+
 def test_a_board_that_is_slower_than_described_gets_less(made):
     bundle, cluster = made
     placement = reroute(bundle.manifest, cluster, "boards", (), {"p1": 3.0})

@@ -87,6 +87,18 @@ def test_plans_simulations_and_bounds_take_the_measured_seconds():
     assert lower_bound_s(graph, cluster) == pytest.approx(0.4)  # the path, each where quickest
 
 
+def test_what_a_board_does_in_no_time_is_no_work_for_all_of_them():
+    """A piece that takes less than a call is measured to take none: no bound follows from it."""
+    tasks = (
+        Task("n0", 10**9, ("x",), ("t0",), operators=(0,), work={"slow": 0.0, "fast": 0.0}),
+        Task("n1", 10**6, ("t0",), ("t1",), operators=(1,)),
+    )
+    graph = TaskGraph(tasks, dict.fromkeys(("x", "t0", "t1"), 0), ("x",), ("t1",))
+    plan = plan_segments(graph, two())
+    assert plan.latency_s == pytest.approx(0.0005)  # a million operations at 2 GFLOP/s
+    assert lower_bound_s(graph, two()) <= plan.latency_s * (1 + 1e-9)
+
+
 def test_a_task_goes_where_it_was_measured_to_be_quickest_whatever_the_rates():
     tasks = tuple(
         Task(f"n{n}", 1000, ("x",), (f"t{n}",), operators=(n,), work=work)

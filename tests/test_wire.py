@@ -115,6 +115,16 @@ def test_pins_are_kept(small_file):
     assert {name: board[writer[name]] for name in pins} == pins
 
 
+def test_a_pin_is_kept_where_one_board_is_best(small_file):
+    far = cluster_of(3, 10.0, 1.0, latency_ms=50)
+    name = operators(small_file, "CONV_2D")[0].outputs[0]
+    planned = WirePlanner(small_file, far, pins={name: "b2"}, evaluations=500).plan()
+    assert planned.plan.boards == ("b2",)
+    assert planned.file is small_file
+    with pytest.raises(ValueError, match=r"pins must name tensors that .* writes, got 'nothing'"):
+        WirePlanner(small_file, far, pins={"nothing": "b2"})
+
+
 def test_a_wire_that_is_none(small_file):
     with pytest.raises(
         ValueError, match="wire must be one of auto, float32, float16, int8, got 'int4'"

@@ -2,19 +2,24 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from pieces import image_for
 from small_files import on_boards
 from test_cli import run
-from test_wire import SLOW, check_answers
+from test_wire import SLOW, check_answers, cluster_of
 
 from keras_concurrent.bundle import Bundle
+from keras_concurrent.errors import ClusterError
+from keras_concurrent.export import export_bundle
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.samples import Samples
+from keras_concurrent.segments import one_board, plan_segments
 from keras_concurrent.taskgraph import TaskGraph
 from keras_concurrent.tflite_file import TfliteFile
+from keras_concurrent.timings import Timings
 from keras_concurrent.wire import WirePlanner
 from keras_concurrent.wire_budget import Budget
 
@@ -227,6 +232,75 @@ def test_a_lighter_precision_is_compared_with_the_float32_model(trained, samples
     quick = json.loads(run(*words, "--precision", "int8").stdout)
     assert quick["predicted_latency_s"] < figures["predicted_latency_s"]
     assert quick["choices"][0]["latency_s"] == pytest.approx(before["latency_s"])
+    # Boards on which only the int8 model has room: the float32 model is compared all the same.
+    boards = (replace(b, memory_mb=0.1) for b in SLOW.boards)
+    (tmp_path / "cluster.toml").write_text(replace(SLOW, boards=tuple(boards)).to_toml())
+    small = json.loads(run(*words, "--precision", "int8").stdout)
+    assert small["choices"][0]["latency_s"] is None
+    assert small["choices"][0]["accuracy"] == 1
+    assert small["choices"][1]["latency_s"] == pytest.approx(small["predicted_latency_s"])
+    assert "too large" in run(*words[:-1], "--precision", "int8").stdout
+
+
+def test_seconds_measured_on_the_boards_count_for_images_as_bytes_too(model, small_file):
+    folder = model.parent
+    words = ("export", model, "--cluster", folder / "cluster.toml", "--out", folder / "b",
+             "--evaluations", 500, "--json")  # fmt: skip
+    bundle = export_bundle(small_file, SLOW, folder / "measured")
+    seconds = {b.name: dict.fromkeys(bundle.manifest.segments, 1e-3) for b in SLOW.boards}
+    text = Timings.of(bundle, seconds, SLOW).to_json()
+    (folder / "cluster.seconds.json").write_text(text)
+    pieces = len(bundle.manifest.segments) - 1
+    assert pieces > 1
+    alone_s = json.loads(run(*words).stdout)["predicted_one_board_latency_s"]
+    pixels = run(*words, "--pixels")
+    assert "another model" not in pixels.output
+    found = json.loads(pixels.stdout)
+    image_s = np.prod(SHAPE) * 3 / 1.25e6  # three quarters of its bytes, at 10 Mbit/s
+    assert alone_s - found["predicted_one_board_latency_s"] == pytest.approx(image_s, rel=0.05)
+    assert found["choices"][0]["latency_s"] <= alone_s
+
+
+def test_a_model_of_other_images_is_refused(trained, samples):
+    from keras_concurrent.convert import to_tflite
+
+    model, _ = trained
+    file = TfliteFile(to_tflite(model, precision="int8", images=samples.calibration))
+    name = file.inputs[0]
+    strange = SimpleNamespace(inputs=file.inputs, tensors={name: SimpleNamespace(dtype="int8")})
+    with pytest.raises(ValueError, match="takes float32 or uint8, got one of int8"):
+        samples.images(strange)
+
+
+@pytest.fixture(scope="module")
+def heavy():
+    """A network whose weights are much more than its tensors."""
+    from keras_concurrent.convert import to_tflite
+    from keras_concurrent.generators import generate
+    from keras_concurrent.models import build_model
+    from keras_concurrent.staging import stage
+
+    graph = generate("branches", 8, seed=1, branches=4)
+    recipe = {"filters": 24, "channel_cap": 96, "separable": False, "seed": 4}
+    return TfliteFile(to_tflite(build_model(stage(graph, (32, 32, 3), 4, **recipe))))
+
+
+@pytest.mark.parametrize("mbit", [0.1, 1.0, 10.0, 1000.0])
+def test_boards_get_no_more_than_they_have_the_memory_for(heavy, mbit):
+    file = heavy
+    cluster = cluster_of(3, 0.02, mbit)
+    graph = TaskGraph.from_tflite(file)
+    whole = max(one_board(graph, cluster).memory_bytes.values())
+    for share in (0.95, 0.9):  # of what the whole model needs
+        boards = (replace(board, memory_mb=share * whole / 1e6) for board in cluster.boards)
+        small = replace(cluster, boards=tuple(boards))
+        assert len(plan_segments(graph, small, evaluations=500).boards) > 1  # there is such a plan
+        planned = WirePlanner(file, small, evaluations=500).plan()
+        assert len(planned.plan.boards) > 1
+        assert all(b <= share * whole for b in planned.plan.memory_bytes.values())
+    none = tuple(replace(board, memory_mb=whole / 1e8) for board in cluster.boards)
+    with pytest.raises(ClusterError, match="more boards, or ones with more memory, may do"):
+        WirePlanner(file, replace(cluster, boards=none), evaluations=500).plan()
 
 
 @pytest.fixture(scope="module")

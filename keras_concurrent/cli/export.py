@@ -15,7 +15,6 @@ from keras_concurrent.cli.place import (
     how_to_plan,
     make_plan,
     measured_costs,
-    measured_on_boards,
     on_boards,
     pins_of,
     read_model,
@@ -92,7 +91,7 @@ def export(
     asked = read_model(model, precision=precision, calibration=calibration, pixels=pixels, **how)
     file, graph, where = asked.file, asked.graph, asked.cluster
     rewritten: TfliteFile | None = None
-    ways: dict[str, tuple[TfliteFile, Plan]] = {}
+    ways: dict[str, tuple[TfliteFile, Plan | None]] = {}
     if wire is None:
         best = make_plan(file, graph, where, **how)
     else:
@@ -154,16 +153,22 @@ def _plan_as_it_was(
     seed: int,
     measured: bool,
     **_: Any,
-) -> Plan:
-    """The best plan of the float32 model, cut as it is."""
+) -> Plan | None:
+    """The best plan of the float32 model, cut as it is; ``None`` where no board has the memory."""
+    from keras_concurrent.errors import ClusterError
     from keras_concurrent.segments import plan_segments
 
     original = asked.original
-    graph = asked.graph if original is asked.file else tasks_of(original, measured)
-    return plan_segments(
-        graph, asked.cluster, evaluations=evaluations, seed=seed,
-        budget_s=budget_s, polish_s=polish_s,
-    )  # fmt: skip
+    graph = asked.graph
+    if original is not asked.file:
+        graph = tasks_of(original, asked.cluster, measured, asked.timings)
+    try:
+        return plan_segments(
+            graph, asked.cluster, evaluations=evaluations, seed=seed,
+            budget_s=budget_s, polish_s=polish_s,
+        )  # fmt: skip
+    except ClusterError:
+        return None
 
 
 def _measure(asked: Asked) -> Budget | None:
@@ -186,14 +191,13 @@ def _wired(
     pinned: tuple[str, ...],
     placement: Path | None,
     measured: bool,
-    cluster: Path | None,
     **_: Any,
-) -> tuple[TfliteFile, Plan, dict[str, tuple[TfliteFile, Plan]]]:
+) -> tuple[TfliteFile, Plan, dict[str, tuple[TfliteFile, Plan | None]]]:
     """The rewritten file, its plan, and the same in each wire format."""
     from keras_concurrent.wire import WirePlanner
     from keras_concurrent.wire_budget import Budget, in_each_format
 
-    file, graph, where, samples, _original = asked
+    file, graph, where, samples = asked.file, asked.graph, asked.cluster, asked.samples
     if placement is not None:
         raise ValueError("--wire asks for a search, --placement for none: give one of them")
     pins = {
@@ -202,7 +206,7 @@ def _wired(
         for tensor in graph.by_name[task].outputs
     }
     images = () if samples is None else samples.images(file)
-    timings = measured_on_boards(file, cluster)
+    timings = asked.timings
     on_host = measured_costs(file) if measured else None
 
     def as_measured(rewritten: TfliteFile, tasks: TaskGraph) -> TaskGraph:

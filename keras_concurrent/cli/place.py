@@ -123,7 +123,7 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.bounds import lower_bound_s
     from keras_concurrent.explain import explain as explained
     from keras_concurrent.explain import what_if
-    from keras_concurrent.segments import one_board, plan_segments
+    from keras_concurrent.segments import one_board
     from keras_concurrent.summary import milliseconds
     from keras_concurrent.tables import change_table, path_table
 
@@ -133,15 +133,7 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     alone_s, bound_s = one_board(graph, where).latency_s, lower_bound_s(graph, where)
     changed = what_if(
         where,
-        lambda other: (
-            plan_segments(
-                graph,
-                other,
-                evaluations=how["evaluations"],
-                seed=how["seed"],
-                budget_s=how["budget_s"],
-            ).latency_s
-        ),
+        lambda other: make_plan(file, graph, other, **{**how, "polish_s": None}).latency_s,
     )
     if as_json:
         known = {"one_board_latency_s": alone_s, "lower_bound_s": bound_s, "what_if": changed}
@@ -171,6 +163,7 @@ class Asked(NamedTuple):
         cluster: the boards.
         samples: images to measure on.
         original: the model in float32, its images too; of a .tflite, what was given.
+        timings: what the boards were measured to take for the file.
     """
 
     file: TfliteFile
@@ -178,6 +171,7 @@ class Asked(NamedTuple):
     cluster: Cluster
     samples: Samples | None
     original: TfliteFile
+    timings: Timings | None
 
 
 def read_model(
@@ -209,26 +203,28 @@ def read_model(
             samples = Samples.load(calibration, file.tensors[file.inputs[0]].shape[1:])
     else:
         original, file, samples = _converted(model, precision, calibration)
+    timings = _measured_on_boards(file, cluster)
     if pixels:
-        file = take_pixels(file)
+        file = take_pixels(file)  # the same operators, but for those that decode the image
     if file.whole_because is not None:
         click.echo(f"{model} stays whole because {file.whole_because}.", err=True)
-    graph = tasks_of(file, measured)
-    timings = measured_on_boards(file, cluster)
-    if timings is not None:
-        graph = timings.applied(file, graph, where)
-    return Asked(file, graph, where, samples, original)
+    graph = tasks_of(file, where, measured, timings)
+    return Asked(file, graph, where, samples, original, timings)
 
 
-def tasks_of(file: TfliteFile, measured: bool) -> TaskGraph:
-    """A file's tasks, with their costs from FLOPs or with the seconds that this machine takes."""
+def tasks_of(
+    file: TfliteFile, where: Cluster, measured: bool, timings: Timings | None
+) -> TaskGraph:
+    """A file's tasks: as measured on the boards, or on this machine, or from their FLOPs."""
     from keras_concurrent.taskgraph import TaskGraph
 
     graph = TaskGraph.from_tflite(file)
-    return _measured_on_host(file, graph.chains_merged()) if measured else graph
+    if measured:
+        graph = _measured_on_host(file, graph.chains_merged())
+    return graph if timings is None else timings.applied(file, graph, where)
 
 
-def measured_on_boards(file: TfliteFile, cluster: Path | None) -> Timings | None:
+def _measured_on_boards(file: TfliteFile, cluster: Path | None) -> Timings | None:
     """What `profile` wrote beside the cluster file, if it is of this model."""
     from keras_concurrent.bundle import digest
     from keras_concurrent.timings import Timings, timings_path
