@@ -1,6 +1,6 @@
 """Redraw the paper's figures from this package, the printed values beside ours.
 
-python examples/reproduce_paper.py --samples 1000   # about half an hour on two cores
+python examples/reproduce_paper.py --samples 1000   # about 40 minutes on two cores
 python examples/reproduce_paper.py --samples 50     # under two minutes
 
 Writes one PNG a figure, results.csv and results.md into --out. Finished samples are kept in

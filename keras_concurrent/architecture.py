@@ -229,6 +229,8 @@ class Architecture:
         """
         try:
             data = json.loads(text)
+            if not isinstance(data, dict):
+                raise ValueError(f"it must hold an object, got {type(data).__name__}")
             version = data.pop("schema_version", None)
             if type(version) is not int or version != SCHEMA_VERSION:
                 raise ValueError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")

@@ -143,7 +143,9 @@ class Measurement:
             ValueError: it is something else.
         """
         try:
-            data: dict[str, Any] = json.loads(text)
+            data = json.loads(text)
+            if not isinstance(data, dict):
+                raise ValueError(f"it must hold an object, got {type(data).__name__}")
             if data.pop("schema_version", None) != SCHEMA_VERSION:
                 raise ValueError(f"schema_version must be {SCHEMA_VERSION}")
             runs = {

@@ -48,7 +48,7 @@ def read_image(path: Path, spec: TensorSpec) -> Array:
     if path.suffix == ".npy":
         try:
             loaded: Array = np.load(path, allow_pickle=False)
-        except ValueError as error:
+        except (EOFError, ValueError) as error:
             raise ValueError(f"{path} must hold one array of numbers: {error}") from error
         return loaded
     try:
@@ -62,6 +62,10 @@ def read_image(path: Path, spec: TensorSpec) -> Array:
             picture = opened.convert("L" if spec.shape[3] == 1 else "RGB")
     except UnidentifiedImageError:
         raise ValueError(f"{path} is not an image that Pillow reads") from None
+    except OSError as error:
+        if error.errno is not None:  # the file system's word, not Pillow's
+            raise
+        raise ValueError(f"{path} is a damaged image: {error}") from error
     pixels = np.asarray(picture.resize((spec.shape[2], spec.shape[1]))).reshape(spec.shape)
     if np.issubdtype(np.dtype(spec.dtype), np.floating):
         return (pixels / 255.0).astype(spec.dtype)

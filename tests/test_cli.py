@@ -201,3 +201,34 @@ def test_a_pin_is_kept_and_a_wrong_one_named(model, tmp_path):
     ):
         assert message in run("plan", *how, "--pin", pin, status=2).stderr
     assert "no board is named 'pi9'" in run("plan", *how, "--pin", "0=pi9", status=1).stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "content", "message"),
+    [
+        (("score", "given.json"), b"\xbd\xff", "given.json: 'utf-8' codec"),
+        (("score", "given.json"), b"[]", "given.json: not an architecture file: it must hold an"),
+        (("train", "given.json"), b"[]", "given.json: not an architecture file: it must hold an"),
+        (("plan", "given.json"), b"{}", "a model must be a .keras or a .tflite file, got given.js"),
+        (("plan", "given.keras"), b"no zip", "given.keras is damaged: it holds no Keras model"),
+        (("search", "--data", "given.npz"), b"no zip", "given.npz is not an .npz file of arrays"),
+    ],
+)
+def test_a_file_that_is_something_else_is_named(tmp_path, monkeypatch, words, content, message):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / words[-1]).write_bytes(content)
+    assert message in run(*words, status=2).stderr
+    assert [path.name for path in tmp_path.iterdir()] == [words[-1]]  # nothing stays behind
+
+
+def test_a_wrong_search_leaves_its_folder_free(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run("search", "--data", "digits", "--kinds", "XX", status=2)
+    assert [*tmp_path.iterdir()] == []
+
+
+def test_a_model_that_cannot_be_saved_is_not_trained(tmp_path):
+    recipe = tmp_path / "network.json"
+    run("generate", "--vertices", 4, "--out", recipe)
+    told = run("train", recipe, "--out", tmp_path / "model.h5", status=2).stderr
+    assert "--out must end in .keras" in told

@@ -24,8 +24,8 @@ from keras_concurrent.search import (
     oracle,
     screen,
 )
-from keras_concurrent.search.callbacks import model_costs
-from keras_concurrent.search.costs import architecture_costs
+from keras_concurrent.search.callbacks import model_graph
+from keras_concurrent.search.costs import architecture_costs, costs_of
 from keras_concurrent.taskgraph import TaskGraph
 
 CLUSTER = Cluster.of("pi4", 2, "1gbit")
@@ -161,7 +161,8 @@ def test_objectives_work_with_any_keras_model(tmp_path):
     assert trial.metrics.get_last_value("parameters") == 10 * filters + 3 * filters + 3
     # A convolution, at 2 operations a multiply-accumulate, is nearly all there is.
     assert trial.metrics.get_last_value("flops") == pytest.approx(36 * filters * 9 * 2, rel=0.3)
-    costs = model_costs(build(trial.hyperparameters), CLUSTER)
+    model = build(trial.hyperparameters)
+    costs = costs_of(model_graph(model), model.count_params(), CLUSTER)
     assert trial.metrics.get_last_value("latency_s") == costs.latency_s
 
 

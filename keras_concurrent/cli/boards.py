@@ -22,6 +22,7 @@ from keras_concurrent.cli.options import (
     local,
     new_path,
     pace_file,
+    parsed,
 )
 
 
@@ -242,9 +243,7 @@ def report(bundle: Path, measurement: Path | None, out: Path) -> None:
     from keras_concurrent.bundle import Bundle
     from keras_concurrent.report import write_report
 
-    measured = (
-        Measurement.from_json(measurement.read_text(encoding="utf-8")) if measurement else None
-    )
+    measured = parsed(Measurement.from_json, measurement) if measurement else None
     for path in write_report(out, Bundle(bundle), measured):
         click.echo(path)
 

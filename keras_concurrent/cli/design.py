@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from keras_concurrent.cli.command import command
-from keras_concurrent.cli.options import as_json, existing, new_path, options
+from keras_concurrent.cli.options import as_json, existing, new_path, options, parsed
 
 staging_options = options(
     click.option("--input-shape", default="48x48x3", show_default=True, help="HxWxC."),
@@ -112,8 +112,12 @@ def score(network: Path, units: int, as_json: bool) -> None:
     if network.suffix == ".tflite":
         graph = TaskGraph.from_tflite(TfliteFile.read(network))
     else:
-        text = sys.stdin.read() if str(network) == "-" else network.read_text(encoding="utf-8")
-        graph = TaskGraph.from_architecture(Architecture.from_json(text))
+        stdin = str(network) == "-"
+        recipe = (
+            Architecture.from_json(sys.stdin.read()) if stdin
+            else parsed(Architecture.from_json, network)
+        )  # fmt: skip
+        graph = TaskGraph.from_architecture(recipe)
     result = concurrency_score(graph, units)
     if as_json:
         click.echo(json.dumps({**asdict(result), "flops": graph.flops}))
@@ -147,7 +151,9 @@ def train(network: Path, data: str, epochs: int, seed: int, out: Path, as_json: 
     from keras_concurrent.architecture import Architecture
     from keras_concurrent.console import load_tensorflow
 
-    architecture = Architecture.from_json(network.read_text(encoding="utf-8"))
+    if out.suffix != ".keras":
+        raise ValueError(f"--out must end in .keras, got {out}")
+    architecture = parsed(Architecture.from_json, network)
     size = architecture.input_shape[0] if data == "photos" else None
     dataset = datasets.load(data, size=size)
     shape = dataset.train_images.shape[1:]
@@ -156,6 +162,7 @@ def train(network: Path, data: str, epochs: int, seed: int, out: Path, as_json: 
             f"the network takes images {architecture.input_shape} of {architecture.classes} "
             f"classes; {data} has {shape} of {len(dataset.class_names)}"
         )
+    out.parent.mkdir(parents=True, exist_ok=True)  # not first when all is trained
     load_tensorflow()
     import keras
 

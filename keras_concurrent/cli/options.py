@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 import click
 
 from keras_concurrent.cli.command import Function
+
+Parsed = TypeVar("Parsed")
 
 
 def options(*decorators: Function) -> Function:
@@ -18,6 +22,19 @@ def options(*decorators: Function) -> Function:
         return function
 
     return decorate
+
+
+def parsed(parse: Callable[[str], Parsed], path: Path) -> Parsed:
+    """What a text file says.
+
+    Args:
+        parse: of the text; raises ValueError.
+        path: of the file; named in the error.
+    """
+    try:
+        return parse(path.read_text(encoding="utf-8"))
+    except ValueError as error:  # one of them tells of bytes that are no text
+        raise ValueError(f"{path}: {error}") from error
 
 
 existing = click.Path(exists=True, path_type=Path)

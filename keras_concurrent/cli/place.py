@@ -312,8 +312,14 @@ def _converted(
     path: Path, precision: str, calibration: str | None
 ) -> tuple[TfliteFile, TfliteFile, Samples | None]:
     """A Keras model as a .tflite, in float32 and as asked, and the images to calibrate it on."""
+    import zipfile
+
     from keras_concurrent.console import load_tensorflow
 
+    if path.suffix != ".keras":
+        raise ValueError(f"a model must be a .keras or a .tflite file, got {path}")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is damaged: it holds no Keras model")
     load_tensorflow()
     import keras
 

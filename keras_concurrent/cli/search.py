@@ -76,7 +76,9 @@ def search(
     if resume is not None:
         _refuse_given((*how, "out"))
     else:
-        _settings(**how).write(_new(out))
+        settings, folder = _settings(**how), _new(out)
+        settings.searched()  # what is wrong with data or space is said before a folder is there
+        settings.write(folder)
     load_tensorflow()
     from keras_concurrent.search.session import Session
 

@@ -22,11 +22,6 @@ def model_graph(model: keras.Model) -> TaskGraph:
     return TaskGraph.from_tflite(TfliteFile(to_tflite(model))).chains_merged()
 
 
-def model_costs(model: keras.Model, cluster: Cluster):
-    """The `keras_concurrent.search.costs.Costs` of any Keras model; raises as `model_graph`."""
-    return costs_of(model_graph(model), model.count_params(), cluster)
-
-
 class PredictedCosts(keras.callbacks.Callback):
     """Adds a network's predicted costs to the logs of every epoch.
 

@@ -142,7 +142,11 @@ def load_data(name: str, size: int | None = None) -> datasets.Dataset:
     """
     if not name.endswith(".npz"):
         return datasets.load(name, size=size)
-    with np.load(name, allow_pickle=False) as file:
+    try:
+        opened = np.load(name, allow_pickle=False)
+    except (EOFError, ValueError) as error:
+        raise ValueError(f"{name} is not an .npz file of arrays: {error}") from error
+    with opened as file:
         wanted = ("train_images", "train_labels", "test_images", "test_labels")
         lacking = [key for key in wanted if key not in file]
         if lacking:
