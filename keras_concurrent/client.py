@@ -230,13 +230,15 @@ class Client:
     ) -> Future[Answers]:
         """Ask for one image without waiting for the answer; see `infer`.
 
-        While as many images are in flight as may be, this waits for one to be answered.
+        While as many images are in flight as may be, this waits for one to be answered. What was
+        asked cannot be cancelled: the deadline ends it.
         """
         if not deadline_s > 0:
             raise ValueError(f"deadline_s must be above 0, got {deadline_s!r}")
         values = check_inputs(self._bundle.manifest, images)
         self._slots.acquire()
         future: Future[Answers] = Future()
+        future.set_running_or_notify_cancel()  # a sent image cannot be called back
         future.add_done_callback(lambda _: self._slots.release())
         with self._lock:
             if self._ended:
