@@ -79,4 +79,6 @@ def serve_board(
         _log.info("%s %s", name, READY)
         board.serve(stopped)
     finally:
+        if stretch is not None:
+            stretch.close()
         channel.close()

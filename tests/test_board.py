@@ -228,6 +228,16 @@ def test_several_images_are_in_flight_and_one_more_waits(bundle):
         client.infer(images[0])
 
 
+def test_an_image_that_was_sent_cannot_be_cancelled(bundle):
+    image = random_images(bundle, 1)[0]
+    expected = reference(bundle, [image])[0]["classes"]
+    with running(bundle) as (client, _, _):
+        future = client.submit(image)
+        assert not future.cancel()
+        assert np.array_equal(future.result(5)["classes"], expected)
+        assert np.array_equal(client.infer(image, deadline_s=5)["classes"], expected)
+
+
 def test_a_board_that_is_not_there_is_named(bundle):
     message = r"not ready after 0\.3 s: .*does not answer"
     client = Client(bundle, slow_boards(3), Exchange().join("client"))
@@ -324,15 +334,21 @@ def test_emulated_boards_measure_one_at_a_time(tmp_path):
             steps.append(board)
             time.sleep(0.002)  # the others would come in between
 
-        Stretch(2.0, turn).learn("step", step)
+        stretches[board].learn("step", step)
 
-    boards = [threading.Thread(target=learn, args=(name,)) for name in ("a", "b", "c")]
+    stretches = {name: Stretch(2.0, turn) for name in ("a", "b", "c")}
+    boards = [threading.Thread(target=learn, args=(name,)) for name in stretches]
     for board in boards:
         board.start()
     for board in boards:
         board.join()
     assert len(list(itertools.groupby(steps))) == 3
     assert turn.read_text() == "kept"
+    turn.unlink()  # as when the command that started them has gone on
+    learn("a")
+    assert list(steps)[-1] == "a"
+    for stretch in stretches.values():
+        stretch.close()
 
 
 def test_paced_messages_queue_for_the_bandwidth_and_share_the_latency():
