@@ -199,6 +199,7 @@ class Board:
             "bundle_sha256": self._workshop.sha256,
             "slowdown": self._workshop.slowdown,
             "clock_s": time.monotonic(),
+            "session": self._session,
             "unreached": sorted({*self._absent, *self._channel.unreached()} - {CLIENT}),
         }
 

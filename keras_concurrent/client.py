@@ -39,6 +39,7 @@ from keras_concurrent.questions import Questions
 from keras_concurrent.readiness import Readiness
 from keras_concurrent.requests import Requests
 from keras_concurrent.routes import reroute
+from keras_concurrent.session import Session
 from keras_concurrent.status import slow_boards
 from keras_concurrent.suspects import Suspects
 from keras_concurrent.timeline import merge
@@ -80,7 +81,7 @@ class Client:
         self._bundle, self._cluster, self._channel = bundle, cluster, channel
         self._placement_name = placement
         self._slowness: dict[str, float] = {}
-        self._session = time.time_ns()
+        self._session = Session()
         self._offsets_s: dict[str, float] = {}
         self._flights = Flights(bundle.manifest, self._session)
         self._requests = Requests(
@@ -145,6 +146,8 @@ class Client:
             if board not in missing:
                 self._offsets_s[board] = self.questions.clock_offset_s(board)
         with self._lock:
+            if not self._requests.started:
+                self._session.exceed(self._readiness.known_session)
             self._carry_out(self._requests.start())
         self.wait_prepared(timeout_s)
 
@@ -309,7 +312,7 @@ class Client:
                 self._flights.forget(instruction.image)
                 for board in instruction.boards:
                     self._outbox.put(
-                        board, Packet("drop", CLIENT, self._session, instruction.image)
+                        board, Packet("drop", CLIENT, self._session.number, instruction.image)
                     )
             elif isinstance(instruction, Answer):
                 self._flights.answer(instruction.request, instruction.image)

@@ -64,7 +64,8 @@ class Requests:
         self._cuts: dict[str, frozenset[str]] = {}
         self._current: Route | None = None
         self._alone = False
-        self._started = False
+        self.started = False
+        """Whether routes are planned: from then on the session stays what it is."""
         self._requests: dict[int, _Request] = {}  # in the order asked
         self._request_of: dict[int, int] = {}
         self._images = 0
@@ -122,7 +123,7 @@ class Requests:
 
     def start(self) -> list[Instruction]:
         """Plan from now on: before, each board that appears would make a plan of its own."""
-        self._started = True
+        self.started = True
         return self._settle()
 
     def ask(self, request: int, now_s: float, deadline_s: float) -> list[Instruction]:
@@ -223,7 +224,7 @@ class Requests:
 
     def _settle(self) -> list[Instruction]:
         """Take the best route for the boards that are there, once they all know it."""
-        if not self._started:
+        if not self.started:
             return []
         key = self._key
         best = self._book.without(key)

@@ -255,7 +255,9 @@ def test_strange_and_wrong_tensors_are_ignored_and_said_once(bundle, caplog):
         for number in range(3):
             for name, payload in ((wanted, b"short"), (f"nonsense {number}", b"")):
                 for sender in ("pi3-2", "a stranger"):
-                    packet = Packet("tensor", sender, client._session, 10**9, 0, name, payload)
+                    packet = Packet(
+                        "tensor", sender, client._session.number, 10**9, 0, name, payload
+                    )
                     other.send(board.name, packet)
             client_too.send(board.name, Packet("ask", "client", name=f"dance {number}"))
         answer = client.infer(image)
@@ -276,6 +278,21 @@ def test_a_newer_client_takes_over_and_the_older_one_is_told(bundle):
         channel = exchange.join("client")  # answers go to the newer from now on
         with Client(bundle, slow_boards(3), channel) as newer:
             newer.wait_ready(5)
+            answer = newer.infer(image)
+            exchange._queues["client"] = older._channel._own
+            with pytest.raises(BoardError, match="a newer client has taken over"):
+                older.infer(image, deadline_s=2)
+    assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
+
+
+def test_the_clients_clocks_do_not_decide_whom_the_boards_follow(bundle, monkeypatch):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (older, exchange, _):
+        hour_ago_ns = time.time_ns() - 3600 * 10**9
+        monkeypatch.setattr(time, "time_ns", lambda: hour_ago_ns)  # on the second client's machine
+        with Client(bundle, slow_boards(3), exchange.join("client")) as newer:
+            newer.wait_ready(5)
+            assert newer.absent == ()
             answer = newer.infer(image)
             exchange._queues["client"] = older._channel._own
             with pytest.raises(BoardError, match="a newer client has taken over"):
