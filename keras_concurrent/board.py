@@ -243,7 +243,8 @@ class Board:
         if packet.session > self._session:
             self._session = packet.session
             self._forget_images()
-        if packet.route >= _MOST_ROUTES:
+        self._engine.keep(told["routes"])
+        if len(self._engine.routes) >= _MOST_ROUTES:
             raise BundleError(f"too many routes, at most {_MOST_ROUTES}")
         for name in program.segments:
             self._workshop.load(name)

@@ -150,6 +150,11 @@ class Client:
                 self._session.exceed(self._readiness.known_session)
             self._carry_out(self._requests.start())
         self.wait_prepared(timeout_s)
+        with self._lock:
+            refusals = dict(self._requests.refusals)
+        if refusals and all_boards:
+            faults = "; ".join(f"{b} does not take its part: {why}" for b, why in refusals.items())
+            raise BoardError(faults)
 
     def wait_prepared(self, timeout_s: float = 20.0) -> None:
         """Wait until the boards have taken their parts, also those for the loss of each other.
@@ -328,19 +333,24 @@ class Client:
             "bundle_sha256": self._bundle.sha256,
             "segments": offer.program.segments,
             "sends": [(send.tensor, send.receiver) for send in offer.program.sends],
+            "routes": self._requests.routes(),
         }
         future = self.questions.put(offer.board, "route", json.dumps(told).encode(), offer.route)
 
         def answered(future: Future[Any]) -> None:  # in this client's thread, which has the lock
             answer = future.result()
             if "error" in answer:
-                _log.warning("%s does not take its part: %s", offer.board, answer["error"])
-                self._carry_out(self._requests.gone(offer.board))
+                self._refused(offer, str(answer["error"]))
                 return
             self._carry_out(self._requests.links(offer.board, answer["unreached"]))
             self._carry_out(self._requests.acknowledged(offer.board, offer.route))
 
         future.add_done_callback(answered)
+
+    def _refused(self, offer: Offer, reason: str) -> None:
+        if self._requests.is_here(offer.board):
+            _log.warning("%s does not take its part: %s", offer.board, reason)
+        self._carry_out(self._requests.refused(offer.board, offer.route, reason))
 
     def _compute(self, request: int) -> None:
         """Recognise an image here: no board is left."""

@@ -52,8 +52,9 @@ class Inbox:
             return self._requests.here(board)
         if packet.kind == GONE:
             self._suspects.clear(board)
-            self._questions.gone(board)
-            return self._requests.gone(board)
+            instructions = self._requests.gone(board)
+            self._questions.gone(board)  # routes that it was offered are none of its any more
+            return instructions
         try:
             return self._message(packet)
         except (ValueError, TypeError, KeyError) as error:

@@ -61,6 +61,8 @@ class Requests:
         self._outputs = frozenset(outputs)
         self._book = RouteBook(plan)
         self._absent = set(boards)
+        self.refusals: dict[str, str] = {}
+        """Boards that are left out because they do not take their parts, and why."""
         self._cuts: dict[str, frozenset[str]] = {}
         self._current: Route | None = None
         self._alone = False
@@ -134,7 +136,9 @@ class Requests:
     def here(self, board: str) -> list[Instruction]:
         """A board has appeared. It knows no route yet."""
         self._absent.discard(board)
+        self.refusals.pop(board, None)
         self._book.forget(board)
+        self._book.readmit(board)
         return self._settle()
 
     def gone(self, board: str) -> list[Instruction]:
@@ -143,6 +147,14 @@ class Requests:
         self._cuts.pop(board, None)
         self._book.forget(board)
         return self._settle()
+
+    def routes(self) -> list[int]:
+        """Numbers of the routes that boards must still know."""
+        used = {route.number for route in self._book.standing()}
+        used.update(r.route for r in self._requests.values() if r.route is not None)
+        if self._current is not None:
+            used.add(self._current.number)
+        return sorted(used)
 
     def links(self, board: str, absent: Collection[str]) -> list[Instruction]:
         """A board tells whom it does not reach."""
@@ -153,6 +165,21 @@ class Requests:
         """A board has what it needs for a route."""
         if route < len(self._book) and board in self._book[route].offered:
             self._book[route].acknowledged.add(board)
+        return self._settle()
+
+    def refused(self, board: str, route: int, reason: str) -> list[Instruction]:
+        """A board does not take its part of a route.
+
+        Where the route is needed now the board is left out; otherwise it goes on, and only what
+        would be done after the loss of others is planned without it.
+        """
+        if board in self._absent:
+            return []
+        refused = self._book[route]
+        if refused is self._current or refused is self._book.known(self._key):
+            self.refusals[board] = reason
+            return self.gone(board)
+        self._book.refuse(refused, board)
         return self._settle()
 
     def arrived(self, image: int, tensor: str) -> list[Instruction]:

@@ -52,7 +52,9 @@ def running(bundle, placement="boards", stretch=None):
         Board(name, bundle, exchange.join(name), everyone - {name}, Workshop(stretch))
         for name in names
     ]
-    threads = [threading.Thread(target=board.serve, args=(stopped,)) for board in boards]
+    threads = [
+        threading.Thread(target=board.serve, args=(stopped,), name=board.name) for board in boards
+    ]
     for thread in threads:
         thread.start()
     channel = exchange.join("client")
@@ -298,6 +300,49 @@ def test_the_clients_clocks_do_not_decide_whom_the_boards_follow(bundle, monkeyp
             with pytest.raises(BoardError, match="a newer client has taken over"):
                 older.infer(image, deadline_s=2)
     assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
+
+
+def test_work_can_be_shared_anew_as_often_as_wanted(bundle, monkeypatch):
+    monkeypatch.setattr("keras_concurrent.board._MOST_ROUTES", 12)  # 4 routes a time, twice over
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, _, boards):
+        expected = client.infer(image)["classes"]
+        for number in range(10):
+            client.rebalance({"pi3-1": 1.0 + number})
+            client.wait_prepared(5)
+            assert client.absent == ()
+            assert np.array_equal(client.infer(image)["classes"], expected)
+        assert all(len(board._engine.routes) <= 8 for board in boards)
+
+
+def test_a_board_that_cannot_do_more_than_its_part_does_its_part(bundle, monkeypatch):
+    image = random_images(bundle, 1)[0]
+    planned = bundle.placement("boards").programs["pi3-2"].segments
+    monkeypatch.setattr(Workshop, "load", _full("pi3-2", planned, Workshop.load))
+    with running(bundle) as (client, exchange, _):
+        assert client.absent == ()
+        expected = client.infer(image)["classes"]
+        exchange.leave("pi3-3")
+        assert np.array_equal(client.infer(image, deadline_s=10)["classes"], expected)
+        assert {e.board for e in client.timeline() if e.kind == "run"} <= {"pi3-1", "pi3-2"}
+
+
+def test_a_board_that_does_not_take_its_part_is_named_with_its_reason(bundle, monkeypatch):
+    monkeypatch.setattr(Workshop, "load", _full("pi3-2", (), Workshop.load))
+    message = "pi3-2 does not take its part: there is no memory for segment_"
+    with pytest.raises(BoardError, match=message), running(bundle):
+        pass
+
+
+def _full(board, segments, load):
+    """`Workshop.load` where one board has memory for these segments alone."""
+
+    def loaded(self, name):
+        if threading.current_thread().name == board and name not in segments:
+            raise BundleError(f"there is no memory for {name}")
+        return load(self, name)
+
+    return loaded
 
 
 def test_a_board_with_another_bundle_is_refused(small_file, bundle, tmp_path):

@@ -335,12 +335,14 @@ def test_whatever_is_sent_the_board_goes_on_and_says_it_once(
         ({"sends": [["nonsense", "client"]]}, "what is not there"),
         ({"segments": ["model", "model"]}, "runs a segment twice"),
         ({"segments": 3}, "TypeError"),
+        ({"routes": 3}, "TypeError"),
         ({"sends": [[[], "client"]]}, "TypeError"),
     ],
 )
 def test_a_route_that_names_what_is_not_there_is_refused(board, change, cause):
     _, exchange, bundle = board
-    told = {"bundle_sha256": bundle.sha256, "segments": ["model"], "sends": [], **change}
+    told = {"bundle_sha256": bundle.sha256, "segments": ["model"], "sends": [],
+            "routes": [0], **change}  # fmt: skip
     client = exchange.join("client")
     payload = json.dumps(told).encode()
     client.send("p0", Packet("ask", "client", 2**63, 5, 0, "route", payload))
