@@ -18,6 +18,7 @@ from typing import Any
 from keras_concurrent.bundle import Bundle
 from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Interface, Pacer
+from keras_concurrent.engine import MOST_IMAGES
 from keras_concurrent.errors import BoardError
 from keras_concurrent.fallback import OwnInterpreter
 from keras_concurrent.flights import Answers, Flights
@@ -63,6 +64,9 @@ class Client:
         pacer: of its interface, see `keras_concurrent.emulation.pacer_of`.
         in_flight: how many images may be asked for and not yet answered.
         fallback: compute here when no board is left, if this machine has an interpreter.
+
+    Raises:
+        ValueError: ``in_flight`` is below 1 or above what boards work on at a time.
     """
 
     def __init__(
@@ -78,6 +82,11 @@ class Client:
     ) -> None:
         if in_flight < 1:
             raise ValueError(f"in_flight must be at least 1, got {in_flight!r}")
+        if in_flight > MOST_IMAGES:  # a board would drop the oldest
+            raise ValueError(
+                f"in_flight must be at most {MOST_IMAGES}, which is what a board works on at a "
+                f"time, got {in_flight!r}"
+            )
         self._bundle, self._cluster, self._channel = bundle, cluster, channel
         self._placement_name = placement
         self._slowness: dict[str, float] = {}

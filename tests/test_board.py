@@ -230,6 +230,14 @@ def test_several_images_are_in_flight_and_one_more_waits(bundle):
         client.infer(images[0])
 
 
+def test_no_more_images_are_in_flight_than_boards_work_on(bundle):
+    channel = Exchange().join("client")
+    for number, limit in ((0, "at least 1"), (33, "at most 32")):
+        with pytest.raises(ValueError, match=f"in_flight must be {limit}.*, got {number}"):
+            Client(bundle, slow_boards(3), channel, in_flight=number)
+    Client(bundle, slow_boards(3), channel, in_flight=32).close()
+
+
 def test_an_image_that_was_sent_cannot_be_cancelled(bundle):
     image = random_images(bundle, 1)[0]
     expected = reference(bundle, [image])[0]["classes"]
