@@ -348,11 +348,14 @@ class Client:
 
         def answered(future: Future[Any]) -> None:  # in this client's thread, which has the lock
             answer = future.result()
-            if "error" in answer:
-                self._refused(offer, str(answer["error"]))
-                return
-            self._carry_out(self._requests.links(offer.board, answer["unreached"]))
-            self._carry_out(self._requests.acknowledged(offer.board, offer.route))
+            if isinstance(answer, dict) and "error" in answer:
+                return self._refused(offer, str(answer["error"]))
+            try:
+                instructions = self._requests.links(offer.board, answer["unreached"])
+            except (ValueError, TypeError, KeyError):
+                return self._refused(offer, "its answer is none of ours")
+            self._carry_out(instructions)
+            return self._carry_out(self._requests.acknowledged(offer.board, offer.route))
 
         future.add_done_callback(answered)
 

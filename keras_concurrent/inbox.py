@@ -57,7 +57,7 @@ class Inbox:
             return instructions
         try:
             return self._message(packet)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             _log.warning("%s sent a message that is none of ours: %r", board, error)
             return []
 

@@ -69,7 +69,8 @@ class Questions:
         """An answer or an echo of this session has come.
 
         Raises:
-            ValueError: it is no JSON.
+            ValueError: it is no JSON, or of a board that was not asked.
+            RecursionError: it is nested too deep.
         """
         if packet.kind == "echo":
             if self._probe is not None:
@@ -77,7 +78,10 @@ class Questions:
             return
         content = json.loads(packet.payload)
         with self._lock:
-            _, future = self._waiting.pop(packet.image, ("", None))
+            board, future = self._waiting.get(packet.image, (packet.sender, None))
+            if board != packet.sender:
+                raise ValueError(f"an answer to what {board} was asked")
+            self._waiting.pop(packet.image, None)
         if future is not None:
             future.set_result(content)
 

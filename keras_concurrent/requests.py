@@ -60,6 +60,7 @@ class Requests:
         self._computes = computes
         self._outputs = frozenset(outputs)
         self._book = RouteBook(plan)
+        self._boards = frozenset(boards)
         self._absent = set(boards)
         self.refusals: dict[str, str] = {}
         """Boards that are left out because they do not take their parts, and why."""
@@ -156,9 +157,15 @@ class Requests:
             used.add(self._current.number)
         return sorted(used)
 
-    def links(self, board: str, absent: Collection[str]) -> list[Instruction]:
-        """A board tells whom it does not reach."""
-        self._cuts[board] = frozenset(absent) - {board, CLIENT}
+    def links(self, board: str, absent: object) -> list[Instruction]:
+        """A board tells whom it does not reach; names that are none of our boards do not count.
+
+        Raises:
+            ValueError: it tells something else.
+        """
+        if not isinstance(absent, list) or not all(isinstance(name, str) for name in absent):
+            raise ValueError(f"expected a list of names, got {absent!r:.80}")
+        self._cuts[board] = self._boards.intersection(absent) - {board}
         return self._settle()
 
     def acknowledged(self, board: str, route: int) -> list[Instruction]:

@@ -21,6 +21,8 @@ from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.export import export_bundle
 from keras_concurrent.inputs import check_image
 from keras_concurrent.medium import Medium
+from keras_concurrent.questions import Questions
+from keras_concurrent.session import Session
 from keras_concurrent.transport import Exchange, Packet
 from keras_concurrent.workshop import Workshop
 
@@ -280,6 +282,43 @@ def test_strange_and_wrong_tensors_are_ignored_and_said_once(bundle, caplog):
         f"pi3-1: pi3-2 sent {wanted!r} in 5 bytes, expected {size}",
         "pi3-1: pi3-2 sent a tensor that is not mine",
     ]
+
+
+@pytest.mark.parametrize(
+    "payload", [b"[1]", b"[[]]", b'"pi3-2"', b"{}", b"null", b"{", b"[" * 100_000]
+)
+def test_a_client_outlives_links_that_are_none(bundle, caplog, payload):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, exchange, _):
+        exchange.hand_over("pi3-1", "client", Packet("links", "pi3-1", payload=payload))
+        answer = client.infer(image, deadline_s=5)
+        assert client.absent == ()
+    assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
+    assert "pi3-1 sent a message that is none of ours" in caplog.text
+
+
+def test_a_board_cannot_answer_for_another(bundle):
+    sent = []
+
+    class Outbox:
+        def put(self, receiver, packet):
+            sent.append(packet)
+
+    questions = Questions(Outbox(), Session(7))
+    future = questions.put("pi3-1", "ping")
+    number = sent[0].image
+    with pytest.raises(ValueError, match="an answer to what pi3-1 was asked"):
+        questions.answered(Packet("answer", "pi3-2", 7, number, payload=b"2"))
+    assert not future.done()
+    questions.answered(Packet("answer", "pi3-1", 7, number, payload=b"1"))
+    assert future.result(0) == 1
+
+
+def test_a_route_that_a_board_acknowledges_with_nonsense_is_not_used(bundle, monkeypatch):
+    monkeypatch.setattr(Board, "_take_route", lambda self, packet: [1])
+    message = "pi3-1 does not take its part: its answer is none of ours"
+    with pytest.raises(BoardError, match=message), running(bundle):
+        pass
 
 
 def test_a_newer_client_takes_over_and_the_older_one_is_told(bundle):
