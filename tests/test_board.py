@@ -522,6 +522,21 @@ def test_compare_finds_the_largest_difference_and_counts_images_whose_class_diff
     assert differ == 1
 
 
+@pytest.mark.parametrize(
+    ("mine", "other", "largest"),
+    [
+        ([np.nan, 1.0], [0.5, 1.0], np.inf),
+        ([0.5, 1.0], [0.5, np.nan], np.inf),
+        ([np.nan, 1.0], [np.nan, 1.5], 0.5),
+        ([np.nan, np.nan], [np.nan, np.nan], 0.0),
+        ([np.inf, -np.inf], [np.inf, -np.inf], 0.0),
+        ([np.inf, 0.0], [-np.inf, 0.0], np.inf),
+    ],
+)
+def test_compare_takes_no_broken_answer_for_an_equal_one(mine, other, largest):
+    assert compare([{"y": np.array(mine)}], [{"y": np.array(other)}])[0] == largest
+
+
 def test_check_image_keeps_a_right_image_as_it_is(bundle):
     spec = bundle.manifest.tensors["image"]
     image = random_images(bundle, 1)[0]
