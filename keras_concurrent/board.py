@@ -89,6 +89,7 @@ class Board:
 
     def _take_bundle(self, bundle: Bundle) -> None:
         self._workshop.take(bundle, self.name)
+        self._counts.forget_segments()
         self._forget_images()
 
     def _forget_images(self) -> None:

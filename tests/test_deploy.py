@@ -115,6 +115,17 @@ def test_a_client_of_the_old_bundle_is_told(bundles, stores):
             client.infer(image, deadline_s=5)
 
 
+def test_times_of_a_bundle_do_not_count_for_the_next(bundles, stores):
+    first, second = bundles
+    with boards_with(stores, first) as (client, _):
+        deploy(client.questions.ask, first, NAMES)
+        client.wait_ready(5)
+        client.infer(random_images(first, 1)[0])
+        assert any(client.questions.ask(name, "status")["p95_s"] for name in NAMES)
+        deploy(client.questions.ask, second, NAMES)
+        assert not any(client.questions.ask(name, "status")["p95_s"] for name in NAMES)
+
+
 def test_roll_back_returns_to_the_bundle_before_and_again_to_the_later_one(bundles, stores):
     first, second = bundles
     with boards_with(stores, first) as (client, boards):
