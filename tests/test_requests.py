@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from keras_concurrent.instructions import Answer, Begin, Check, Compute, Fail, Forget, Offer
 from keras_concurrent.manifest import Placement, Program, Send
 from keras_concurrent.requests import Requests
+from keras_concurrent.route_book import RouteBook
 
 PROGRAM = Program(("s",), (Send("y", "client"),))
 
@@ -171,6 +172,17 @@ def test_boards_need_not_remember_routes_of_which_nothing_is_left():
         assert made.routes() == [0, *standing]  # an image is still on its way
     made.arrived(1, "y")
     assert made.routes() == standing
+
+
+def test_routes_for_long_past_losses_are_planned_anew_and_the_one_in_use_stays():
+    book = RouteBook(plan)
+    first = book.without(frozenset())
+    for number in range(300):
+        book.without(frozenset((f"lost {number}",)))
+        assert book.without(frozenset()) is first
+    assert len(book.standing()) == 256
+    assert not book.knows(frozenset(("lost 0",)))
+    assert book.knows(frozenset(("lost 299",)))
 
 
 def test_with_no_board_left_the_client_computes_or_waits():
