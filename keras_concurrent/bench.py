@@ -268,16 +268,26 @@ def reference(bundle: Bundle, images: Sequence[Array]) -> Answers:
 def compare(
     ours: Sequence[Mapping[str, Array]], theirs: Sequence[Mapping[str, Array]]
 ) -> tuple[float, int]:
-    """Largest absolute difference over all outputs, and images any of whose classes differs."""
+    """Largest absolute difference over all outputs, and images any of whose classes differs.
+
+    Equal infinities, and NaN in the same places, are no difference; NaN in one alone is infinite.
+    """
     largest, differ = 0.0, 0
     for mine, other in zip(ours, theirs, strict=True):
         same = True
         for name, value in mine.items():
-            gap = np.abs(value.astype(np.float64) - other[name].astype(np.float64))
-            largest = max(largest, float(gap.max()))
+            largest = max(largest, _largest_gap(value, other[name]))
             same = same and bool(np.argmax(value) == np.argmax(other[name]))
         differ += not same
     return largest, differ
+
+
+def _largest_gap(mine: Array, other: Array) -> float:
+    one, two = mine.astype(np.float64), other.astype(np.float64)
+    gaps = np.abs(np.subtract(one, two, where=one != two, out=np.zeros_like(one)))
+    gaps[np.isnan(one) & np.isnan(two)] = 0.0
+    gaps[np.isnan(gaps)] = np.inf
+    return float(gaps.max())
 
 
 def random_images(bundle: Bundle, count: int, seed: int = 0) -> list[Array]:

@@ -89,6 +89,7 @@ class Board:
 
     def _take_bundle(self, bundle: Bundle) -> None:
         self._workshop.take(bundle, self.name)
+        self._counts.forget_segments()
         self._forget_images()
 
     def _forget_images(self) -> None:
@@ -199,6 +200,7 @@ class Board:
             "bundle_sha256": self._workshop.sha256,
             "slowdown": self._workshop.slowdown,
             "clock_s": time.monotonic(),
+            "session": self._session,
             "unreached": sorted({*self._absent, *self._channel.unreached()} - {CLIENT}),
         }
 
@@ -242,7 +244,8 @@ class Board:
         if packet.session > self._session:
             self._session = packet.session
             self._forget_images()
-        if packet.route >= _MOST_ROUTES:
+        self._engine.keep(told["routes"])
+        if len(self._engine.routes) >= _MOST_ROUTES:
             raise BundleError(f"too many routes, at most {_MOST_ROUTES}")
         for name in program.segments:
             self._workshop.load(name)

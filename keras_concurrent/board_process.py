@@ -11,6 +11,7 @@ from keras_concurrent.board import Board
 from keras_concurrent.bundle import Bundle
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.emulation import Stretch, limit_memory, pacer_of
+from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import load_interpreter
 from keras_concurrent.keys import keys_of
 from keras_concurrent.store import Store
@@ -60,7 +61,7 @@ def serve_board(
     if bundle_path is None and store is None:
         raise ValueError("a board needs --bundle, or --store for bundles that are deployed to it")
     kept = Store(store) if store is not None else None
-    bundle = Bundle(bundle_path) if bundle_path is not None else kept.current() if kept else None
+    bundle = Bundle(bundle_path) if bundle_path is not None else _current(kept)
     channel = ZenohChannel(name, cluster, keys_of(name, cluster, keys))
     if emulate_memory and math.isfinite(memory_bytes):
         load_interpreter()  # which is none of what the board has for weights and tensors
@@ -79,4 +80,15 @@ def serve_board(
         _log.info("%s %s", name, READY)
         board.serve(stopped)
     finally:
+        if stretch is not None:
+            stretch.close()
         channel.close()
+
+
+def _current(store: Store | None) -> Bundle | None:
+    """The bundle in use; without a whole one the board begins empty, so that it can be repaired."""
+    try:
+        return store.current() if store is not None else None
+    except BundleError as error:
+        _log.warning("begins without its bundle, deploy it again: %s", error)
+        return None

@@ -18,6 +18,7 @@ from typing import Any
 from keras_concurrent.bundle import Bundle
 from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.emulation import Interface, Pacer
+from keras_concurrent.engine import MOST_IMAGES
 from keras_concurrent.errors import BoardError
 from keras_concurrent.fallback import OwnInterpreter
 from keras_concurrent.flights import Answers, Flights
@@ -39,6 +40,7 @@ from keras_concurrent.questions import Questions
 from keras_concurrent.readiness import Readiness
 from keras_concurrent.requests import Requests
 from keras_concurrent.routes import reroute
+from keras_concurrent.session import Session
 from keras_concurrent.status import slow_boards
 from keras_concurrent.suspects import Suspects
 from keras_concurrent.timeline import merge
@@ -62,6 +64,9 @@ class Client:
         pacer: of its interface, see `keras_concurrent.emulation.pacer_of`.
         in_flight: how many images may be asked for and not yet answered.
         fallback: compute here when no board is left, if this machine has an interpreter.
+
+    Raises:
+        ValueError: ``in_flight`` is below 1 or above what boards work on at a time.
     """
 
     def __init__(
@@ -77,10 +82,15 @@ class Client:
     ) -> None:
         if in_flight < 1:
             raise ValueError(f"in_flight must be at least 1, got {in_flight!r}")
+        if in_flight > MOST_IMAGES:  # a board would drop the oldest
+            raise ValueError(
+                f"in_flight must be at most {MOST_IMAGES}, which is what a board works on at a "
+                f"time, got {in_flight!r}"
+            )
         self._bundle, self._cluster, self._channel = bundle, cluster, channel
         self._placement_name = placement
         self._slowness: dict[str, float] = {}
-        self._session = time.time_ns()
+        self._session = Session()
         self._offsets_s: dict[str, float] = {}
         self._flights = Flights(bundle.manifest, self._session)
         self._requests = Requests(
@@ -145,8 +155,15 @@ class Client:
             if board not in missing:
                 self._offsets_s[board] = self.questions.clock_offset_s(board)
         with self._lock:
+            if not self._requests.started:
+                self._session.exceed(self._readiness.known_session)
             self._carry_out(self._requests.start())
         self.wait_prepared(timeout_s)
+        with self._lock:
+            refusals = dict(self._requests.refusals)
+        if refusals and all_boards:
+            faults = "; ".join(f"{b} does not take its part: {why}" for b, why in refusals.items())
+            raise BoardError(faults)
 
     def wait_prepared(self, timeout_s: float = 20.0) -> None:
         """Wait until the boards have taken their parts, also those for the loss of each other.
@@ -230,13 +247,15 @@ class Client:
     ) -> Future[Answers]:
         """Ask for one image without waiting for the answer; see `infer`.
 
-        While as many images are in flight as may be, this waits for one to be answered.
+        While as many images are in flight as may be, this waits for one to be answered. What was
+        asked cannot be cancelled: the deadline ends it.
         """
         if not deadline_s > 0:
             raise ValueError(f"deadline_s must be above 0, got {deadline_s!r}")
         values = check_inputs(self._bundle.manifest, images)
         self._slots.acquire()
         future: Future[Answers] = Future()
+        future.set_running_or_notify_cancel()  # a sent image cannot be called back
         future.add_done_callback(lambda _: self._slots.release())
         with self._lock:
             if self._ended:
@@ -307,7 +326,7 @@ class Client:
                 self._flights.forget(instruction.image)
                 for board in instruction.boards:
                     self._outbox.put(
-                        board, Packet("drop", CLIENT, self._session, instruction.image)
+                        board, Packet("drop", CLIENT, self._session.number, instruction.image)
                     )
             elif isinstance(instruction, Answer):
                 self._flights.answer(instruction.request, instruction.image)
@@ -323,19 +342,27 @@ class Client:
             "bundle_sha256": self._bundle.sha256,
             "segments": offer.program.segments,
             "sends": [(send.tensor, send.receiver) for send in offer.program.sends],
+            "routes": self._requests.routes(),
         }
         future = self.questions.put(offer.board, "route", json.dumps(told).encode(), offer.route)
 
         def answered(future: Future[Any]) -> None:  # in this client's thread, which has the lock
             answer = future.result()
-            if "error" in answer:
-                _log.warning("%s does not take its part: %s", offer.board, answer["error"])
-                self._carry_out(self._requests.gone(offer.board))
-                return
-            self._carry_out(self._requests.links(offer.board, answer["unreached"]))
-            self._carry_out(self._requests.acknowledged(offer.board, offer.route))
+            if isinstance(answer, dict) and "error" in answer:
+                return self._refused(offer, str(answer["error"]))
+            try:
+                instructions = self._requests.links(offer.board, answer["unreached"])
+            except (ValueError, TypeError, KeyError):
+                return self._refused(offer, "its answer is none of ours")
+            self._carry_out(instructions)
+            return self._carry_out(self._requests.acknowledged(offer.board, offer.route))
 
         future.add_done_callback(answered)
+
+    def _refused(self, offer: Offer, reason: str) -> None:
+        if self._requests.is_here(offer.board):
+            _log.warning("%s does not take its part: %s", offer.board, reason)
+        self._carry_out(self._requests.refused(offer.board, offer.route, reason))
 
     def _compute(self, request: int) -> None:
         """Recognise an image here: no board is left."""

@@ -22,7 +22,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TypeVar
+from typing import BinaryIO, TypeVar
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.keys import needs_keys
@@ -41,17 +41,18 @@ class Stretch:
     Args:
         slowdown: 1 or more.
         turn: a file that all emulated boards of this machine lock while they measure; left as it
-            is.
+            is. It may be removed once all have opened it.
 
     Raises:
         ValueError: below 1: nothing can run faster than this machine.
+        OSError: the file cannot be opened.
     """
 
     def __init__(self, slowdown: float, turn: Path | None = None) -> None:
         if not 1.0 <= slowdown < float("inf"):
             raise ValueError(f"slowdown must be at least 1, got {slowdown!r}")
         self.slowdown = slowdown
-        self._turn = turn
+        self._turn: BinaryIO | None = turn.open("rb") if turn is not None else None
         self._cpu_s: dict[str, float] = {}
 
     def learn(self, name: str, step: Callable[[], object]) -> None:
@@ -73,16 +74,23 @@ class Stretch:
         _sleep_until(start + self.slowdown * self._cpu_s[name])
         return result
 
+    def close(self) -> None:
+        """Close the file, if there is one."""
+        if self._turn is not None:
+            self._turn.close()
+
 
 @contextmanager
-def _alone(turn: Path | None) -> Iterator[None]:
+def _alone(turn: BinaryIO | None) -> Iterator[None]:
     """While no other process is inside with the same file."""
     if turn is None:
         yield
         return
-    with turn.open("rb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed
+    fcntl.flock(turn, fcntl.LOCK_EX)
+    try:
         yield
+    finally:
+        fcntl.flock(turn, fcntl.LOCK_UN)
 
 
 class Pacer:

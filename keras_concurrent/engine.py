@@ -10,7 +10,7 @@ the time in which an older one waits.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from keras_concurrent.manifest import Program, SegmentSpec
@@ -83,6 +83,16 @@ class Engine:
         written = {tensor for segment in own for tensor in segment.outputs}
         self._programs[route] = program
         self._expected[route] = frozenset(t for s in own for t in s.inputs) - written
+
+    def keep(self, routes: Collection[int]) -> None:
+        """Forget all other routes: no image takes them any more."""
+        for route in self._programs.keys() - set(routes):
+            del self._programs[route], self._expected[route]
+
+    @property
+    def routes(self) -> tuple[int, ...]:
+        """The routes that are known."""
+        return tuple(self._programs)
 
     def expected(self, route: int) -> frozenset[str]:
         """Names of the tensors that must come from elsewhere on a route; none on an unknown one."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -16,6 +17,8 @@ from keras_concurrent.manifest import TensorSpec
 def write_beside(path: Path, content: bytes) -> None:
     """Write a file beside its place, then rename, so that a half-written one never shows.
 
+    It is on the disk before it is renamed, so that a power cut leaves the old one or the new.
+
     Raises:
         OSError: the folder cannot be made or written.
     """
@@ -25,11 +28,24 @@ def write_beside(path: Path, content: bytes) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
         os.chmod(beside, 0o644)
         os.replace(beside, path)
     except BaseException:
         os.unlink(beside)
         raise
+    sync_folder(path.parent)
+
+
+def sync_folder(path: Path) -> None:
+    """Have a folder's renames on the disk, where the system can tell."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def read_image(path: Path, spec: TensorSpec) -> Array:

@@ -15,6 +15,7 @@ from keras_concurrent.instructions import Begin
 from keras_concurrent.interpreter import Array
 from keras_concurrent.manifest import Event, Manifest, Placement
 from keras_concurrent.outbox import Sent
+from keras_concurrent.session import Session
 from keras_concurrent.timeline import Record
 from keras_concurrent.transport import Packet
 
@@ -31,7 +32,7 @@ class Flights:
         session: of the client.
     """
 
-    def __init__(self, manifest: Manifest, session: int) -> None:
+    def __init__(self, manifest: Manifest, session: Session) -> None:
         self._manifest = manifest
         self._session = session
         self.outputs = tuple(name for name in manifest.outputs if name not in manifest.inputs)
@@ -77,7 +78,13 @@ class Flights:
                 record.sends.append(event)
 
             packet = Packet(
-                "tensor", CLIENT, self._session, begin.image, begin.route, send.tensor, payload
+                "tensor",
+                CLIENT,
+                self._session.number,
+                begin.image,
+                begin.route,
+                send.tensor,
+                payload,
             )
             yield send.receiver, packet, sent
 

@@ -11,6 +11,7 @@ from keras_concurrent.flights import Flights
 from keras_concurrent.instructions import Instruction
 from keras_concurrent.questions import Questions
 from keras_concurrent.requests import Requests
+from keras_concurrent.session import Session
 from keras_concurrent.suspects import Suspects
 from keras_concurrent.transport import GONE, HERE, MOST_ANSWER_BYTES, Packet
 
@@ -30,7 +31,7 @@ class Inbox:
     """
 
     def __init__(
-        self, boards: Collection[str], session: int, requests: Requests, flights: Flights,
+        self, boards: Collection[str], session: Session, requests: Requests, flights: Flights,
         questions: Questions, suspects: Suspects,
     ) -> None:  # fmt: skip
         self._boards, self._session = frozenset(boards), session
@@ -51,18 +52,19 @@ class Inbox:
             return self._requests.here(board)
         if packet.kind == GONE:
             self._suspects.clear(board)
-            self._questions.gone(board)
-            return self._requests.gone(board)
+            instructions = self._requests.gone(board)
+            self._questions.gone(board)  # routes that it was offered are none of its any more
+            return instructions
         try:
             return self._message(packet)
-        except (ValueError, TypeError, KeyError) as error:
+        except (ValueError, TypeError, KeyError, RecursionError) as error:
             _log.warning("%s sent a message that is none of ours: %r", board, error)
             return []
 
     def _message(self, packet: Packet) -> list[Instruction]:
         if packet.kind == "links":
             return self._requests.links(packet.sender, json.loads(packet.payload))
-        if packet.session != self._session:
+        if packet.session != self._session.number:
             return []
         if packet.kind == "tensor":
             return self._output(packet)

@@ -22,6 +22,8 @@ import datetime
 import ipaddress
 import os
 import re
+import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -166,11 +168,16 @@ def make_keys(cluster: Cluster, folder: Path) -> list[Path]:
         own = folder / name
         if own.exists():
             continue
-        own.mkdir()
         key, certificate = _make_certificate(name, host, signer, authority)  # type: ignore[arg-type] # our own key
-        _write_key(own / KEY, key)
-        for file, content in ((CERTIFICATE, certificate), (AUTHORITY, authority)):
-            (own / file).write_bytes(content.public_bytes(serialization.Encoding.PEM))
+        beside = Path(tempfile.mkdtemp(prefix=f".{name}-", dir=folder))
+        try:
+            beside.chmod(0o755)
+            _write_key(beside / KEY, key)
+            for file, content in ((CERTIFICATE, certificate), (AUTHORITY, authority)):
+                (beside / file).write_bytes(content.public_bytes(serialization.Encoding.PEM))
+            beside.rename(own)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
         made.append(own)
     return made
 

@@ -13,6 +13,7 @@ from keras_concurrent.cluster import CLIENT
 from keras_concurrent.errors import BoardError
 from keras_concurrent.outbox import Outbox, Sent
 from keras_concurrent.probe import LinkFigures, Probe
+from keras_concurrent.session import Session
 from keras_concurrent.transport import Packet
 
 _CLOCK_PINGS = 9
@@ -27,7 +28,7 @@ class Questions:
         session: of the client.
     """
 
-    def __init__(self, outbox: Outbox, session: int) -> None:
+    def __init__(self, outbox: Outbox, session: Session) -> None:
         self._outbox = outbox
         self._session = session
         self._lock = threading.Lock()
@@ -60,7 +61,7 @@ class Questions:
         with self._lock:
             self._number += 1
             self._waiting[self._number] = board, future
-            packet = Packet("ask", CLIENT, self._session, self._number, route, what, payload)
+            packet = Packet("ask", CLIENT, self._session.number, self._number, route, what, payload)
         self._outbox.put(board, packet)
         return future
 
@@ -68,7 +69,8 @@ class Questions:
         """An answer or an echo of this session has come.
 
         Raises:
-            ValueError: it is no JSON.
+            ValueError: it is no JSON, or of a board that was not asked.
+            RecursionError: it is nested too deep.
         """
         if packet.kind == "echo":
             if self._probe is not None:
@@ -76,7 +78,10 @@ class Questions:
             return
         content = json.loads(packet.payload)
         with self._lock:
-            _, future = self._waiting.pop(packet.image, ("", None))
+            board, future = self._waiting.get(packet.image, (packet.sender, None))
+            if board != packet.sender:
+                raise ValueError(f"an answer to what {board} was asked")
+            self._waiting.pop(packet.image, None)
         if future is not None:
             future.set_result(content)
 
@@ -112,7 +117,7 @@ class Questions:
         future: Future[Any] = Future()
 
         def put(number: int, size: int, sent: Sent) -> None:
-            packet = Packet("probe", CLIENT, self._session, number, payload=bytes(size))
+            packet = Packet("probe", CLIENT, self._session.number, number, payload=bytes(size))
             self._outbox.put(board, packet, sent)
 
         self._probe = Probe(put, future.set_result)

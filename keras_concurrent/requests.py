@@ -60,11 +60,15 @@ class Requests:
         self._computes = computes
         self._outputs = frozenset(outputs)
         self._book = RouteBook(plan)
+        self._boards = frozenset(boards)
         self._absent = set(boards)
+        self.refusals: dict[str, str] = {}
+        """Boards that are left out because they do not take their parts, and why."""
         self._cuts: dict[str, frozenset[str]] = {}
         self._current: Route | None = None
         self._alone = False
-        self._started = False
+        self.started = False
+        """Whether routes are planned: from then on the session stays what it is."""
         self._requests: dict[int, _Request] = {}  # in the order asked
         self._request_of: dict[int, int] = {}
         self._images = 0
@@ -122,7 +126,7 @@ class Requests:
 
     def start(self) -> list[Instruction]:
         """Plan from now on: before, each board that appears would make a plan of its own."""
-        self._started = True
+        self.started = True
         return self._settle()
 
     def ask(self, request: int, now_s: float, deadline_s: float) -> list[Instruction]:
@@ -133,7 +137,9 @@ class Requests:
     def here(self, board: str) -> list[Instruction]:
         """A board has appeared. It knows no route yet."""
         self._absent.discard(board)
+        self.refusals.pop(board, None)
         self._book.forget(board)
+        self._book.readmit(board)
         return self._settle()
 
     def gone(self, board: str) -> list[Instruction]:
@@ -143,15 +149,44 @@ class Requests:
         self._book.forget(board)
         return self._settle()
 
-    def links(self, board: str, absent: Collection[str]) -> list[Instruction]:
-        """A board tells whom it does not reach."""
-        self._cuts[board] = frozenset(absent) - {board, CLIENT}
+    def routes(self) -> list[int]:
+        """Numbers of the routes that boards must still know."""
+        used = {route.number for route in self._book.standing()}
+        used.update(r.route for r in self._requests.values() if r.route is not None)
+        if self._current is not None:
+            used.add(self._current.number)
+        return sorted(used)
+
+    def links(self, board: str, absent: object) -> list[Instruction]:
+        """A board tells whom it does not reach; names that are none of our boards do not count.
+
+        Raises:
+            ValueError: it tells something else.
+        """
+        if not isinstance(absent, list) or not all(isinstance(name, str) for name in absent):
+            raise ValueError(f"expected a list of names, got {absent!r:.80}")
+        self._cuts[board] = self._boards.intersection(absent) - {board}
         return self._settle()
 
     def acknowledged(self, board: str, route: int) -> list[Instruction]:
         """A board has what it needs for a route."""
         if route < len(self._book) and board in self._book[route].offered:
             self._book[route].acknowledged.add(board)
+        return self._settle()
+
+    def refused(self, board: str, route: int, reason: str) -> list[Instruction]:
+        """A board does not take its part of a route.
+
+        Where the route is needed now the board is left out; otherwise it goes on, and only what
+        would be done after the loss of others is planned without it.
+        """
+        if board in self._absent:
+            return []
+        refused = self._book[route]
+        if refused is self._current or refused is self._book.known(self._key):
+            self.refusals[board] = reason
+            return self.gone(board)
+        self._book.refuse(refused, board)
         return self._settle()
 
     def arrived(self, image: int, tensor: str) -> list[Instruction]:
@@ -223,7 +258,7 @@ class Requests:
 
     def _settle(self) -> list[Instruction]:
         """Take the best route for the boards that are there, once they all know it."""
-        if not self._started:
+        if not self.started:
             return []
         key = self._key
         best = self._book.without(key)

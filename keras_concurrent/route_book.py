@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from keras_concurrent.instructions import Instruction, Offer
 from keras_concurrent.manifest import Placement
 
+_MOST_STANDING = 256
 Plan = Callable[[frozenset[str]], Placement | None]
 
 
@@ -18,12 +19,14 @@ class Route:
     Args:
         number: of the route.
         placement: who does what.
+        out: boards without which it was planned.
         acknowledged: boards that have what they need for it.
         offered: boards that were told of it.
     """
 
     number: int
     placement: Placement
+    out: frozenset[str]
     acknowledged: set[str] = field(default_factory=set)
     offered: set[str] = field(default_factory=set)
 
@@ -47,7 +50,7 @@ class RouteBook:
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
         self._routes: list[Route] = []
-        self._by_key: dict[frozenset[str], Route | None] = {}
+        self._by_key: dict[frozenset[str], Route | None] = {}  # the last used is the last
 
     def __getitem__(self, number: int) -> Route:
         return self._routes[number]
@@ -65,18 +68,35 @@ class RouteBook:
 
     def without(self, out: frozenset[str]) -> Route | None:
         """The route without these boards, planned if it was not; ``None`` where none is left."""
-        if out not in self._by_key:
+        if out in self._by_key:
+            route = self._by_key.pop(out)
+        else:
             placement = self._plan(out)
             route = None
             if placement is not None:
-                route = Route(len(self._routes), placement)
+                route = Route(len(self._routes), placement, out)
                 self._routes.append(route)
-            self._by_key[out] = route
-        return self._by_key[out]
+        self._by_key[out] = route
+        if len(self._by_key) > _MOST_STANDING:
+            del self._by_key[next(iter(self._by_key))]
+        return route
 
     def standing(self) -> list[Route]:
         """The routes that are in use or stand by."""
         return [route for route in self._by_key.values() if route is not None]
+
+    def refuse(self, route: Route, board: str) -> None:
+        """A board does not take a route: for those losses there is the one without it as well."""
+        instead = self.without(route.out | {board})
+        for out, standing in self._by_key.items():
+            if standing is route:
+                self._by_key[out] = instead
+
+    def readmit(self, board: str) -> None:
+        """A board may take now what it refused before: plan that anew."""
+        for out, route in list(self._by_key.items()):
+            if route is None or board in route.out - out:
+                del self._by_key[out]
 
     def plan_anew(self) -> None:
         """Costs have changed; images on their way keep their routes."""

@@ -36,6 +36,10 @@ class Counts:
         self.compute_s += seconds
         self._runs.setdefault(segment, deque(maxlen=_REMEMBERED)).append(seconds)
 
+    def forget_segments(self) -> None:
+        """Another bundle has come: segments of the same names are others."""
+        self._runs.clear()
+
     def p95_s(self) -> dict[str, float]:
         """95th percentile of the latest runs of every segment."""
         return {name: float(np.percentile(list(runs), 95)) for name, runs in self._runs.items()}

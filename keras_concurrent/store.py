@@ -9,10 +9,12 @@
       previous                   of the one before it, to roll back to
 
 A file is written beside its place and renamed, so the board finds whole ones whenever it starts.
+Disks fail all the same: what is damaged is noticed by its digest, and deployed again.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import tempfile
@@ -20,7 +22,7 @@ from pathlib import Path
 
 from keras_concurrent.bundle import Bundle, digest
 from keras_concurrent.errors import BundleError
-from keras_concurrent.files import write_beside
+from keras_concurrent.files import sync_folder, write_beside
 from keras_concurrent.manifest import MANIFEST, Manifest, SegmentSpec
 
 _MOST_BUNDLE_BYTES = 1 << 31
@@ -57,6 +59,7 @@ class Store:
         bundle = Bundle(self.folder / "bundles" / sha256)
         if bundle.sha256 != sha256:
             raise BundleError(f"{bundle.path / MANIFEST} was altered; deploy the bundle again")
+        bundle.verify()
         return bundle
 
     def _named(self, name: str) -> str:
@@ -101,8 +104,15 @@ class Store:
         return self._offered[1]
 
     def lacking(self) -> list[str]:
-        """SHA-256 of the files of the offered bundle that are not here."""
-        return sorted({s.sha256 for s in self._segments() if not self._file(s).is_file()})
+        """SHA-256 of the files of the offered bundle that are not here, or are damaged."""
+        return sorted({s.sha256 for s in self._segments() if not self._is_whole(s)})
+
+    def _is_whole(self, segment: SegmentSpec) -> bool:
+        try:
+            content = self._file(segment).read_bytes()
+        except OSError:
+            return False
+        return len(content) == segment.bytes and digest(content) == segment.sha256
 
     def _segments(self) -> tuple[SegmentSpec, ...]:
         return tuple(self._offered[1].segments.values()) if self._offered else ()
@@ -137,14 +147,17 @@ class Store:
             raise BundleError(f"{len(lacking)} files of the bundle are lacking")
         text = self._offered[0]  # type: ignore[index] # or `offered` had raised
         place = self.folder / "bundles" / digest(text.encode())
-        if not place.is_dir():
+        if not _is_sound(place):
             beside = Path(tempfile.mkdtemp(prefix=".", dir=place.parent))
             try:
                 for segment in manifest.segments.values():
                     os.link(self._file(segment), beside / segment.file)
-                (beside / MANIFEST).write_text(text, encoding="utf-8")
+                write_beside(beside / MANIFEST, text.encode())
                 Bundle(beside).verify()
+                if place.is_dir():  # its links lead to what was damaged
+                    shutil.rmtree(place)
                 beside.rename(place)
+                sync_folder(place.parent)
             except OSError as error:
                 raise BundleError(f"cannot write {place}: {error.strerror}") from error
             finally:
@@ -179,10 +192,21 @@ class Store:
         kept = {self._named("current"), self._named("previous")}
         needed: set[str] = set()
         for path in (self.folder / "bundles").iterdir():
-            if path.name in kept:
-                needed.update(s.sha256 for s in Bundle(path).manifest.segments.values())
-            else:
+            if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)
+                continue
+            with contextlib.suppress(BundleError):  # a damaged one needs no file: it cannot run
+                needed.update(s.sha256 for s in Bundle(path).manifest.segments.values())
         for path in (self.folder / "files").iterdir():
             if path.name not in needed:
                 path.unlink(missing_ok=True)
+
+
+def _is_sound(folder: Path) -> bool:
+    """Whether a folder holds a bundle of which nothing is missing or damaged."""
+    try:
+        bundle = Bundle(folder)
+        bundle.verify()
+    except BundleError:
+        return False
+    return bundle.sha256 == folder.name

@@ -21,6 +21,8 @@ from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.export import export_bundle
 from keras_concurrent.inputs import check_image
 from keras_concurrent.medium import Medium
+from keras_concurrent.questions import Questions
+from keras_concurrent.session import Session
 from keras_concurrent.transport import Exchange, Packet
 from keras_concurrent.workshop import Workshop
 
@@ -52,7 +54,9 @@ def running(bundle, placement="boards", stretch=None):
         Board(name, bundle, exchange.join(name), everyone - {name}, Workshop(stretch))
         for name in names
     ]
-    threads = [threading.Thread(target=board.serve, args=(stopped,)) for board in boards]
+    threads = [
+        threading.Thread(target=board.serve, args=(stopped,), name=board.name) for board in boards
+    ]
     for thread in threads:
         thread.start()
     channel = exchange.join("client")
@@ -228,6 +232,24 @@ def test_several_images_are_in_flight_and_one_more_waits(bundle):
         client.infer(images[0])
 
 
+def test_no_more_images_are_in_flight_than_boards_work_on(bundle):
+    channel = Exchange().join("client")
+    for number, limit in ((0, "at least 1"), (33, "at most 32")):
+        with pytest.raises(ValueError, match=f"in_flight must be {limit}.*, got {number}"):
+            Client(bundle, slow_boards(3), channel, in_flight=number)
+    Client(bundle, slow_boards(3), channel, in_flight=32).close()
+
+
+def test_an_image_that_was_sent_cannot_be_cancelled(bundle):
+    image = random_images(bundle, 1)[0]
+    expected = reference(bundle, [image])[0]["classes"]
+    with running(bundle) as (client, _, _):
+        future = client.submit(image)
+        assert not future.cancel()
+        assert np.array_equal(future.result(5)["classes"], expected)
+        assert np.array_equal(client.infer(image, deadline_s=5)["classes"], expected)
+
+
 def test_a_board_that_is_not_there_is_named(bundle):
     message = r"not ready after 0\.3 s: .*does not answer"
     client = Client(bundle, slow_boards(3), Exchange().join("client"))
@@ -245,7 +267,9 @@ def test_strange_and_wrong_tensors_are_ignored_and_said_once(bundle, caplog):
         for number in range(3):
             for name, payload in ((wanted, b"short"), (f"nonsense {number}", b"")):
                 for sender in ("pi3-2", "a stranger"):
-                    packet = Packet("tensor", sender, client._session, 10**9, 0, name, payload)
+                    packet = Packet(
+                        "tensor", sender, client._session.number, 10**9, 0, name, payload
+                    )
                     other.send(board.name, packet)
             client_too.send(board.name, Packet("ask", "client", name=f"dance {number}"))
         answer = client.infer(image)
@@ -260,6 +284,43 @@ def test_strange_and_wrong_tensors_are_ignored_and_said_once(bundle, caplog):
     ]
 
 
+@pytest.mark.parametrize(
+    "payload", [b"[1]", b"[[]]", b'"pi3-2"', b"{}", b"null", b"{", b"[" * 100_000]
+)
+def test_a_client_outlives_links_that_are_none(bundle, caplog, payload):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, exchange, _):
+        exchange.hand_over("pi3-1", "client", Packet("links", "pi3-1", payload=payload))
+        answer = client.infer(image, deadline_s=5)
+        assert client.absent == ()
+    assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
+    assert "pi3-1 sent a message that is none of ours" in caplog.text
+
+
+def test_a_board_cannot_answer_for_another(bundle):
+    sent = []
+
+    class Outbox:
+        def put(self, receiver, packet):
+            sent.append(packet)
+
+    questions = Questions(Outbox(), Session(7))
+    future = questions.put("pi3-1", "ping")
+    number = sent[0].image
+    with pytest.raises(ValueError, match="an answer to what pi3-1 was asked"):
+        questions.answered(Packet("answer", "pi3-2", 7, number, payload=b"2"))
+    assert not future.done()
+    questions.answered(Packet("answer", "pi3-1", 7, number, payload=b"1"))
+    assert future.result(0) == 1
+
+
+def test_a_route_that_a_board_acknowledges_with_nonsense_is_not_used(bundle, monkeypatch):
+    monkeypatch.setattr(Board, "_take_route", lambda self, packet: [1])
+    message = "pi3-1 does not take its part: its answer is none of ours"
+    with pytest.raises(BoardError, match=message), running(bundle):
+        pass
+
+
 def test_a_newer_client_takes_over_and_the_older_one_is_told(bundle):
     image = random_images(bundle, 1)[0]
     with running(bundle) as (older, exchange, _):
@@ -271,6 +332,64 @@ def test_a_newer_client_takes_over_and_the_older_one_is_told(bundle):
             with pytest.raises(BoardError, match="a newer client has taken over"):
                 older.infer(image, deadline_s=2)
     assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
+
+
+def test_the_clients_clocks_do_not_decide_whom_the_boards_follow(bundle, monkeypatch):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (older, exchange, _):
+        hour_ago_ns = time.time_ns() - 3600 * 10**9
+        monkeypatch.setattr(time, "time_ns", lambda: hour_ago_ns)  # on the second client's machine
+        with Client(bundle, slow_boards(3), exchange.join("client")) as newer:
+            newer.wait_ready(5)
+            assert newer.absent == ()
+            answer = newer.infer(image)
+            exchange._queues["client"] = older._channel._own
+            with pytest.raises(BoardError, match="a newer client has taken over"):
+                older.infer(image, deadline_s=2)
+    assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
+
+
+def test_work_can_be_shared_anew_as_often_as_wanted(bundle, monkeypatch):
+    monkeypatch.setattr("keras_concurrent.board._MOST_ROUTES", 12)  # 4 routes a time, twice over
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, _, boards):
+        expected = client.infer(image)["classes"]
+        for number in range(10):
+            client.rebalance({"pi3-1": 1.0 + number})
+            client.wait_prepared(5)
+            assert client.absent == ()
+            assert np.array_equal(client.infer(image)["classes"], expected)
+        assert all(len(board._engine.routes) <= 8 for board in boards)
+
+
+def test_a_board_that_cannot_do_more_than_its_part_does_its_part(bundle, monkeypatch):
+    image = random_images(bundle, 1)[0]
+    planned = bundle.placement("boards").programs["pi3-2"].segments
+    monkeypatch.setattr(Workshop, "load", _full("pi3-2", planned, Workshop.load))
+    with running(bundle) as (client, exchange, _):
+        assert client.absent == ()
+        expected = client.infer(image)["classes"]
+        exchange.leave("pi3-3")
+        assert np.array_equal(client.infer(image, deadline_s=10)["classes"], expected)
+        assert {e.board for e in client.timeline() if e.kind == "run"} <= {"pi3-1", "pi3-2"}
+
+
+def test_a_board_that_does_not_take_its_part_is_named_with_its_reason(bundle, monkeypatch):
+    monkeypatch.setattr(Workshop, "load", _full("pi3-2", (), Workshop.load))
+    message = "pi3-2 does not take its part: there is no memory for segment_"
+    with pytest.raises(BoardError, match=message), running(bundle):
+        pass
+
+
+def _full(board, segments, load):
+    """`Workshop.load` where one board has memory for these segments alone."""
+
+    def loaded(self, name):
+        if threading.current_thread().name == board and name not in segments:
+            raise BundleError(f"there is no memory for {name}")
+        return load(self, name)
+
+    return loaded
 
 
 def test_a_board_with_another_bundle_is_refused(small_file, bundle, tmp_path):
@@ -324,15 +443,21 @@ def test_emulated_boards_measure_one_at_a_time(tmp_path):
             steps.append(board)
             time.sleep(0.002)  # the others would come in between
 
-        Stretch(2.0, turn).learn("step", step)
+        stretches[board].learn("step", step)
 
-    boards = [threading.Thread(target=learn, args=(name,)) for name in ("a", "b", "c")]
+    stretches = {name: Stretch(2.0, turn) for name in ("a", "b", "c")}
+    boards = [threading.Thread(target=learn, args=(name,)) for name in stretches]
     for board in boards:
         board.start()
     for board in boards:
         board.join()
     assert len(list(itertools.groupby(steps))) == 3
     assert turn.read_text() == "kept"
+    turn.unlink()  # as when the command that started them has gone on
+    learn("a")
+    assert list(steps)[-1] == "a"
+    for stretch in stretches.values():
+        stretch.close()
 
 
 def test_paced_messages_queue_for_the_bandwidth_and_share_the_latency():
@@ -395,6 +520,21 @@ def test_compare_finds_the_largest_difference_and_counts_images_whose_class_diff
     largest, differ = compare(ours, theirs)
     assert largest == pytest.approx(0.2)
     assert differ == 1
+
+
+@pytest.mark.parametrize(
+    ("mine", "other", "largest"),
+    [
+        ([np.nan, 1.0], [0.5, 1.0], np.inf),
+        ([0.5, 1.0], [0.5, np.nan], np.inf),
+        ([np.nan, 1.0], [np.nan, 1.5], 0.5),
+        ([np.nan, np.nan], [np.nan, np.nan], 0.0),
+        ([np.inf, -np.inf], [np.inf, -np.inf], 0.0),
+        ([np.inf, 0.0], [-np.inf, 0.0], np.inf),
+    ],
+)
+def test_compare_takes_no_broken_answer_for_an_equal_one(mine, other, largest):
+    assert compare([{"y": np.array(mine)}], [{"y": np.array(other)}])[0] == largest
 
 
 def test_check_image_keeps_a_right_image_as_it_is(bundle):

@@ -1,6 +1,7 @@
 """Handing bundles to boards: only what is lacking, checked, all or nothing, and back."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.deploy import Deployment, deploy, roll_back
 from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.export import export_bundle
+from keras_concurrent.files import write_beside
 from keras_concurrent.local_boards import free_ports
 from keras_concurrent.store import Store
 from keras_concurrent.transport import Exchange
@@ -111,6 +113,17 @@ def test_a_client_of_the_old_bundle_is_told(bundles, stores):
         deploy(client.questions.ask, bundles[1], NAMES)
         with pytest.raises(BoardError, match="its bundle was exchanged: connect anew"):
             client.infer(image, deadline_s=5)
+
+
+def test_times_of_a_bundle_do_not_count_for_the_next(bundles, stores):
+    first, second = bundles
+    with boards_with(stores, first) as (client, _):
+        deploy(client.questions.ask, first, NAMES)
+        client.wait_ready(5)
+        client.infer(random_images(first, 1)[0])
+        assert any(client.questions.ask(name, "status")["p95_s"] for name in NAMES)
+        deploy(client.questions.ask, second, NAMES)
+        assert not any(client.questions.ask(name, "status")["p95_s"] for name in NAMES)
 
 
 def test_roll_back_returns_to_the_bundle_before_and_again_to_the_later_one(bundles, stores):
@@ -213,6 +226,68 @@ def test_a_store_that_was_tampered_with_is_not_run(bundles, tmp_path):
         assert Store(tmp_path).current() is None
 
 
+def kept(folder, bundle):
+    """A store that has a bundle in use."""
+    store = Store(folder)
+    hand_over(store, bundle)
+    return store
+
+
+def hand_over(store, bundle):
+    """Deploy to a store; how many files it lacked."""
+    names = {spec.sha256: name for name, spec in bundle.manifest.segments.items()}
+    lacking = store.offer((bundle.path / "manifest.json").read_bytes())
+    for sha256 in lacking:
+        store.take(sha256, bundle.content(names[sha256]))
+    store.use(store.assembled())
+    return len(lacking)
+
+
+@pytest.mark.parametrize("left", [b"", b"another", None])
+def test_a_damaged_file_is_noticed_and_deployed_again(bundles, tmp_path, left):
+    first = bundles[0]
+    store = kept(tmp_path, first)
+    file = sorted((tmp_path / "files").iterdir())[0]
+    content = file.read_bytes()
+    damage = left if left is not None else content[:-1] + bytes([content[-1] ^ 1])
+    file.write_bytes(damage)  # and with it the bundle's link to it
+    with pytest.raises(BundleError, match="altered"):
+        Store(tmp_path).current()
+    assert hand_over(store, first) == 1
+    again = Store(tmp_path).current()
+    again.verify()
+    assert again.sha256 == first.sha256
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("left", [b"", b"{}"])
+def test_a_damaged_manifest_is_deployed_again_and_hinders_no_other_bundle(bundles, tmp_path, left):
+    first, second = bundles
+    store = kept(tmp_path, first)
+    manifest = tmp_path / "bundles" / first.sha256 / "manifest.json"
+    manifest.write_bytes(left)
+    with pytest.raises(BundleError):
+        Store(tmp_path).current()
+    hand_over(store, second)
+    assert Store(tmp_path).current().sha256 == second.sha256
+    with pytest.raises(BundleError):
+        store.before()
+    hand_over(store, first)
+    assert Store(tmp_path).current().sha256 == first.sha256
+    assert store.before().sha256 == second.sha256
+
+
+def test_a_file_is_on_the_disk_before_it_shows(tmp_path, monkeypatch):
+    path, order = tmp_path / "folder" / "file", []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda d: (order.append(os.fstat(d).st_size), fsync(d)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (order.append("renamed"), replace(a, b)))
+    write_beside(path, b"12345")
+    assert order[:2] == [5, "renamed"]
+    assert len(order) == 3  # and then the folder
+    assert path.read_bytes() == b"12345"
+
+
 # ---------------------------------------------------------------- as processes
 
 
@@ -242,14 +317,20 @@ def test_the_deploy_command_starts_empty_boards_and_a_restart_finds_the_bundle(
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    for attempt in range(2):
+    everything = len(bundle.manifest.segments)
+    for lacking in ((everything, everything), (0, 0), (1, 0)):
+        if lacking == (1, 0):
+            next((tmp_path / "d0" / "files").iterdir()).write_bytes(b"")  # after a power cut
         processes = start()
         try:
-            for process in processes:
+            for process, lacks in zip(processes, lacking, strict=True):
+                if lacks == 1:
+                    assert "begins without its bundle" in process.stderr.readline()
                 assert "is ready" in process.stderr.readline()
             said = json.loads(run("deploy", str(bundle.path), "--json"))
-            files = len(bundle.manifest.segments) if attempt == 0 else 0
-            assert [(d["board"], d["files"]) for d in said] == [(name, files) for name in NAMES]
+            assert [(d["board"], d["files"]) for d in said] == list(
+                zip(NAMES, lacking, strict=True)
+            )
             answer = run("infer", str(bundle.path), str(tmp_path / "image.npy"), "--json")
             values = np.float32(json.loads(answer)["values"])
             assert np.array_equal(values, reference(bundle, [image])[0]["classes"].ravel())

@@ -23,7 +23,7 @@ ON_A_BOARD = (
     "requests", "timeline", "store", "deploy", "medium", "probe", "questions",
     "fallback", "connection", "zenoh_channel", "flights", "workshop", "board_process",
     "status", "survey", "top", "testbed", "namespaces", "depot", "complaints", "readiness",
-    "suspects", "inputs", "inbox", "instructions", "route_book",
+    "suspects", "inputs", "inbox", "instructions", "route_book", "session",
 )  # fmt: skip
 HEAVY = ("tensorflow", "keras", "keras_tuner", "mtkahypar", "matplotlib", "numba")
 
@@ -114,7 +114,8 @@ def test_modules_import_only_upwards():
         "encoding", "pixels", "samples", "ranges", "reassociate", "wire",
         "wire_budget",
         "export", "timings", "profile", "calibration", "engine", "keys", "medium", "emulation",
-        "transport", "zenoh_channel", "outbox", "probe", "questions", "routes", "instructions",
+        "transport", "zenoh_channel", "outbox", "probe", "session", "questions", "routes",
+        "instructions",
         "route_book", "requests", "fallback", "status", "timeline", "flights", "inputs",
         "readiness", "suspects", "inbox", "client", "connection", "files", "store", "deploy",
         "workshop",

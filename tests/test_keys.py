@@ -1,6 +1,7 @@
 """Who may take part: certificates, names bound to them, sizes, malformed messages."""
 
 import dataclasses
+import errno
 import json
 import logging
 import queue
@@ -15,6 +16,7 @@ from click.testing import CliRunner
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from keras_concurrent import keys
 from keras_concurrent.bench import random_images, reference
 from keras_concurrent.board import Board
 from keras_concurrent.cli import main
@@ -97,6 +99,44 @@ def test_keys_are_made_once_readable_by_their_owner_alone(tmp_path):
     assert keys_of("p0", cluster, tmp_path / "keys").folder.name == "p0"
     # A board has its own folder alone.
     assert keys_of("p0", cluster, tmp_path / "keys" / "p0").folder.name == "p0"
+
+
+def test_what_could_not_be_made_is_made_the_next_time(tmp_path, monkeypatch):
+    cluster, write = protected(2), keys._write_key
+
+    def full(path, key):
+        if path.name == "key.pem":
+            raise OSError(errno.ENOSPC, "No space left on device")
+        write(path, key)
+
+    monkeypatch.setattr(keys, "_write_key", full)
+    with pytest.raises(OSError, match="No space left"):
+        make_keys(cluster, tmp_path)
+    monkeypatch.setattr(keys, "_write_key", write)
+    made = make_keys(cluster, tmp_path)
+    assert {path.name for path in made} == {"p0", "p1", "client"}
+    assert {path.name for path in tmp_path.iterdir() if path.is_dir()} == {"p0", "p1", "client"}
+    for path in made:
+        Keys(path)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError("cannot lock"), "Error: cannot lock\n"),
+        (OSError(errno.ENOSPC, "No space left"), "Error: No space left\n"),
+        (OSError(errno.ENOENT, "Not there", "a.pem"), "Error: Not there: a.pem\n"),
+    ],
+)
+def test_an_error_of_the_system_is_told_in_its_words(tmp_path, monkeypatch, error, said):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr(keys, "make_keys", fail)
+    (tmp_path / "cluster.toml").write_text(protected(2).to_toml())
+    words = ["keys", "--cluster", str(tmp_path / "cluster.toml"), "--out", str(tmp_path / "keys")]
+    done = CliRunner().invoke(main, words)
+    assert (done.exit_code, done.stderr) == (1, said)
 
 
 def test_missing_and_open_keys_are_named(tmp_path):
@@ -335,12 +375,14 @@ def test_whatever_is_sent_the_board_goes_on_and_says_it_once(
         ({"sends": [["nonsense", "client"]]}, "what is not there"),
         ({"segments": ["model", "model"]}, "runs a segment twice"),
         ({"segments": 3}, "TypeError"),
+        ({"routes": 3}, "TypeError"),
         ({"sends": [[[], "client"]]}, "TypeError"),
     ],
 )
 def test_a_route_that_names_what_is_not_there_is_refused(board, change, cause):
     _, exchange, bundle = board
-    told = {"bundle_sha256": bundle.sha256, "segments": ["model"], "sends": [], **change}
+    told = {"bundle_sha256": bundle.sha256, "segments": ["model"], "sends": [],
+            "routes": [0], **change}  # fmt: skip
     client = exchange.join("client")
     payload = json.dumps(told).encode()
     client.send("p0", Packet("ask", "client", 2**63, 5, 0, "route", payload))

@@ -85,6 +85,20 @@ def test_emulated_boards_take_the_time_they_are_said_to_take(made):
     assert run.end_s - run.start_s > 4 * (fast.end_s - fast.start_s)
 
 
+def test_emulated_boards_share_the_work_anew(made):
+    bundle, cluster = made
+    image = random_images(bundle, 1)[0]
+    slowdown = dict.fromkeys((board.name for board in cluster.boards), 20.0)
+    with LocalBoards(bundle, cluster, slowdown=slowdown) as boards:
+        planned = boards.client.infer(image)["classes"]
+        boards.client.rebalance({"b0": 50.0})  # its segments are new to the others
+        boards.client.wait_prepared(10)
+        assert boards.client.absent == ()
+        assert np.array_equal(boards.client.infer(image)["classes"], planned)
+        ran = {e.board for e in boards.client.timeline() if e.kind == "run"}
+    assert ran == {"b1", "b2"}
+
+
 def test_a_port_in_use_is_named_and_no_process_is_left(made):
     bundle, cluster = made
     port = int(cluster.boards[1].endpoint.rsplit(":", 1)[1])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from keras_concurrent.instructions import Answer, Begin, Check, Compute, Fail, Forget, Offer
 from keras_concurrent.manifest import Placement, Program, Send
 from keras_concurrent.requests import Requests
+from keras_concurrent.route_book import RouteBook
 
 PROGRAM = Program(("s",), (Send("y", "client"),))
 
@@ -122,6 +123,68 @@ def test_a_cut_link_leaves_one_of_the_two_out_and_its_return_brings_it_back():
     assert made.route == 0
 
 
+def refuse(made, board, instructions):
+    """All boards but one take what they are offered."""
+    while instructions:
+        offer = instructions.pop(0)
+        if offer.board == board:
+            instructions += made.refused(board, offer.route, "it is full")
+        else:
+            instructions += made.acknowledged(offer.board, offer.route)
+
+
+def test_a_board_that_refuses_what_it_would_do_after_a_loss_keeps_its_part():
+    made = requests(*"abc")
+    while not made.prepared:
+        refuse(made, "b", made.prepare())
+    assert made.absent == ()
+    assert set(made.placement(made.route).programs) == set("abc")
+    made.ask(1, 0.0, 1.0)
+    forget, begin = made.gone("a")
+    assert forget == Forget(1, ("b", "c"))
+    assert set(made.placement(begin.route).programs) == {"c"}
+    assert made.absent == ("a",)
+    acknowledge(made, made.here("b"))  # it was started anew, with more memory
+    assert set(made.placement(made.route).programs) == {"b", "c"}
+
+
+def test_a_board_that_refuses_its_part_now_is_left_out_until_it_comes_anew():
+    made = Requests("abc", ["y"], plan)
+    for board in "abc":
+        made.here(board)
+    refuse(made, "b", made.start())
+    assert made.absent == ("b",)
+    assert made.refusals == {"b": "it is full"}
+    assert set(made.placement(made.route).programs) == {"a", "c"}
+    acknowledge(made, made.here("b"))
+    assert made.absent == ()
+    assert made.refusals == {}
+
+
+def test_boards_need_not_remember_routes_of_which_nothing_is_left():
+    made = prepared(requests(*"abc"))
+    assert made.routes() == [0, 1, 2, 3]  # the plan, and one for each loss
+    made.ask(1, 0.0, 9.0)
+    for again in range(1, 4):
+        acknowledge(made, made.replan())
+        prepared(made)
+        standing = [4 * again + number for number in range(4)]
+        assert made.routes() == [0, *standing]  # an image is still on its way
+    made.arrived(1, "y")
+    assert made.routes() == standing
+
+
+def test_routes_for_long_past_losses_are_planned_anew_and_the_one_in_use_stays():
+    book = RouteBook(plan)
+    first = book.without(frozenset())
+    for number in range(300):
+        book.without(frozenset((f"lost {number}",)))
+        assert book.without(frozenset()) is first
+    assert len(book.standing()) == 256
+    assert not book.knows(frozenset(("lost 0",)))
+    assert book.knows(frozenset(("lost 299",)))
+
+
 def test_with_no_board_left_the_client_computes_or_waits():
     made = prepared(requests(*"abc"))
     made.ask(1, 0.0, 9.0)
@@ -224,7 +287,10 @@ def test_whatever_happens_each_request_ends_once_and_none_is_on_a_broken_route(e
             queue += made.tick(now)
         while offers and late.random() < 0.6:
             offer = offers.pop(late.randrange(len(offers)))
-            queue += made.acknowledged(offer.board, offer.route)
+            if late.random() < 0.1:
+                queue += made.refused(offer.board, offer.route, "it is full")
+            else:
+                queue += made.acknowledged(offer.board, offer.route)
         while queue:
             instruction = queue.pop(0)
             if isinstance(instruction, Offer):

@@ -67,5 +67,6 @@ def _explained(error: BaseException) -> tuple[int, str]:
     if isinstance(error, ValueError):
         return 2, f"Error: {error}"
     if isinstance(error, OSError):
-        return 1, f"Error: {error.strerror}: {error.filename}"
+        where = f": {error.filename}" if error.filename is not None else ""
+        return 1, f"Error: {error.strerror or error}{where}"
     return 1, f"Unexpected error, see --debug: {type(error).__name__}: {error}"
