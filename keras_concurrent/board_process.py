@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import threading
+from contextlib import ExitStack, closing
 from pathlib import Path
 
 from keras_concurrent.board import Board
@@ -53,7 +54,8 @@ def serve_board(
             Python and the interpreter need.
 
     Raises:
-        ValueError: neither a bundle nor a store, or memory that cannot be limited here.
+        ValueError: neither a bundle nor a store, a slowdown below 1, or memory that cannot be
+            limited here.
         ConcurrentError: a file is wrong, keys are missing, or the board's port is in use.
     """
     cluster = Cluster.read(cluster_path)
@@ -62,12 +64,15 @@ def serve_board(
         raise ValueError("a board needs --bundle, or --store for bundles that are deployed to it")
     kept = Store(store) if store is not None else None
     bundle = Bundle(bundle_path) if bundle_path is not None else _current(kept)
-    channel = ZenohChannel(name, cluster, keys_of(name, cluster, keys))
-    if emulate_memory and math.isfinite(memory_bytes):
-        load_interpreter()  # which is none of what the board has for weights and tensors
-        limit_memory(memory_bytes)
-    stretch = None if slowdown is None else Stretch(slowdown, cluster_path)
-    try:
+    with ExitStack() as ends:  # what is left open keeps the process and its port
+        stretch = None
+        if slowdown is not None:
+            stretch = ends.enter_context(closing(Stretch(slowdown, cluster_path)))
+        channel = ZenohChannel(name, cluster, keys_of(name, cluster, keys))
+        ends.callback(channel.close)
+        if emulate_memory and math.isfinite(memory_bytes):
+            load_interpreter()  # which is none of what the board has for weights and tensors
+            limit_memory(memory_bytes)
         board = Board(
             name,
             bundle,
@@ -79,10 +84,6 @@ def serve_board(
         )
         _log.info("%s %s", name, READY)
         board.serve(stopped)
-    finally:
-        if stretch is not None:
-            stretch.close()
-        channel.close()
 
 
 def _current(store: Store | None) -> Bundle | None:

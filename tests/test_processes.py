@@ -185,6 +185,20 @@ def test_a_board_command_says_what_is_wrong_with_its_bundle(made, tmp_path):
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.parametrize("slowdown", ["0.5", "-2"])
+def test_a_board_that_cannot_be_emulated_ends_and_leaves_its_port(made, slowdown):
+    bundle, _ = made
+    done = subprocess.run(
+        [
+            *COMMAND, "board", "--name", "b0", "--bundle", str(bundle.path), "--cluster",
+            str(bundle.path.parent / "cluster.toml"), "--slowdown", slowdown,
+        ],
+        capture_output=True, text=True, timeout=30,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert "slowdown must be at least 1, got" in done.stderr
+
+
 def test_infer_through_started_boards_prints_the_class(made, tmp_path):
     bundle, _ = made
     image = random_images(bundle, 1)[0]

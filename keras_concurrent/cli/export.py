@@ -24,6 +24,7 @@ from keras_concurrent.precision import PRECISIONS
 from keras_concurrent.wire_format import WIRES
 
 if TYPE_CHECKING:
+    from keras_concurrent.profile import MeasuredCosts
     from keras_concurrent.schedule import Plan
     from keras_concurrent.taskgraph import TaskGraph
     from keras_concurrent.tflite_file import TfliteFile
@@ -88,19 +89,27 @@ def export(
     from keras_concurrent.tables import choice_table, load_table
     from keras_concurrent.wire_budget import choices
 
-    asked = read_model(model, precision=precision, calibration=calibration, pixels=pixels, **how)
+    in_one_go = how["measured"] and wire is None
+    asked = read_model(
+        model, precision=precision, calibration=calibration, pixels=pixels,
+        **{**how, "measured": in_one_go},
+    )  # fmt: skip
+    costs = None
+    if how["measured"] and not in_one_go:  # of each operator, for the files that a search rewrites
+        costs = measured_costs(asked.file)
+        asked = asked._replace(graph=costs(asked.file, asked.graph))
     file, graph, where = asked.file, asked.graph, asked.cluster
     rewritten: TfliteFile | None = None
     ways: dict[str, tuple[TfliteFile, Plan | None]] = {}
     if wire is None:
         best = make_plan(file, graph, where, **how)
     else:
-        rewritten, best, ways = _wired(asked, wire, lose_points, **how)
+        rewritten, best, ways = _wired(asked, costs, wire, lose_points, **how)
     bundle = export_bundle(file, where, out, graph=graph, plan=best, rewritten=rewritten)
     found: list[Choice] = []
     if wire or asked.original is not file:
         ways = {
-            "as it was": (asked.original, _plan_as_it_was(asked, **how)),
+            "as it was": (asked.original, _plan_as_it_was(asked, costs, **how)),
             **ways,
             "chosen": (rewritten or file, best),
         }
@@ -146,6 +155,7 @@ def export(
 
 def _plan_as_it_was(
     asked: Asked,
+    costs: MeasuredCosts | None,
     *,
     evaluations: int,
     budget_s: float | None,
@@ -161,7 +171,8 @@ def _plan_as_it_was(
     original = asked.original
     graph = asked.graph
     if original is not asked.file:
-        graph = tasks_of(original, asked.cluster, measured, asked.timings)
+        graph = tasks_of(original, asked.cluster, measured and costs is None, asked.timings)
+        graph = graph if costs is None else costs(original, graph)
     try:
         return plan_segments(
             graph, asked.cluster, evaluations=evaluations, seed=seed,
@@ -181,6 +192,7 @@ def _measure(asked: Asked) -> Budget | None:
 
 def _wired(
     asked: Asked,
+    costs: MeasuredCosts | None,
     wire: str,
     lose_points: float,
     *,
@@ -190,7 +202,6 @@ def _wired(
     seed: int,
     pinned: tuple[str, ...],
     placement: Path | None,
-    measured: bool,
     **_: Any,
 ) -> tuple[TfliteFile, Plan, dict[str, tuple[TfliteFile, Plan | None]]]:
     """The rewritten file, its plan, and the same in each wire format."""
@@ -207,15 +218,14 @@ def _wired(
     }
     images = () if samples is None else samples.images(file)
     timings = asked.timings
-    on_host = measured_costs(file) if measured else None
 
     def as_measured(rewritten: TfliteFile, tasks: TaskGraph) -> TaskGraph:
-        known = tasks if on_host is None else on_host(rewritten, tasks)
+        known = tasks if costs is None else costs(rewritten, tasks)
         return known if timings is None else timings.applied(rewritten, known, where)
 
-    costs = as_measured if on_host or timings else None
     planner = WirePlanner(
-        file, where, wire=wire, images=images, costs=costs, pins=pins,
+        file, where, wire=wire, images=images, pins=pins,
+        costs=as_measured if costs or timings else None,
         evaluations=evaluations, seed=seed, budget_s=budget_s, polish_s=polish_s,
     )  # fmt: skip
     found = planner.plan()
