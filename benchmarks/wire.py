@@ -1,6 +1,6 @@
 """Less on the wire: bytes, latency, and accuracy, against float32 tensors between blocks.
 
-python benchmarks/wire.py            # 20 networks of each kind: about 25 minutes on two idle cores
+python benchmarks/wire.py            # all of it: about 35 minutes on two idle cores
 python benchmarks/wire.py --quick    # within a minute
 
 The yardstick is the best plan whose tasks are whole blocks and whose tensors are float32, on the
