@@ -22,7 +22,7 @@ def write(folder: Path) -> None:
     from networks import network
     from pieces import board_groups, image_for, random_groups
 
-    from keras_concurrent.taskgraph import TaskGraph
+    from keras_concurrent.planning.taskgraph import TaskGraph
 
     files = {(name, precision): network(name, precision) for name, precision in CASES}
     for wire in ("float16", "int8"):
@@ -49,7 +49,7 @@ def write_combinations(folder: Path) -> None:
     """A small network in every precision and wire format, with what Keras answers."""
     from combinations import COMBINATIONS, combination
 
-    from keras_concurrent.segments import cut
+    from keras_concurrent.planning.segments import cut
 
     for precision, wire in COMBINATIONS:
         found = combination(precision, wire)
@@ -65,9 +65,9 @@ def write_combinations(folder: Path) -> None:
 
 def encoded(file, wire: str):
     """The network with images as bytes, and half of its tensors sent in a wire format."""
-    from keras_concurrent.encoding import crossing, encode
-    from keras_concurrent.pixels import take_pixels
-    from keras_concurrent.wire_format import FLOAT16, int8_for
+    from keras_concurrent.wire.encoding import crossing, encode
+    from keras_concurrent.wire.format import FLOAT16, int8_for
+    from keras_concurrent.wire.pixels import take_pixels
 
     file = take_pixels(file)
     homes = {o.index: "ab"[o.index // 2 % 2] for o in file.operators if not o.constant}

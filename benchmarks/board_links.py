@@ -23,16 +23,16 @@ from keras_concurrent import (
     stage,
     to_tflite,
 )
-from keras_concurrent.bench import Measurement, random_images
-from keras_concurrent.calibration import measure_host
 from keras_concurrent.cluster import Board, Network
-from keras_concurrent.emulation import slowdown_for
-from keras_concurrent.local_boards import LocalBoards, free_ports
-from keras_concurrent.namespaces import LATENCY_MS
-from keras_concurrent.schedule import decode
-from keras_concurrent.segments import plan_segments
-from keras_concurrent.testbed import Testbed
-from keras_concurrent.timings import Timings, timings_path
+from keras_concurrent.edge.board.stretch import slowdown_for
+from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
+from keras_concurrent.edge.testbed.namespaces import LATENCY_MS
+from keras_concurrent.edge.testbed.testbed import Testbed
+from keras_concurrent.edge.watch.bench import Measurement, random_images
+from keras_concurrent.measured.boards import Timings, timings_path
+from keras_concurrent.measured.host import measure_host
+from keras_concurrent.planning.schedule import decode
+from keras_concurrent.planning.segments import plan_segments
 
 IMAGES = 5  # of a turn
 ROWS = (("1gbit", 4), ("100mbit", 2), ("100mbit", 4))

@@ -14,10 +14,10 @@ from keras_concurrent import (
     stage,
     to_tflite,
 )
-from keras_concurrent.distribution import distribute
-from keras_concurrent.profile import profile_tasks
-from keras_concurrent.schedule import Plan, decode
-from keras_concurrent.segments import merge_segments
+from keras_concurrent.measured.operators import profile_tasks
+from keras_concurrent.planning.schedule import Plan, decode
+from keras_concurrent.planning.segments import merge_segments
+from keras_concurrent.scoring.distribution import distribute
 
 VERTICES = 48
 FILTERS = {96: (16, 64), 224: (16, 64)}

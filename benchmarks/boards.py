@@ -29,18 +29,18 @@ from board_networks import Candidate, built, papers_plan
 from outcome import Section, Target, finish_each
 
 from keras_concurrent import Cluster, export_bundle
-from keras_concurrent.bench import random_images
-from keras_concurrent.bounds import lower_bound_s
-from keras_concurrent.bundle import Bundle
-from keras_concurrent.calibration import measure_host
-from keras_concurrent.client import Client
-from keras_concurrent.connection import connect
-from keras_concurrent.deploy import deploy
-from keras_concurrent.emulation import slowdown_for
-from keras_concurrent.schedule import Plan, decode
-from keras_concurrent.segments import plan_segments
-from keras_concurrent.survey import profile_cluster
-from keras_concurrent.testbed import Testbed
+from keras_concurrent.edge.board.stretch import slowdown_for
+from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.client.client import Client
+from keras_concurrent.edge.client.connect import connect
+from keras_concurrent.edge.client.deploy import deploy
+from keras_concurrent.edge.testbed.testbed import Testbed
+from keras_concurrent.edge.watch.bench import random_images
+from keras_concurrent.edge.watch.survey import profile_cluster
+from keras_concurrent.measured.host import measure_host
+from keras_concurrent.planning.bounds import lower_bound_s
+from keras_concurrent.planning.schedule import Plan, decode
+from keras_concurrent.planning.segments import plan_segments
 
 KIND = "pi4"
 LINKS = ("1gbit", "100mbit", "20mbit-wifi")

@@ -38,13 +38,13 @@ from keras_concurrent import (
     stage,
     to_tflite,
 )
-from keras_concurrent.bench import random_images, reference
-from keras_concurrent.client import Client
 from keras_concurrent.cluster import CLIENT, Board, Network
-from keras_concurrent.connection import connect
+from keras_concurrent.edge.client.client import Client
+from keras_concurrent.edge.client.connect import connect
+from keras_concurrent.edge.link.transport import KINDS, Packet
+from keras_concurrent.edge.testbed.local_boards import Processes, free_ports
+from keras_concurrent.edge.watch.bench import random_images, reference
 from keras_concurrent.errors import BoardError
-from keras_concurrent.local_boards import Processes, free_ports
-from keras_concurrent.transport import KINDS, Packet
 
 BOARDS = 4
 DEADLINE_S = 5.0

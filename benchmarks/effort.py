@@ -11,11 +11,11 @@ from instances import instances
 from outcome import Section, Target
 
 from keras_concurrent import Cluster, TaskGraph, generate, stage
-from keras_concurrent.annealing import search
-from keras_concurrent.portfolio import portfolio
-from keras_concurrent.problem import problem_of
-from keras_concurrent.schedule import schedule
-from keras_concurrent.segments import merge_segments
+from keras_concurrent.planning.annealing import search
+from keras_concurrent.planning.portfolio import portfolio
+from keras_concurrent.planning.problem import problem_of
+from keras_concurrent.planning.schedule import schedule
+from keras_concurrent.planning.segments import merge_segments
 
 CALL_MS = 0.1
 SEARCH = 20_000

@@ -11,8 +11,8 @@ import numpy as np
 from outcome import Section, Target
 
 from keras_concurrent import Cluster, TaskGraph, generate, stage
-from keras_concurrent.polish import polish
-from keras_concurrent.schedule import schedule
+from keras_concurrent.planning.polish import polish
+from keras_concurrent.planning.schedule import schedule
 
 KINDS = {"DP": {}, "WS": {}, "ER": {}, "lanes": {"lanes": 4}}
 LINKS = ("1gbit", "100mbit")

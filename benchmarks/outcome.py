@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 from rich.console import Console
 
-from keras_concurrent.console import table
+from keras_concurrent.cli.console import table
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ import textbook_schedulers
 import usual_networks
 from outcome import Section, finish_each
 
-from keras_concurrent.console import progress_bars
+from keras_concurrent.cli.console import progress_bars
 
 
 def sections(

@@ -11,7 +11,7 @@ from multiprocessing.connection import Connection
 from typing import Any
 
 from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.local_boards import free_ports
+from keras_concurrent.edge.testbed.local_boards import free_ports
 
 Pair = tuple[str, str]
 

@@ -17,8 +17,8 @@ from collections.abc import Callable
 from outcome import Section, Target, finish
 
 from keras_concurrent import Cluster, TaskGraph, concurrency_score, generate, stage
-from keras_concurrent.efficiency import scheduled_efficiency
-from keras_concurrent.score import eta
+from keras_concurrent.scoring.concurrency import eta
+from keras_concurrent.scoring.efficiency import scheduled_efficiency
 
 VERTICES = 40
 BOARDS = 4

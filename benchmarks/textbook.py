@@ -32,8 +32,8 @@ from typing import Any
 import numpy as np
 
 from keras_concurrent import Cluster, TaskGraph
-from keras_concurrent.distribution import distribute
-from keras_concurrent.schedule import Plan, decode
+from keras_concurrent.planning.schedule import Plan, decode
+from keras_concurrent.scoring.distribution import distribute
 
 Array = np.ndarray[Any, Any]
 

@@ -19,7 +19,7 @@ from instances import BOARDS, CONVOLUTIONS, GFLOPS_PER_S, KINDS, LINKS, Instance
 from outcome import Section, Target
 from textbook import SCHEDULERS
 
-from keras_concurrent.schedule import schedule
+from keras_concurrent.planning.schedule import schedule
 
 EVALUATIONS = 100_000
 _ROUNDING = 1e-9  # latencies closer than this share are equal

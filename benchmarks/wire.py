@@ -6,8 +6,8 @@ python benchmarks/wire.py --quick    # within a minute
 The yardstick is the best plan whose tasks are whole blocks and whose tensors are float32, on the
 same eight boards. Beside it stand the same blocks on the same boards, sending as little as can be
 (pools and 1x1 convolutions on the side that sends less, sums regrouped, one byte a value), and the
-plan that `keras_concurrent.wire` finds by itself. Predicted costs follow from FLOPs; measured ones
-come from emulated boards (``wire_boards``).
+plan that `keras_concurrent.wire.planner` finds by itself. Predicted costs follow from FLOPs;
+measured ones come from emulated boards (``wire_boards``).
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from wire_boards import answers_of_boards, measured
 from wire_networks import Size, compare_all, described
 
 from keras_concurrent import datasets, training
-from keras_concurrent.console import stderr
+from keras_concurrent.cli.console import stderr
+from keras_concurrent.cli.demo import RECIPES, choose
 from keras_concurrent.convert import to_tflite
-from keras_concurrent.demo import RECIPES, choose
 from keras_concurrent.models import build_model
-from keras_concurrent.reassociate import regroup_sums
-from keras_concurrent.samples import Samples
-from keras_concurrent.taskgraph import TaskGraph
-from keras_concurrent.tflite_file import TfliteFile
-from keras_concurrent.wire import WirePlan, WirePlanner
-from keras_concurrent.wire_budget import Budget
+from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.wire.budget import Budget
+from keras_concurrent.wire.planner import WirePlan, WirePlanner
+from keras_concurrent.wire.samples import Samples
+from keras_concurrent.wire.sums import regroup_sums
 
 PARTS = ("predicted", "measured", "accuracy")
 

@@ -11,25 +11,25 @@ import numpy as np
 from boards import Bench, Candidate, Row
 from wire_networks import Size, described, draw, random_inputs
 
-from keras_concurrent.calibration import measure_host
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.emulation import slowdown_for
-from keras_concurrent.export import export_bundle
+from keras_concurrent.edge.board.stretch import slowdown_for
+from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
+from keras_concurrent.edge.testbed.testbed import Testbed
+from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Array
-from keras_concurrent.local_boards import LocalBoards, free_ports
-from keras_concurrent.profile import MeasuredCosts
-from keras_concurrent.segments import plan_segments
-from keras_concurrent.taskgraph import TaskGraph
-from keras_concurrent.testbed import Testbed
-from keras_concurrent.tflite_file import TfliteFile
-from keras_concurrent.wire import WirePlan, WirePlanner, whole_blocks
+from keras_concurrent.measured.host import measure_host
+from keras_concurrent.measured.operators import MeasuredCosts
+from keras_concurrent.planning.segments import plan_segments
+from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.wire.planner import WirePlan, WirePlanner, whole_blocks
 
 
 def measured(
     kinds: Sequence[str], samples: int, size: Size, link: str, boards: int, images: int,
     evaluations: int,
 ) -> Iterator[tuple[Row, Row, Row]]:  # fmt: skip
-    """Float32 between whole blocks by the best plan; what `keras_concurrent.wire` plans; int8 too.
+    """Float32 between whole blocks by the best plan; the wire planner's; int8 too.
 
     All are planned with seconds measured on this machine: int8 segments are as much quicker than
     float32 ones as they are here. The converter shares a pool among all that read it, so already

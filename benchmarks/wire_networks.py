@@ -12,17 +12,17 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 import numpy as np
 
-from keras_concurrent.architecture import Architecture
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.generators import generate
 from keras_concurrent.interpreter import Array
-from keras_concurrent.reassociate import regroup_sums
-from keras_concurrent.schedule import Plan
-from keras_concurrent.segments import one_board, plan_segments
-from keras_concurrent.staging import stage
-from keras_concurrent.taskgraph import TaskGraph
-from keras_concurrent.tflite_file import TfliteFile
-from keras_concurrent.wire import WirePlanner
+from keras_concurrent.networks.architecture import Architecture
+from keras_concurrent.networks.generators import generate
+from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.schedule import Plan
+from keras_concurrent.planning.segments import one_board, plan_segments
+from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.wire.planner import WirePlanner
+from keras_concurrent.wire.sums import regroup_sums
 
 KIND = "pi4"
 
@@ -70,7 +70,7 @@ def draw(kind: str, seed: int, size: Size, *, int8: bool = False) -> Drawn:
 
     from keras_concurrent.convert import to_tflite
     from keras_concurrent.models import build_model
-    from keras_concurrent.pixels import take_pixels
+    from keras_concurrent.wire.pixels import take_pixels
 
     architecture = stage(
         generate(kind, size.vertices, seed=seed), (size.pixels, size.pixels, 3), 10,

@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.ticker import FuncFormatter, LogLocator, NullLocator
 
-from keras_concurrent.plots import INK, NEUTRAL, PALETTE
+from keras_concurrent.report.plots import INK, NEUTRAL, PALETTE
 
 COLOURS = {
     "DP": PALETTE[0], "WS": PALETTE[2], "BA": PALETTE[3], "ER": PALETTE[1], "FB": INK,

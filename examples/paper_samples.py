@@ -19,11 +19,11 @@ from typing import Any
 import networkx as nx
 
 from keras_concurrent import Cluster, TaskGraph, concurrency_score, generate, stage
-from keras_concurrent.distribution import balance, distribute
 from keras_concurrent.files import write_beside
-from keras_concurrent.partition import Partition
-from keras_concurrent.schedule import decode, schedule
-from keras_concurrent.taskgraph import Task
+from keras_concurrent.planning.schedule import decode, schedule
+from keras_concurrent.planning.taskgraph import Task
+from keras_concurrent.scoring.distribution import balance, distribute
+from keras_concurrent.scoring.partition import Partition
 
 CHUNK = 10
 UNITS = (2, 4, 6, 8, 10)

@@ -33,7 +33,7 @@ from paper_samples import (
 )  # fmt: skip
 from rich.console import Console
 
-from keras_concurrent.console import progress_bars, table
+from keras_concurrent.cli.console import progress_bars, table
 from keras_concurrent.files import write_beside
 
 # Read off the paper's plots, but FB's of Fig. 9 and Table IV, which are printed as numbers.

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from keras_concurrent.files import write_beside
-from keras_concurrent.plots import INK, NEUTRAL, PALETTE
+from keras_concurrent.report.plots import INK, NEUTRAL, PALETTE
 
 Points = Sequence[tuple[str, float, float]]
 _COLOURS = (*PALETTE[:6], *PALETTE[7:])  # without the yellow, too pale for dots

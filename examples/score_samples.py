@@ -11,11 +11,11 @@ from multiprocessing import get_context
 from typing import Any
 
 from keras_concurrent import Cluster, TaskGraph, concurrency_score, generate, stage
+from keras_concurrent.cli.console import progress_bars
 from keras_concurrent.cluster import Board, Network
-from keras_concurrent.console import progress_bars
-from keras_concurrent.efficiency import efficiency, scheduled_efficiency
-from keras_concurrent.schedule import schedule
-from keras_concurrent.score import eta
+from keras_concurrent.planning.schedule import schedule
+from keras_concurrent.scoring.concurrency import eta
+from keras_concurrent.scoring.efficiency import efficiency, scheduled_efficiency
 
 WIRINGS: dict[str, tuple[str, dict[str, Any]]] = {
     "ER": ("ER", {}),

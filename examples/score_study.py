@@ -48,7 +48,7 @@ from score_samples import (
     measure_all,
 )  # fmt: skip
 
-from keras_concurrent.console import table
+from keras_concurrent.cli.console import table
 from keras_concurrent.files import write_beside
 
 Array = np.ndarray[Any, Any]

@@ -13,42 +13,42 @@ from typing import TYPE_CHECKING, Any
 from keras_concurrent._version import __version__
 
 if TYPE_CHECKING:
-    from keras_concurrent.architecture import Architecture as Architecture
-    from keras_concurrent.bundle import Bundle as Bundle
-    from keras_concurrent.client import Client as Client
     from keras_concurrent.cluster import Cluster as Cluster
     from keras_concurrent.convert import to_tflite as to_tflite
+    from keras_concurrent.edge.bundle import Bundle as Bundle
+    from keras_concurrent.edge.client.client import Client as Client
+    from keras_concurrent.edge.testbed.local_boards import LocalBoards as LocalBoards
     from keras_concurrent.errors import ConcurrentError as ConcurrentError
-    from keras_concurrent.export import export_bundle as export_bundle
-    from keras_concurrent.generators import generate as generate
-    from keras_concurrent.local_boards import LocalBoards as LocalBoards
+    from keras_concurrent.export.assemble import export_bundle as export_bundle
     from keras_concurrent.models import ConcurrentModel as ConcurrentModel
     from keras_concurrent.models import build_model as build_model
-    from keras_concurrent.report import write_report as write_report
-    from keras_concurrent.score import concurrency_score as concurrency_score
-    from keras_concurrent.segments import plan_segments as plan_segments
-    from keras_concurrent.staging import stage as stage
-    from keras_concurrent.taskgraph import TaskGraph as TaskGraph
-    from keras_concurrent.tflite_file import TfliteFile as TfliteFile
+    from keras_concurrent.networks.architecture import Architecture as Architecture
+    from keras_concurrent.networks.generators import generate as generate
+    from keras_concurrent.networks.staging import stage as stage
+    from keras_concurrent.planning.segments import plan_segments as plan_segments
+    from keras_concurrent.planning.taskgraph import TaskGraph as TaskGraph
+    from keras_concurrent.report.page import write_report as write_report
+    from keras_concurrent.scoring.concurrency import concurrency_score as concurrency_score
+    from keras_concurrent.tflite.file import TfliteFile as TfliteFile
 
 _MODULE_OF = {
-    "Architecture": "architecture",
-    "Bundle": "bundle",
-    "Client": "client",
+    "Architecture": "networks.architecture",
+    "Bundle": "edge.bundle",
+    "Client": "edge.client.client",
     "Cluster": "cluster",
     "ConcurrentError": "errors",
     "ConcurrentModel": "models",
-    "LocalBoards": "local_boards",
-    "TaskGraph": "taskgraph",
-    "TfliteFile": "tflite_file",
+    "LocalBoards": "edge.testbed.local_boards",
+    "TaskGraph": "planning.taskgraph",
+    "TfliteFile": "tflite.file",
     "build_model": "models",
-    "concurrency_score": "score",
-    "export_bundle": "export",
-    "generate": "generators",
-    "plan_segments": "segments",
-    "stage": "staging",
+    "concurrency_score": "scoring.concurrency",
+    "export_bundle": "export.assemble",
+    "generate": "networks.generators",
+    "plan_segments": "planning.segments",
+    "stage": "networks.staging",
     "to_tflite": "convert",
-    "write_report": "report",
+    "write_report": "report.page",
 }
 
 __all__ = [*sorted(_MODULE_OF), "__version__"]

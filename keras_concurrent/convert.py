@@ -11,8 +11,8 @@ import tensorflow as tf
 from keras_concurrent.errors import ConversionError
 from keras_concurrent.interpreter import Segment, quiet
 from keras_concurrent.precision import PRECISIONS, TOLERANCES
-from keras_concurrent.requantization import reason_not_to_load
-from keras_concurrent.tflite_file import TfliteFile
+from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.tflite.loadable import reason_not_to_load
 
 
 def to_tflite(

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import numpy as np
 
+from keras_concurrent.edge.manifest import TensorSpec
 from keras_concurrent.errors import MissingExtraError
 from keras_concurrent.interpreter import Array
-from keras_concurrent.manifest import TensorSpec
 
 
 def write_beside(path: Path, content: bytes) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import keras
 from keras import layers
 
-from keras_concurrent.architecture import Architecture
-from keras_concurrent.generators import SOURCE
 from keras_concurrent.layers import ScalingBlock, TransformationBlock, WeightedSum
+from keras_concurrent.networks.architecture import Architecture
+from keras_concurrent.networks.generators import SOURCE
 
 
 def build_model(architecture: Architecture, name: str = "concurrent") -> keras.Model:

@@ -20,7 +20,7 @@ import tensorflow as tf
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from keras_concurrent.datasets import Dataset
+from keras_concurrent.datasets.by_name import Dataset
 
 _SETTLING_IMAGES = 1024  # each gives a mean over all its positions: plenty
 

@@ -8,15 +8,15 @@ import numpy as np
 
 from keras_concurrent.cluster import Board, Cluster, Network
 from keras_concurrent.convert import to_tflite
-from keras_concurrent.generators import generate
 from keras_concurrent.models import build_model
+from keras_concurrent.networks.generators import generate
+from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.precision import PRECISIONS, TOLERANCES
-from keras_concurrent.reassociate import regroup_sums
-from keras_concurrent.staging import stage
-from keras_concurrent.taskgraph import TaskGraph
-from keras_concurrent.tflite_file import TfliteFile
-from keras_concurrent.wire import WirePlan, WirePlanner
-from keras_concurrent.wire_format import WIRES
+from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.wire.format import WIRES
+from keras_concurrent.wire.planner import WirePlan, WirePlanner
+from keras_concurrent.wire.sums import regroup_sums
 
 WIRE_TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "int8": 1e-2, "auto": 1e-2}
 """Largest difference that sending makes to the answers of the same file, which lie in 0..1.

@@ -20,8 +20,8 @@ if os.environ.get("CI"):  # the same examples in every run; a developer's runs l
 
 @pytest.fixture(scope="session")
 def small_architecture():
-    from keras_concurrent.generators import generate
-    from keras_concurrent.staging import stage
+    from keras_concurrent.networks.generators import generate
+    from keras_concurrent.networks.staging import stage
 
     graph = generate("WS", 10, seed=5, k=4, p=0.5)
     return stage(graph, (16, 16, 3), 4, filters=4, channel_cap=16, seed=5)
@@ -34,7 +34,7 @@ def small_file(small_architecture):
 
     from keras_concurrent.convert import to_tflite
     from keras_concurrent.models import build_model
-    from keras_concurrent.tflite_file import TfliteFile
+    from keras_concurrent.tflite.file import TfliteFile
 
     model = build_model(small_architecture)
     rng = np.random.default_rng(0)

@@ -3,8 +3,8 @@
 import numpy as np
 
 from keras_concurrent.interpreter import Segment
-from keras_concurrent.taskgraph import TaskGraph
-from keras_concurrent.tflite_file import TfliteFile
+from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.tflite.file import TfliteFile
 
 
 def image_for(file, seed=0):

@@ -5,7 +5,7 @@ import functools
 import tensorflow as tf
 
 from keras_concurrent.interpreter import quiet
-from keras_concurrent.tflite_file import TfliteFile
+from keras_concurrent.tflite.file import TfliteFile
 
 
 def converted(function, *shapes):

@@ -7,13 +7,13 @@ import pytest
 import keras_concurrent.layers  # noqa: F401 - the layers of saved and converted models
 from keras_concurrent.convert import to_tflite
 from keras_concurrent.errors import ConversionError
-from keras_concurrent.generators import generate
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.layers import TransformationBlock
 from keras_concurrent.models import build_model
-from keras_concurrent.staging import stage
-from keras_concurrent.taskgraph import TaskGraph
-from keras_concurrent.tflite_file import TfliteFile
+from keras_concurrent.networks.generators import generate
+from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.tflite.file import TfliteFile
 
 NETWORKS = {
     "separable, concat": ("DP", 12, {}),

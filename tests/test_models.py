@@ -5,10 +5,10 @@ import keras
 import numpy as np
 import pytest
 
-from keras_concurrent.generators import KINDS, generate
 from keras_concurrent.layers import TransformationBlock
 from keras_concurrent.models import ConcurrentModel, build_model
-from keras_concurrent.staging import stage
+from keras_concurrent.networks.generators import KINDS, generate
+from keras_concurrent.networks.staging import stage
 
 
 def small(**arguments):

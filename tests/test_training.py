@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from keras_concurrent import datasets, training
-from keras_concurrent.generators import generate
 from keras_concurrent.layers import ConvBlock
 from keras_concurrent.models import build_model
-from keras_concurrent.staging import stage
+from keras_concurrent.networks.generators import generate
+from keras_concurrent.networks.staging import stage
 
 
 @pytest.fixture(scope="module")

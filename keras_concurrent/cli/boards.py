@@ -49,7 +49,7 @@ def board(
     until_stdin_closes: bool,
 ) -> None:  # fmt: skip
     """Run a board: compute this board's segments until stopped."""
-    from keras_concurrent.board_process import serve_board
+    from keras_concurrent.edge.board.process import serve_board
 
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
@@ -78,8 +78,8 @@ def board(
 
 
 def _slowdown(cluster: Any) -> dict[str, float]:
-    from keras_concurrent.calibration import measure_host
-    from keras_concurrent.emulation import slowdown_for
+    from keras_concurrent.edge.board.stretch import slowdown_for
+    from keras_concurrent.measured.host import measure_host
 
     return slowdown_for(cluster, measure_host())
 
@@ -102,11 +102,11 @@ def infer(
     """Recognise one image (.npy, .png, .jpg) on the boards."""
     import numpy as np
 
-    from keras_concurrent.bundle import Bundle
     from keras_concurrent.cluster import Cluster
+    from keras_concurrent.edge.bundle import Bundle
+    from keras_concurrent.edge.images import check_image
+    from keras_concurrent.edge.testbed.local_boards import answering
     from keras_concurrent.files import read_image
-    from keras_concurrent.inputs import check_image
-    from keras_concurrent.local_boards import answering
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
     name = opened.manifest.inputs[0]
@@ -152,10 +152,10 @@ def bench(
     """Measure one board and n boards, and compare their answers with the uncut model's."""
     from rich.console import Console
 
-    from keras_concurrent.bench import measure_bundle, random_images, shares
-    from keras_concurrent.bundle import Bundle
+    from keras_concurrent.cli.console import progress_bars, table
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.console import progress_bars, table
+    from keras_concurrent.edge.bundle import Bundle
+    from keras_concurrent.edge.watch.bench import measure_bundle, random_images, shares
     from keras_concurrent.files import write_beside
 
     if images < 1:
@@ -178,8 +178,8 @@ def bench(
     if out is not None:
         write_beside(out, measurement.to_json().encode())
     if trace is not None:
-        from keras_concurrent.perfetto import trace_json
-        from keras_concurrent.summary import summarise
+        from keras_concurrent.report.perfetto import trace_json
+        from keras_concurrent.report.summary import summarise
 
         found = summarise(opened.manifest, measurement)
         text = trace_json(opened.manifest, found.timelines, emulated=found.emulated)
@@ -239,9 +239,9 @@ def bench(
 @click.option("--out", type=new_path, default=Path(), show_default=True, help="Folder.")
 def report(bundle: Path, measurement: Path | None, out: Path) -> None:
     """Draw report.html, report.png and trace.json (for Perfetto)."""
-    from keras_concurrent.bench import Measurement
-    from keras_concurrent.bundle import Bundle
-    from keras_concurrent.report import write_report
+    from keras_concurrent.edge.bundle import Bundle
+    from keras_concurrent.edge.watch.bench import Measurement
+    from keras_concurrent.report.page import write_report
 
     measured = parsed(Measurement.from_json, measurement) if measurement else None
     for path in write_report(out, Bundle(bundle), measured):
@@ -260,7 +260,7 @@ def report(bundle: Path, measurement: Path | None, out: Path) -> None:
 @as_json
 def demo(boards: int, kind: str, link: str, data: str, seed: int, out: Path, as_json: bool) -> None:
     """The whole path: generate, score, train, cut, run on several boards, report."""
-    from keras_concurrent.demo import print_figures, run_demo
+    from keras_concurrent.cli.demo import print_figures, run_demo
 
     figures = run_demo(boards=boards, kind=kind, link=link, data=data, seed=seed, out=out)
     if as_json:

@@ -26,7 +26,7 @@ from keras_concurrent.cli.options import (
 def keys(cluster: Path, out: Path) -> None:
     """Make an authority, and keys for each board and the client, for endpoints tls/..."""
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.keys import make_keys
+    from keras_concurrent.edge.link.keys import make_keys
 
     made = make_keys(Cluster.read(cluster), out)
     for folder in made:
@@ -43,11 +43,11 @@ def keys(cluster: Path, out: Path) -> None:
 @as_json
 def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_json: bool) -> None:
     """Hand a bundle to the boards: each gets the files it lacks, then all switch."""
-    from keras_concurrent.bundle import Bundle
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.connection import connect
-    from keras_concurrent.deploy import deploy as deploy_to
-    from keras_concurrent.deploy import roll_back as roll_back_on
+    from keras_concurrent.edge.bundle import Bundle
+    from keras_concurrent.edge.client.connect import connect
+    from keras_concurrent.edge.client.deploy import deploy as deploy_to
+    from keras_concurrent.edge.client.deploy import roll_back as roll_back_on
     from keras_concurrent.errors import BoardError
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
@@ -90,10 +90,10 @@ def testbed(
     import signal
     import sys
 
-    from keras_concurrent.calibration import measure_host
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.emulation import slowdown_for
-    from keras_concurrent.testbed import Testbed
+    from keras_concurrent.edge.board.stretch import slowdown_for
+    from keras_concurrent.edge.testbed.testbed import Testbed
+    from keras_concurrent.measured.host import measure_host
 
     def end(*_: object) -> None:
         raise KeyboardInterrupt
@@ -121,13 +121,13 @@ def profile(
     Beside it goes a file of the seconds that each segment takes on each board: `plan` and `export`
     of the same model with this cluster file use them.
     """
-    from keras_concurrent.bundle import Bundle
+    from keras_concurrent.cli.console import progress_bars
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.connection import connect
-    from keras_concurrent.console import progress_bars
+    from keras_concurrent.edge.bundle import Bundle
+    from keras_concurrent.edge.client.connect import connect
+    from keras_concurrent.edge.watch.survey import profile_cluster
     from keras_concurrent.files import write_beside
-    from keras_concurrent.survey import profile_cluster
-    from keras_concurrent.timings import Timings, timings_path
+    from keras_concurrent.measured.boards import Timings, timings_path
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
     with (
@@ -165,10 +165,10 @@ def doctor(
     """Look at each board and each link in each direction, and say what to do about each fault."""
     import sys
 
-    from keras_concurrent.bundle import Bundle
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.connection import connect
-    from keras_concurrent.survey import examine
+    from keras_concurrent.edge.bundle import Bundle
+    from keras_concurrent.edge.client.connect import connect
+    from keras_concurrent.edge.watch.survey import examine
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
     with connect(
@@ -195,10 +195,10 @@ def doctor(
 @click.option("--times", type=int, help="End after so many; without it, at Ctrl-C.")
 def top(bundle: Path, cluster: Path, keys: Path | None, every: float, times: int | None) -> None:
     """Show what the boards do, as a table that is drawn anew."""
-    from keras_concurrent.bundle import Bundle
+    from keras_concurrent.cli.top import watch
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.connection import connect
-    from keras_concurrent.top import watch
+    from keras_concurrent.edge.bundle import Bundle
+    from keras_concurrent.edge.client.connect import connect
 
     if not every > 0:
         raise ValueError(f"--every must be above 0, got {every:g}")

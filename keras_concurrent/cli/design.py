@@ -43,8 +43,8 @@ def generate(
     kind: str, vertices: int, seed: int, parameters: tuple[str, ...], out: Path | None, **how: Any
 ) -> None:
     """Draw a random concurrent network and write its recipe as JSON."""
-    from keras_concurrent import generators
     from keras_concurrent.files import write_beside
+    from keras_concurrent.networks import generators
 
     graph = generators.generate(
         kind, vertices, seed=seed, **dict(_assignment(p) for p in parameters)
@@ -71,7 +71,7 @@ def _staged(
     graph: Any, seed: int, *, input_shape: str, classes: int, staging: str, filters: int,
     channel_cap: int, probability: float, dense: bool,
 ) -> Any:  # fmt: skip
-    from keras_concurrent.staging import stage
+    from keras_concurrent.networks.staging import stage
 
     sides = input_shape.split("x")
     if len(sides) != 3 or not all(side.isdigit() for side in sides):
@@ -103,11 +103,11 @@ def score(network: Path, units: int, as_json: bool) -> None:
 
     from rich.console import Console
 
-    from keras_concurrent.architecture import Architecture
-    from keras_concurrent.console import table
-    from keras_concurrent.score import concurrency_score
-    from keras_concurrent.taskgraph import TaskGraph
-    from keras_concurrent.tflite_file import TfliteFile
+    from keras_concurrent.cli.console import table
+    from keras_concurrent.networks.architecture import Architecture
+    from keras_concurrent.planning.taskgraph import TaskGraph
+    from keras_concurrent.scoring.concurrency import concurrency_score
+    from keras_concurrent.tflite.file import TfliteFile
 
     if network.suffix == ".tflite":
         graph = TaskGraph.from_tflite(TfliteFile.read(network))
@@ -148,8 +148,8 @@ def score(network: Path, units: int, as_json: bool) -> None:
 def train(network: Path, data: str, epochs: int, seed: int, out: Path, as_json: bool) -> None:
     """Train a network from `generate` on images that come inside packages."""
     from keras_concurrent import datasets
-    from keras_concurrent.architecture import Architecture
-    from keras_concurrent.console import load_tensorflow
+    from keras_concurrent.cli.console import load_tensorflow
+    from keras_concurrent.networks.architecture import Architecture
 
     if out.suffix != ".keras":
         raise ValueError(f"--out must end in .keras, got {out}")

@@ -21,14 +21,14 @@ from keras_concurrent.cli.place import (
     tasks_of,
 )
 from keras_concurrent.precision import PRECISIONS
-from keras_concurrent.wire_format import WIRES
+from keras_concurrent.wire.format import WIRES
 
 if TYPE_CHECKING:
-    from keras_concurrent.profile import MeasuredCosts
-    from keras_concurrent.schedule import Plan
-    from keras_concurrent.taskgraph import TaskGraph
-    from keras_concurrent.tflite_file import TfliteFile
-    from keras_concurrent.wire_budget import Budget, Choice
+    from keras_concurrent.measured.operators import MeasuredCosts
+    from keras_concurrent.planning.schedule import Plan
+    from keras_concurrent.planning.taskgraph import TaskGraph
+    from keras_concurrent.tflite.file import TfliteFile
+    from keras_concurrent.wire.budget import Budget, Choice
 
 
 @command(
@@ -84,10 +84,10 @@ def export(
 
     from rich.console import Console
 
-    from keras_concurrent.export import export_bundle
+    from keras_concurrent.cli.tables import choice_table, load_table
+    from keras_concurrent.export.assemble import export_bundle
     from keras_concurrent.files import write_beside
-    from keras_concurrent.tables import choice_table, load_table
-    from keras_concurrent.wire_budget import choices
+    from keras_concurrent.wire.budget import choices
 
     in_one_go = how["measured"] and wire is None
     asked = read_model(
@@ -166,7 +166,7 @@ def _plan_as_it_was(
 ) -> Plan | None:
     """The best plan of the float32 model, cut as it is; ``None`` where no board has the memory."""
     from keras_concurrent.errors import ClusterError
-    from keras_concurrent.segments import plan_segments
+    from keras_concurrent.planning.segments import plan_segments
 
     original = asked.original
     graph = asked.graph
@@ -184,7 +184,7 @@ def _plan_as_it_was(
 
 def _measure(asked: Asked) -> Budget | None:
     """Compares answers with the original model's; ``None`` where there is nothing to compare."""
-    from keras_concurrent.wire_budget import Budget
+    from keras_concurrent.wire.budget import Budget
 
     single = len(asked.file.inputs) == len(asked.file.outputs) == 1
     return Budget(asked.original, asked.samples) if asked.samples and single else None
@@ -205,8 +205,8 @@ def _wired(
     **_: Any,
 ) -> tuple[TfliteFile, Plan, dict[str, tuple[TfliteFile, Plan | None]]]:
     """The rewritten file, its plan, and the same in each wire format."""
-    from keras_concurrent.wire import WirePlanner
-    from keras_concurrent.wire_budget import Budget, in_each_format
+    from keras_concurrent.wire.budget import Budget, in_each_format
+    from keras_concurrent.wire.planner import WirePlanner
 
     file, graph, where, samples = asked.file, asked.graph, asked.cluster, asked.samples
     if placement is not None:

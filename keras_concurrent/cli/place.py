@@ -13,12 +13,12 @@ from keras_concurrent.cli.options import as_json, described, existing, new_path,
 
 if TYPE_CHECKING:
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.profile import MeasuredCosts
-    from keras_concurrent.samples import Samples
-    from keras_concurrent.schedule import Plan
-    from keras_concurrent.taskgraph import TaskGraph
-    from keras_concurrent.tflite_file import TfliteFile
-    from keras_concurrent.timings import Timings
+    from keras_concurrent.measured.boards import Timings
+    from keras_concurrent.measured.operators import MeasuredCosts
+    from keras_concurrent.planning.schedule import Plan
+    from keras_concurrent.planning.taskgraph import TaskGraph
+    from keras_concurrent.tflite.file import TfliteFile
+    from keras_concurrent.wire.samples import Samples
 
 on_boards = options(
     click.option("--cluster", type=existing, help="The cluster file; described boards without it."),
@@ -64,17 +64,17 @@ def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
     """
     from rich.console import Console
 
-    from keras_concurrent.bounds import lower_bound_s
-    from keras_concurrent.bundle import digest
-    from keras_concurrent.export import assemble
-    from keras_concurrent.figures import plan_png
+    from keras_concurrent.cli.tables import plan_table
+    from keras_concurrent.edge.bundle import digest
+    from keras_concurrent.export.assemble import assemble
     from keras_concurrent.files import write_beside
-    from keras_concurrent.perfetto import trace_json
-    from keras_concurrent.placement_file import placement_toml
-    from keras_concurrent.plots import colours_of
-    from keras_concurrent.segments import one_board
-    from keras_concurrent.summary import summarise
-    from keras_concurrent.tables import plan_table
+    from keras_concurrent.planning.bounds import lower_bound_s
+    from keras_concurrent.planning.placement_file import placement_toml
+    from keras_concurrent.planning.segments import one_board
+    from keras_concurrent.report.figures import plan_png
+    from keras_concurrent.report.perfetto import trace_json
+    from keras_concurrent.report.plots import colours_of
+    from keras_concurrent.report.summary import summarise
 
     file, graph, where, *_ = read_model(model, **how)
     best = make_plan(file, graph, where, **how)
@@ -120,12 +120,12 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
 
     from rich.console import Console
 
-    from keras_concurrent.bounds import lower_bound_s
-    from keras_concurrent.explain import explain as explained
-    from keras_concurrent.explain import what_if
-    from keras_concurrent.segments import one_board
-    from keras_concurrent.summary import milliseconds
-    from keras_concurrent.tables import change_table, path_table
+    from keras_concurrent.cli.tables import change_table, path_table
+    from keras_concurrent.planning.bounds import lower_bound_s
+    from keras_concurrent.planning.explain import explain as explained
+    from keras_concurrent.planning.explain import what_if
+    from keras_concurrent.planning.segments import one_board
+    from keras_concurrent.report.summary import milliseconds
 
     file, graph, where, *_ = read_model(model, **how)
     best = make_plan(file, graph, where, **how)
@@ -189,9 +189,9 @@ def read_model(
 ) -> Asked:
     """What a command's arguments name."""
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.pixels import take_pixels
-    from keras_concurrent.samples import Samples
-    from keras_concurrent.tflite_file import TfliteFile
+    from keras_concurrent.tflite.file import TfliteFile
+    from keras_concurrent.wire.pixels import take_pixels
+    from keras_concurrent.wire.samples import Samples
 
     where = Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link)
     samples = None
@@ -216,7 +216,7 @@ def tasks_of(
     file: TfliteFile, where: Cluster, measured: bool, timings: Timings | None
 ) -> TaskGraph:
     """A file's tasks: as measured on the boards, or on this machine, or from their FLOPs."""
-    from keras_concurrent.taskgraph import TaskGraph
+    from keras_concurrent.planning.taskgraph import TaskGraph
 
     graph = TaskGraph.from_tflite(file)
     if measured:
@@ -226,8 +226,8 @@ def tasks_of(
 
 def _measured_on_boards(file: TfliteFile, cluster: Path | None) -> Timings | None:
     """What `profile` wrote beside the cluster file, if it is of this model."""
-    from keras_concurrent.bundle import digest
-    from keras_concurrent.timings import Timings, timings_path
+    from keras_concurrent.edge.bundle import digest
+    from keras_concurrent.measured.boards import Timings, timings_path
 
     if cluster is None or not timings_path(cluster).is_file():
         return None
@@ -242,9 +242,9 @@ def _measured_on_boards(file: TfliteFile, cluster: Path | None) -> Timings | Non
 
 def _measured_on_host(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
     """The tasks with the seconds that this machine takes for them."""
-    from keras_concurrent.calibration import measure_host
-    from keras_concurrent.console import progress_bars
-    from keras_concurrent.profile import profile_tasks
+    from keras_concurrent.cli.console import progress_bars
+    from keras_concurrent.measured.host import measure_host
+    from keras_concurrent.measured.operators import profile_tasks
 
     with progress_bars() as progress:
         measured_s = profile_tasks(file, graph, progress=progress("profiling")).seconds
@@ -253,9 +253,9 @@ def _measured_on_host(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
 
 def measured_costs(file: TfliteFile) -> MeasuredCosts:
     """What the operators of a file, and of files rewritten from it, take on this machine."""
-    from keras_concurrent.calibration import measure_host
-    from keras_concurrent.console import progress_bars
-    from keras_concurrent.profile import MeasuredCosts
+    from keras_concurrent.cli.console import progress_bars
+    from keras_concurrent.measured.host import measure_host
+    from keras_concurrent.measured.operators import MeasuredCosts
 
     with progress_bars() as progress:
         return MeasuredCosts(file, measure_host(), progress("profiling operators"))
@@ -275,9 +275,9 @@ def make_plan(
     **_: Any,
 ) -> Plan:
     """The plan of a placement file, or the best that a search finds."""
-    from keras_concurrent.bundle import digest
-    from keras_concurrent.placement_file import read_placement
-    from keras_concurrent.segments import plan_segments
+    from keras_concurrent.edge.bundle import digest
+    from keras_concurrent.planning.placement_file import read_placement
+    from keras_concurrent.planning.segments import plan_segments
 
     pins = pins_of(pinned, graph)
     if placement is None:
@@ -314,7 +314,7 @@ def _converted(
     """A Keras model as a .tflite, in float32 and as asked, and the images to calibrate it on."""
     import zipfile
 
-    from keras_concurrent.console import load_tensorflow
+    from keras_concurrent.cli.console import load_tensorflow
 
     if path.suffix != ".keras":
         raise ValueError(f"a model must be a .keras or a .tflite file, got {path}")
@@ -325,8 +325,8 @@ def _converted(
 
     import keras_concurrent.layers  # noqa: F401 - registers the layers with Keras
     from keras_concurrent.convert import to_tflite
-    from keras_concurrent.samples import Samples
-    from keras_concurrent.tflite_file import TfliteFile
+    from keras_concurrent.tflite.file import TfliteFile
+    from keras_concurrent.wire.samples import Samples
 
     if precision == "int8" and calibration is None:
         raise ValueError("--precision int8 needs --calibration, such as --calibration photos")

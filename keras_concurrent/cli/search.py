@@ -63,8 +63,8 @@ def search(
     and what the parameters matter into a folder. Killed and started again with --resume, it goes
     on. Other machines take part with `--resume FOLDER --worker HOST:PORT --name NAME`.
     """
-    from keras_concurrent.console import load_tensorflow, progress_bars
-    from keras_concurrent.local_boards import free_ports
+    from keras_concurrent.cli.console import load_tensorflow, progress_bars
+    from keras_concurrent.edge.testbed.local_boards import free_ports
     from keras_concurrent.search.workers import Role, end_with_stdin, supervise
 
     if until_stdin_ends:
@@ -80,7 +80,7 @@ def search(
         settings.searched()  # what is wrong with data or space is said before a folder is there
         settings.write(folder)
     load_tensorflow()
-    from keras_concurrent.search.session import Session
+    from keras_concurrent.search.tuning.session import Session
 
     session = Session(folder)
     if not worker:

@@ -29,20 +29,22 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from keras_concurrent.search.callbacks import PredictedCosts as PredictedCosts
     from keras_concurrent.search.costs import Costs as Costs
-    from keras_concurrent.search.hypermodel import ConcurrentHyperModel as ConcurrentHyperModel
     from keras_concurrent.search.limits import Limit as Limit
-    from keras_concurrent.search.objectives import ConcurrencyScore as ConcurrencyScore
-    from keras_concurrent.search.objectives import Constrained as Constrained
-    from keras_concurrent.search.objectives import EfficiencyScore as EfficiencyScore
-    from keras_concurrent.search.objectives import PredictedLatency as PredictedLatency
-    from keras_concurrent.search.objectives import Weighted as Weighted
-    from keras_concurrent.search.oracle import constrain as constrain
     from keras_concurrent.search.screening import Screening as Screening
     from keras_concurrent.search.screening import screen as screen
     from keras_concurrent.search.space import Space as Space
     from keras_concurrent.search.space import architecture_of as architecture_of
+    from keras_concurrent.search.tuning.callbacks import PredictedCosts as PredictedCosts
+    from keras_concurrent.search.tuning.hypermodel import (
+        ConcurrentHyperModel as ConcurrentHyperModel,
+    )
+    from keras_concurrent.search.tuning.objectives import ConcurrencyScore as ConcurrencyScore
+    from keras_concurrent.search.tuning.objectives import Constrained as Constrained
+    from keras_concurrent.search.tuning.objectives import EfficiencyScore as EfficiencyScore
+    from keras_concurrent.search.tuning.objectives import PredictedLatency as PredictedLatency
+    from keras_concurrent.search.tuning.objectives import Weighted as Weighted
+    from keras_concurrent.search.tuning.oracle import constrain as constrain
 
 _MODULE_OF = {
     "ConcurrencyScore": "objectives",

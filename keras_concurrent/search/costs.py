@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 
-from keras_concurrent.architecture import Architecture
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.efficiency import scheduled_efficiency
-from keras_concurrent.score import concurrency_score
-from keras_concurrent.taskgraph import TaskGraph
+from keras_concurrent.networks.architecture import Architecture
+from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.scoring.concurrency import concurrency_score
+from keras_concurrent.scoring.efficiency import scheduled_efficiency
 
 DIRECTIONS: Mapping[str, str] = {
     "latency_s": "min",
@@ -28,7 +28,7 @@ class Costs:
 
     Args:
         latency_s: of one image on all boards, by the portfolio of list schedules; segments and
-            their calls, which `keras_concurrent.export` adds, move it by some percent.
+            their calls, which `keras_concurrent.export.assemble` adds, move it by some percent.
         one_board_latency_s: on the best board alone.
         flops: of one image.
         parameters: number of weights.

@@ -12,7 +12,7 @@ from keras_concurrent.search.results import Result, pareto
 try:
     from matplotlib.figure import Figure
 
-    from keras_concurrent.plots import INK, NEUTRAL, PALETTE
+    from keras_concurrent.report.plots import INK, NEUTRAL, PALETTE
 except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError("matplotlib", "report") from error
 

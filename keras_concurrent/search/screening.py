@@ -22,9 +22,9 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
-from keras_concurrent.architecture import Architecture
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ConcurrentError
+from keras_concurrent.networks.architecture import Architecture
 from keras_concurrent.search.costs import Costs, architecture_costs
 from keras_concurrent.search.limits import Limit, excess, limits_of
 from keras_concurrent.search.parameters import Value

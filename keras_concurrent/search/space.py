@@ -5,11 +5,11 @@ A candidate is a dictionary of values, one for each parameter that applies to it
 ==================== ============================================================================
 ``image``            the image's shape, ``"32x32x3"``; always the same
 ``classes``          the number of classes; always the same
-``kind``             the generator, see `keras_concurrent.generators`
+``kind``             the generator, see `keras_concurrent.networks.generators`
 ``DP_beta``, ...     the generator's parameters, ``KIND_NAME``; only with that kind
 ``vertices``         of the graph
 ``graph_seed``       of the graph and of the staging
-``staging``          see `keras_concurrent.staging`
+``staging``          see `keras_concurrent.networks.staging`
 ``halving``          the chance that a block halves the resolution; only probabilistic staging
 ``filters``          channels of the first blocks
 ``channel_cap``      where channels stop growing
@@ -31,10 +31,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
-from keras_concurrent.architecture import Architecture, Shape
-from keras_concurrent.generators import KINDS, defaults, generate
+from keras_concurrent.networks.architecture import Architecture, Shape
+from keras_concurrent.networks.generators import KINDS, defaults, generate
+from keras_concurrent.networks.staging import STAGINGS, stage
 from keras_concurrent.search.parameters import Choice, Parameter, Real, Value, Whole
-from keras_concurrent.staging import STAGINGS, stage
 
 Values: TypeAlias = Mapping[str, Value]
 

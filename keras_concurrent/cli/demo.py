@@ -1,0 +1,289 @@
+"""The whole path on real images: generate, score, train, cut, run on several boards, report."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from keras_concurrent import datasets
+from keras_concurrent.cli.console import load_tensorflow, progress_bars, stderr, table
+from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.edge.board.stretch import slowdown_for
+from keras_concurrent.edge.testbed.local_boards import free_ports
+from keras_concurrent.edge.watch.bench import Answers, compare, measure_bundle
+from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.files import write_beside
+from keras_concurrent.measured.host import measure_host
+from keras_concurrent.measured.operators import profile_tasks
+from keras_concurrent.networks.architecture import Architecture
+from keras_concurrent.networks.generators import generate
+from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.report.page import write_report
+from keras_concurrent.report.summary import summarise
+from keras_concurrent.scoring.concurrency import concurrency_score
+from keras_concurrent.tflite.file import TfliteFile
+
+CANDIDATES = 20
+_LOOPBACK = Network(bandwidth_mbit_per_s=10_000, latency_ms=0.05)
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How the demo makes a network for a data set, with dense convolutions.
+
+    Args:
+        size: side of the images; ``None`` for the data set's own.
+        vertices: of the DP graphs.
+        filters: channels of the first blocks.
+        channel_cap: most channels.
+        probability: that a block halves the resolution.
+        epochs: of training.
+        max_flops: heavier candidates are passed over, for the sake of training time.
+    """
+
+    size: int | None
+    vertices: int
+    filters: int
+    channel_cap: int
+    probability: float
+    epochs: int
+    max_flops: int
+
+
+RECIPES = {
+    "photos": Recipe(32, 24, 24, 96, 0.8, 3, 120_000_000),
+    "mnist": Recipe(None, 24, 16, 64, 0.8, 3, 40_000_000),
+    "digits": Recipe(None, 16, 16, 64, 0.3, 10, 40_000_000),
+}
+_BATCH_SIZE = 64
+_LEARNING_RATE = 6e-3
+_TEST_IMAGES = 400  # sent through the boards, in random order as the data sets give them
+
+
+def choose(recipe: Recipe, dataset: datasets.Dataset, units: int, seed: int) -> Architecture:
+    """The best of several DP networks by concurrency score.
+
+    Networks too heavy to train in the demo's time are passed over.
+    """
+    ranked = []
+    for attempt in range(seed * CANDIDATES, (seed + 1) * CANDIDATES):
+        architecture = stage(
+            generate("DP", recipe.vertices, seed=attempt),
+            dataset.train_images.shape[1:],
+            len(dataset.class_names),
+            filters=recipe.filters,
+            channel_cap=recipe.channel_cap,
+            probability=recipe.probability,
+            separable=False,
+            seed=attempt,
+        )
+        graph = TaskGraph.from_architecture(architecture)
+        best = concurrency_score(graph, units).best
+        too_heavy = graph.flops > recipe.max_flops
+        key = (too_heavy, best.concurrency_score, attempt)
+        ranked.append((key, architecture))
+    return min(ranked, key=lambda entry: entry[0])[1]
+
+
+def describe(kind: str, boards: int, link: str, host_flops_per_s: float) -> Cluster:
+    """The described boards of the demo; kind ``"none"`` is this machine over loopback."""
+    ports = free_ports(boards)
+    if kind != "none":
+        return Cluster.of(kind, boards, link, ports)
+    rate = round(host_flops_per_s / 1e9, 1)
+    described = tuple(
+        Board(f"local-{i}", rate, f"tcp/127.0.0.1:{port}") for i, port in enumerate(ports, start=1)
+    )
+    return Cluster(described, _LOOPBACK)
+
+
+def run_demo(
+    *, boards: int, kind: str, link: str, data: str, seed: int, out: Path
+) -> dict[str, Any]:
+    """Run the demo, print its tables, and leave its files in a folder.
+
+    Args:
+        boards: how many board processes.
+        kind: of emulated board, or ``"none"`` for this machine's own speed over loopback.
+        link: of the emulated boards, see `keras_concurrent.board_kinds.parse_link`.
+        data: name of a data set.
+        seed: of the candidates, the training and the data.
+        out: folder for model.keras, bundle/, cluster.toml, report.html, report.png, trace.json.
+
+    Returns:
+        The figures, ready for JSON.
+    """
+    begun = time.monotonic()
+    if data not in RECIPES:
+        raise ValueError(f"data must be one of {', '.join(RECIPES)}, got {data!r}")
+    recipe = RECIPES[data]
+    host = measure_host()
+    cluster = describe(kind, boards, link, host)
+    slowdown = slowdown_for(cluster, host) if kind != "none" else None
+    dataset = datasets.load(data, size=recipe.size, seed=seed)
+    stderr.print(f"[bold]{data}[/]: {dataset.note}", highlight=False)
+
+    architecture = choose(recipe, dataset, boards, seed)
+    scored = concurrency_score(TaskGraph.from_architecture(architecture), boards)
+    stderr.print(
+        f"kept the best of {CANDIDATES} DP networks by score: seed {architecture.recipe['seed']}, "
+        f"{len(architecture.blocks)} vertices, {sum(architecture.block_flops.values()) / 1e6:.0f} "
+        f"MFLOP"
+    )
+    model, training_s = _train(architecture, dataset, recipe, seed, out)
+
+    from keras_concurrent.convert import to_tflite
+
+    images = dataset.test_images[:_TEST_IMAGES]
+    file = TfliteFile(to_tflite(model))
+    graph = TaskGraph.from_tflite(file).chains_merged()
+    with progress_bars() as progress:
+        profiled = profile_tasks(file, graph, progress=progress("profiling"))
+        graph = graph.timed(profiled.seconds, host)
+        cluster = replace(
+            cluster,
+            boards=tuple(
+                replace(board, call_ms=profiled.call_s * 1e3 * host / board.flops_per_s)
+                for board in cluster.boards
+            ),
+        )
+        bundle = export_bundle(
+            file, cluster, out / "bundle", graph=graph, architecture=architecture.to_json()
+        )
+        write_beside(out / "cluster.toml", cluster.to_toml().encode())
+        measurement, answers = measure_bundle(
+            bundle,
+            cluster,
+            list(images),
+            local=True,
+            slowdown=slowdown,
+            progress=progress,
+        )
+
+    keras_answers = [
+        {bundle.manifest.outputs[0]: row[np.newaxis]} for row in model.predict(images, verbose=0)
+    ]
+    max_abs_diff, differ = compare(answers, keras_answers)
+    measurement = replace(
+        measurement,
+        classes_differ=max(differ, measurement.classes_differ),
+        accuracy={
+            "boards": _accuracy(answers, dataset),
+            "keras": _accuracy(keras_answers, dataset),
+        },
+    )
+    write_beside(out / "measurement.json", measurement.to_json().encode())
+    facts = {
+        "data": f"{data}: {dataset.note}",
+        "network": f"DP, seed {architecture.recipe['seed']}, {len(architecture.blocks)} vertices, "
+        f"{model.count_params():,} parameters, {graph.flops / 1e6:.1f} MFLOP",
+        "training": f"{recipe.epochs} epochs in {training_s:.0f} s",
+        "link": f"{cluster.network.bandwidth_mbit_per_s:g} Mbit/s, "
+        f"{cluster.network.latency_ms:g} ms",
+    }
+    pictures = write_report(out, bundle, measurement, score=scored, facts=facts)
+    seconds = time.monotonic() - begun
+    files = [out / "model.keras", bundle.path, out / "cluster.toml", *pictures]
+    return {
+        "data": data,
+        "boards": boards,
+        "boards_used": len(bundle.placement("boards").programs),
+        **measurement.figures(bundle),
+        "emulated": kind if slowdown else None,
+        "link": link if slowdown else "loopback",
+        "score": asdict(scored.best),
+        "max_abs_diff": max_abs_diff,
+        "verdict": summarise(bundle.manifest, measurement).verdict,
+        "speedup": measurement.runs["one_board"].median_s / measurement.runs["boards"].median_s,
+        "training_s": training_s,
+        "seconds": seconds,
+        "files": [str(path) for path in files],
+    }
+
+
+def _train(
+    architecture: Architecture, dataset: datasets.Dataset, recipe: Recipe, seed: int, out: Path
+) -> tuple[Any, float]:
+    """The trained model, saved, and the seconds it took."""
+    load_tensorflow()
+    import keras
+
+    from keras_concurrent import training
+    from keras_concurrent.models import build_model
+
+    keras.utils.set_random_seed(seed)
+    model = build_model(architecture)
+    result = training.train(
+        model,
+        dataset,
+        epochs=recipe.epochs,
+        batch_size=_BATCH_SIZE,
+        learning_rate=_LEARNING_RATE,
+        seed=seed,
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    training.save_model(model, out / "model.keras")
+    return model, result.seconds
+
+
+def _accuracy(answers: Answers, dataset: datasets.Dataset) -> float:
+    classes = [int(np.argmax(next(iter(answer.values())))) for answer in answers]
+    return float(np.mean(np.array(classes) == dataset.test_labels[: len(classes)]))
+
+
+def print_figures(figures: dict[str, Any]) -> None:
+    """Print what `run_demo` found, as tables."""
+    console = Console()
+    latency = figures["latency"]
+    used = figures["boards_used"]
+    several = f"{figures['boards']} boards" + (f", {used} used" * (used < figures["boards"]))
+    label = f"emulated {figures['emulated']}" if figures["emulated"] else "this machine's cores"
+    console.print(
+        table(
+            f"One image on {label}, {figures['link']}",
+            ("", "predicted ms", "median ms", "p95 ms"),
+            [
+                (
+                    name,
+                    *(f"{latency[key][f] * 1e3:.1f}" for f in ("predicted_s", "median_s", "p95_s")),
+                )
+                for name, key in (
+                    ("one board", "one_board"),
+                    (several, "boards"),
+                )
+            ],
+        )
+    )
+    score = figures["score"]
+    console.print(
+        table(
+            f"Concurrency score on {figures['boards']} units (lower is better)",
+            ("CS", "eta", "Lambda, bytes", "delta_w", "used units"),
+            [
+                (
+                    f"{score['concurrency_score']:.3f}",
+                    f"{score['eta']:.2f}",
+                    f"{score['lambda_bytes']:,}",
+                    f"{score['delta_w']:.3f}",
+                    f"{score['used_units']}",
+                )
+            ],
+        )
+    )
+    accuracy = figures["accuracy"]
+    console.print(
+        f"{figures['images']} test images: accuracy {accuracy['boards']:.3f} through the boards, "
+        f"{accuracy['keras']:.3f} through Keras; {figures['classes_differ']} classes differ\n"
+        f"largest difference to the uncut .tflite {figures['max_abs_diff_tflite']:g}, "
+        f"to Keras {figures['max_abs_diff']:.1g}\n"
+        f"{figures['verdict']}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    console.print("\n".join(figures["files"]), highlight=False, soft_wrap=True)

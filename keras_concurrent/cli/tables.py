@@ -1,0 +1,114 @@
+"""A plan and what explains it as tables of text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from rich.table import Table
+
+from keras_concurrent.cli.console import table
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.planning.explain import Explanation, explain
+from keras_concurrent.planning.schedule import Plan, fits
+from keras_concurrent.report.summary import milliseconds, short, size
+from keras_concurrent.wire.budget import Choice
+
+
+def plan_table(plan: Plan, alone: Plan, bound_s: float, cluster: Cluster) -> Table:
+    """One board beside the plan beside what no plan can undercut.
+
+    Computing and on the wire are shares of the critical path; idle is the share of the latency in
+    which a board in use does not compute, on average.
+    """
+    boards = len(plan.boards)
+    titled = {
+        "one board" + ("" if fits(alone, cluster) else ", too small"): alone,
+        "the plan" if boards == 1 else f"{boards} boards": plan,
+    }
+    rows = []
+    for title, of in titled.items():
+        found = explain(of, cluster)
+        rows.append(
+            (
+                title,
+                milliseconds(of.latency_s),
+                _gain(alone.latency_s, of.latency_s),
+                f"{found.compute:.0%}",
+                f"{found.wire:.0%}",
+                f"{found.waiting:.0%}",
+                size(of.wire_bytes),
+            )
+        )
+    gain = _gain(alone.latency_s, bound_s)
+    rows.append(("lower bound", milliseconds(bound_s), gain, "", "", "", ""))
+    columns = ("", "latency", "gain", "computing", "on the wire", "idle", "sent")
+    count = len(plan.graph.tasks)
+    memory = size(max(plan.memory_bytes.values()))
+    title = f"{count} segment{'s' if count > 1 else ''}, at most {memory} on a board"
+    return table(title, columns, rows)
+
+
+def path_table(found: Explanation, plan: Plan) -> Table:
+    """The critical path, step by step."""
+    rows = [
+        (
+            milliseconds(step.start_s),
+            milliseconds(step.end_s - step.start_s),
+            f"{step.where} computes" if step.kind == "run" else f"{step.where} to {step.receiver}",
+            _what(plan, step.kind, step.name),
+            "a queue" if step.queued_behind else "",
+        )
+        for step in found.path
+    ]
+    title = f"Critical path: {found.compute:.0%} computing, {found.wire:.0%} on the wire"
+    return table(title, ("from", "for", "where", "what", "after"), rows)
+
+
+def change_table(latency_s: float, changed_s: Mapping[str, float]) -> Table:
+    """What would change the latency, and by how much."""
+    rows = [
+        (change, milliseconds(seconds), _gain(latency_s, seconds))
+        for change, seconds in changed_s.items()
+    ]
+    return table("What would change it", ("with", "latency", "gain"), rows)
+
+
+def _gain(before_s: float, after_s: float) -> str:
+    return f"{before_s / after_s:.2f}x" if after_s else ""
+
+
+def _what(plan: Plan, kind: str, name: str) -> str:
+    """A segment by its vertices, a tensor by its size."""
+    if kind == "send":
+        return f"{short(name)}, {size(plan.graph.tensor_bytes[name])}"
+    task = plan.graph.by_name[name]
+    if task.vertices:
+        return f"vertices {', '.join(short(vertex) for vertex in task.vertices)}"
+    count = len(task.operators)
+    return f"{count} operators from {name}" if count > 1 else name
+
+
+def choice_table(choices: Sequence[Choice]) -> Table:
+    """What each way to run a model costs and gives."""
+
+    def figure(value: float | None, form: str) -> str:
+        return "" if value is None else format(value, form)
+
+    rows = [
+        (
+            choice.name,
+            "too large" if choice.latency_s is None else milliseconds(choice.latency_s),
+            "" if choice.wire_bytes is None else size(choice.wire_bytes),
+            figure(choice.largest_difference, ".2g"),
+            figure(choice.accuracy, ".2%"),
+        )
+        for choice in choices
+    ]
+    columns = ("", "latency", "sent", "largest difference", "accuracy")
+    return table("Lighter, beside the model as it was", columns, rows)
+
+
+def load_table(board_bytes: Mapping[str, int], link_bytes: Mapping[str, int]) -> Table:
+    """Bytes of the files on each board, and of one image's tensors on each link."""
+    rows = [(name, size(count)) for name, count in (*board_bytes.items(), *link_bytes.items())]
+    return table("Bytes a board and a link", ("", "bytes"), rows)

@@ -1,0 +1,1 @@
+"""What runs a bundle: boards, their client, the links between them. Never TensorFlow."""

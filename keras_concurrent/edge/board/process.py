@@ -1,0 +1,95 @@
+"""A board as a process: its files, its keys, its links."""
+
+from __future__ import annotations
+
+import logging
+import math
+import threading
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.edge.board.store import Store
+from keras_concurrent.edge.board.stretch import Stretch, limit_memory, pacer_of
+from keras_concurrent.edge.board.worker import Board
+from keras_concurrent.edge.board.workshop import Workshop
+from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.link.keys import keys_of
+from keras_concurrent.edge.link.zenoh_channel import ZenohChannel
+from keras_concurrent.errors import BundleError
+from keras_concurrent.interpreter import load_interpreter
+
+_log = logging.getLogger(__name__)
+READY = "is ready"
+"""What a board logs once it can work."""
+
+
+def serve_board(
+    name: str,
+    bundle_path: Path | None,
+    cluster_path: Path,
+    stopped: threading.Event,
+    *,
+    threads: int = 1,
+    slowdown: float | None = None,
+    pace: Path | None = None,
+    keys: Path | None = None,
+    store: Path | None = None,
+    emulate_memory: bool = False,
+) -> None:
+    """Run a board over Zenoh until told to stop.
+
+    Args:
+        name: of the board in the cluster file.
+        bundle_path: the bundle's folder; ``None`` for the one last deployed to the store.
+        cluster_path: the cluster file.
+        stopped: ends it.
+        threads: of the interpreter.
+        slowdown: emulate a board so many times slower; ``None`` runs it as it is.
+        pace: emulate the cluster's links, with this file that all participants share; ``None``
+            takes them as they are.
+        keys: folder of the board's keys, which it needs beyond loopback.
+        store: folder of the bundles that are deployed to this board.
+        emulate_memory: keep this process to the board's memory in the cluster file, on top of what
+            Python and the interpreter need.
+
+    Raises:
+        ValueError: neither a bundle nor a store, a slowdown below 1, or memory that cannot be
+            limited here.
+        ConcurrentError: a file is wrong, keys are missing, or the board's port is in use.
+    """
+    cluster = Cluster.read(cluster_path)
+    memory_bytes = cluster.board(name).memory_bytes
+    if bundle_path is None and store is None:
+        raise ValueError("a board needs --bundle, or --store for bundles that are deployed to it")
+    kept = Store(store) if store is not None else None
+    bundle = Bundle(bundle_path) if bundle_path is not None else _current(kept)
+    with ExitStack() as ends:  # what is left open keeps the process and its port
+        stretch = None
+        if slowdown is not None:
+            stretch = ends.enter_context(closing(Stretch(slowdown, cluster_path)))
+        channel = ZenohChannel(name, cluster, keys_of(name, cluster, keys))
+        ends.callback(channel.close)
+        if emulate_memory and math.isfinite(memory_bytes):
+            load_interpreter()  # which is none of what the board has for weights and tensors
+            limit_memory(memory_bytes)
+        board = Board(
+            name,
+            bundle,
+            channel,
+            frozenset(other.name for other in cluster.boards) - {name},
+            Workshop(stretch, threads, memory_bytes),
+            pacer=pacer_of(cluster, name, pace),
+            store=kept,
+        )
+        _log.info("%s %s", name, READY)
+        board.serve(stopped)
+
+
+def _current(store: Store | None) -> Bundle | None:
+    """The bundle in use; without a whole one the board begins empty, so that it can be repaired."""
+    try:
+        return store.current() if store is not None else None
+    except BundleError as error:
+        _log.warning("begins without its bundle, deploy it again: %s", error)
+        return None

@@ -1,0 +1,109 @@
+"""What a board tells of itself: its machine, and how long its segments take."""
+
+from __future__ import annotations
+
+import platform
+from collections import deque
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_concurrent._version import __version__
+from keras_concurrent.edge.manifest import Placement
+from keras_concurrent.errors import MissingExtraError
+from keras_concurrent.interpreter import interpreter_package
+
+SLOW = 1.25
+"""A board that takes so many times longer than planned is reported."""
+
+_REMEMBERED = 64  # runs of each segment
+
+
+class Counts:
+    """What a board has done since it began."""
+
+    def __init__(self) -> None:
+        self._runs: dict[str, deque[float]] = {}
+        self.compute_s = 0.0
+        """Seconds of all runs."""
+        self.images = 0
+        """Images of which this board has done its part."""
+
+    def ran(self, segment: str, seconds: float) -> None:
+        """A segment has run."""
+        self.compute_s += seconds
+        self._runs.setdefault(segment, deque(maxlen=_REMEMBERED)).append(seconds)
+
+    def forget_segments(self) -> None:
+        """Another bundle has come: segments of the same names are others."""
+        self._runs.clear()
+
+    def p95_s(self) -> dict[str, float]:
+        """95th percentile of the latest runs of every segment."""
+        return {name: float(np.percentile(list(runs), 95)) for name, runs in self._runs.items()}
+
+
+def machine() -> dict[str, Any]:
+    """Versions and memory of this machine."""
+    try:
+        interpreter = interpreter_package()
+    except MissingExtraError as error:
+        interpreter = f"none: {error}"
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "machine": platform.machine(),
+        "interpreter": interpreter,
+        "resident_bytes": _kilobytes("/proc/self/status", "VmRSS:") * 1024,
+        "free_bytes": _kilobytes("/proc/meminfo", "MemAvailable:") * 1024,
+    }
+
+
+def _kilobytes(path: str, key: str) -> int:
+    try:
+        for line in Path(path).read_text(encoding="ascii", errors="replace").splitlines():
+            if line.startswith(key):
+                return int(line.split()[1])
+    except OSError:
+        pass
+    return 0
+
+
+def slowness(p95_s: Mapping[str, float], planned_s: Mapping[str, float]) -> float:
+    """How many times longer than planned a board's segments take, by their 95th percentiles.
+
+    Args:
+        p95_s: measured, by segment.
+        planned_s: the plan's, by segment.
+
+    Returns:
+        1 where nothing was measured.
+    """
+    both = p95_s.keys() & planned_s.keys()
+    planned = sum(planned_s[name] for name in both)
+    return sum(p95_s[name] for name in both) / planned if planned > 0 else 1.0
+
+
+def slow_boards(ask: Callable[[str, str], Any], placement: Placement) -> dict[str, float]:
+    """Boards whose segments take longer than planned, and how many times.
+
+    Args:
+        ask: a board its status.
+        placement: the plan.
+
+    Raises:
+        BoardError: a board does not answer.
+    """
+    found = {}
+    for board in sorted(placement.programs):
+        planned = {
+            e.name: e.end_s - e.start_s
+            for e in placement.predicted
+            if e.kind == "run" and e.board == board
+        }
+        ratio = slowness(ask(board, "status")["p95_s"], planned)
+        if ratio > SLOW:
+            found[board] = ratio
+    return found

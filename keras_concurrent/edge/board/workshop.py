@@ -1,0 +1,160 @@
+"""A board's loaded segments: what it can compute, and how long that takes."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import partial
+
+import numpy as np
+
+from keras_concurrent.edge.board.stretch import Stretch
+from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.manifest import Manifest, Program
+from keras_concurrent.errors import BundleError
+from keras_concurrent.interpreter import Array, Segment
+
+_WARM_UP_RUNS = 3
+_MEASURED_RUNS = 5
+
+
+class Workshop:
+    """The segments of one bundle, each loaded when it is first needed.
+
+    Args:
+        stretch: makes compute as slow as an emulated board's.
+        threads: of the interpreter.
+        memory_bytes: that the board has for weights and tensors.
+    """
+
+    def __init__(
+        self,
+        stretch: Stretch | None = None,
+        threads: int = 1,
+        memory_bytes: float = math.inf,
+    ) -> None:
+        self._stretch = stretch
+        self._memory_bytes = memory_bytes
+        self._threads = threads
+        self._segments: dict[str, Segment] = {}
+        self._content: Callable[[str], bytes] = lambda name: b""
+        self.sha256 = ""
+        """Of the bundle; empty before the first."""
+        self.manifest = Manifest((), (), {}, {}, {})
+        """Of the bundle."""
+
+    @property
+    def slowdown(self) -> float | None:
+        """How many times slower than this machine the board is emulated."""
+        return self._stretch.slowdown if self._stretch else None
+
+    def take(self, bundle: Bundle, board: str) -> None:
+        """Begin anew with a bundle, once what its plan gives to a board is loaded.
+
+        Raises:
+            BundleError: a segment was altered, or the interpreter refuses it, or there is no memory
+                for them; nothing changes.
+        """
+        self.check_memory(bundle.manifest, board)
+        program = bundle.placement("boards").programs.get(board)
+        loaded = {
+            name: self._loaded(bundle.manifest, bundle.content(name), name)
+            for name in (program.segments if program else ())
+        }
+        self.sha256, self.manifest = bundle.sha256, bundle.manifest
+        self._content, self._segments = bundle.content, loaded
+
+    def check_memory(self, manifest: Manifest, board: str) -> None:
+        """There is memory for the weights that a bundle's plan gives to a board.
+
+        Raises:
+            BundleError: there is not.
+        """
+        program = manifest.placements["boards"].programs.get(board)
+        needed = sum(manifest.segments[name].bytes for name in program.segments) if program else 0
+        if needed > self._memory_bytes:
+            raise BundleError(
+                f"its segments have {needed / 1e6:.1f} MB of weights, and it has "
+                f"{self._memory_bytes / 1e6:.1f} MB (memory_mb)"
+            )
+
+    def check_program(self, program: Program, receivers: Collection[str]) -> None:
+        """A program runs what the bundle has, once, and sends what is there to those there are.
+
+        Raises:
+            BundleError: it does not.
+        """
+        have: set[str] = set()
+        if len(set(program.segments)) < len(program.segments):
+            raise BundleError("a route runs a segment twice")
+        for name in program.segments:
+            if name not in self.manifest.segments:
+                raise BundleError("a route names a segment that is not there")
+            have.update(self.manifest.segments[name].inputs, self.manifest.segments[name].outputs)
+        if len(set(program.sends)) < len(program.sends):
+            raise BundleError("a route sends a tensor twice")
+        for send in program.sends:
+            if send.tensor not in have or send.receiver not in receivers:
+                raise BundleError("a route sends what is not there, or to no one")
+
+    def load(self, name: str) -> Segment:
+        """A segment, loaded if it was not.
+
+        Raises:
+            BundleError: there is none of this name, it was altered, or the interpreter refuses it.
+        """
+        if name not in self.manifest.segments:
+            raise BundleError(f"the bundle has no segment {name!r:.40}")
+        if name not in self._segments:
+            self._segments[name] = self._loaded(self.manifest, self._content(name), name)
+        return self._segments[name]
+
+    def _loaded(self, manifest: Manifest, content: bytes, name: str) -> Segment:
+        """A segment that has run on zeros, so that its first image is no slower than the next."""
+        segment = Segment(content, self._threads, name)
+        step = _on_zeros(segment, manifest)
+        for _ in range(_WARM_UP_RUNS):
+            step()
+        if self._stretch:
+            self._stretch.learn(name, step)
+        return segment
+
+    def run(self, name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
+        """Compute a loaded segment's outputs from its inputs, by name.
+
+        Raises:
+            Exception: whatever the interpreter raises.
+        """
+        segment = self._segments[name]
+        step = partial(segment.run, [tensors[tensor] for tensor in segment.input_names])
+        results = self._stretch.run(name, step) if self._stretch else step()
+        return dict(zip(segment.output_names, results, strict=True))
+
+    def measure(self, names: Sequence[str] | None = None) -> dict[str, float]:
+        """Median seconds of segments on this board, the emulation included.
+
+        Args:
+            names: of the segments; all of the bundle by default.
+
+        Raises:
+            BundleError: a name that the bundle does not have.
+        """
+        measured = {}
+        for name in self.manifest.segments if names is None else names:
+            step = _on_zeros(self.load(name), self.manifest)
+            durations = []
+            for _ in range(_MEASURED_RUNS):
+                start = time.monotonic()
+                if self._stretch:
+                    self._stretch.run(name, step)
+                else:
+                    step()
+                durations.append(time.monotonic() - start)
+            measured[name] = float(np.median(durations))
+        return measured
+
+
+def _on_zeros(segment: Segment, manifest: Manifest) -> Callable[[], list[Array]]:
+    specs = [manifest.tensors[tensor] for tensor in segment.input_names]
+    return partial(segment.run, [np.zeros(spec.shape, spec.dtype) for spec in specs])

@@ -1,0 +1,1 @@
+"""The client: images in, answers out, while boards come and go."""

@@ -1,0 +1,400 @@
+"""Sends images to the boards and awaits the answers, through the loss of boards.
+
+One thread takes what arrives and does what `keras_concurrent.edge.client.requests` decides; another
+sends. A bounded number of images may be in flight: who asks for one more waits until one is
+answered.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from concurrent.futures import Future
+from typing import Any
+
+from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.edge.board.engine import MOST_IMAGES
+from keras_concurrent.edge.board.status import slow_boards
+from keras_concurrent.edge.board.stretch import Interface, Pacer
+from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.client.dispatch import Inbox
+from keras_concurrent.edge.client.flights import Answers, Flights
+from keras_concurrent.edge.client.instructions import (
+    Answer,
+    Begin,
+    Check,
+    Compute,
+    Forget,
+    Instruction,
+    Offer,
+)
+from keras_concurrent.edge.client.own_interpreter import OwnInterpreter
+from keras_concurrent.edge.client.questions import Questions
+from keras_concurrent.edge.client.readiness import Readiness
+from keras_concurrent.edge.client.requests import Requests
+from keras_concurrent.edge.client.routes import reroute
+from keras_concurrent.edge.client.suspects import Suspects
+from keras_concurrent.edge.images import check_inputs
+from keras_concurrent.edge.link.outbox import Outbox
+from keras_concurrent.edge.link.protocol import Session
+from keras_concurrent.edge.link.transport import Channel, Packet
+from keras_concurrent.edge.manifest import Event
+from keras_concurrent.edge.timeline import merge
+from keras_concurrent.errors import BoardError
+from keras_concurrent.interpreter import Array
+
+_log = logging.getLogger(__name__)
+
+IN_FLIGHT = 4
+DEADLINE_S = 10.0
+_TICK_S = 0.05
+
+
+class Client:
+    """Asks the boards of a cluster.
+
+    Args:
+        bundle: the same that the boards have.
+        cluster: the boards.
+        channel: to them.
+        placement: ``"boards"`` or ``"one_board"``.
+        pacer: of its interface, see `keras_concurrent.edge.board.stretch.pacer_of`.
+        in_flight: how many images may be asked for and not yet answered.
+        fallback: compute here when no board is left, if this machine has an interpreter.
+
+    Raises:
+        ValueError: ``in_flight`` is below 1 or above what boards work on at a time.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        cluster: Cluster,
+        channel: Channel,
+        placement: str = "boards",
+        *,
+        pacer: Pacer | Interface | None = None,
+        in_flight: int = IN_FLIGHT,
+        fallback: bool = True,
+    ) -> None:
+        if in_flight < 1:
+            raise ValueError(f"in_flight must be at least 1, got {in_flight!r}")
+        if in_flight > MOST_IMAGES:  # a board would drop the oldest
+            raise ValueError(
+                f"in_flight must be at most {MOST_IMAGES}, which is what a board works on at a "
+                f"time, got {in_flight!r}"
+            )
+        self._bundle, self._cluster, self._channel = bundle, cluster, channel
+        self._placement_name = placement
+        self._slowness: dict[str, float] = {}
+        self._session = Session()
+        self._offsets_s: dict[str, float] = {}
+        self._flights = Flights(bundle.manifest, self._session)
+        self._requests = Requests(
+            [board.name for board in cluster.boards],
+            self._flights.outputs,
+            lambda out: reroute(bundle.manifest, cluster, placement, out, self._slowness),
+            computes=fallback,
+        )
+        self.boards = tuple(sorted(bundle.placement(placement).programs))
+        """The boards that the plan uses."""
+        self._slots = threading.BoundedSemaphore(in_flight)
+        self._lock = threading.RLock()
+        self._number = 0
+        self._own = OwnInterpreter(bundle)
+        self._outbox = Outbox(channel, pacer)
+        self.questions = Questions(self._outbox, self._session)
+        """What can be asked of boards beside images."""
+        self._suspects = Suspects(self.questions)
+        self._readiness = Readiness(
+            bundle, self.boards, channel, self.questions, self._is_here, self._note_links
+        )
+        self._ended = False
+        self._inbox = Inbox(
+            [board.name for board in cluster.boards], self._session,
+            self._requests, self._flights, self.questions, self._suspects,
+        )  # fmt: skip
+        channel.largest = self._inbox.largest
+        self._thread = threading.Thread(target=self._work, name="client", daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End it; whoever still waits for an answer gets an error."""
+        self._ended = True
+        self._thread.join(timeout=5)
+        self._outbox.close()
+        self._own.close()
+        self._channel.close()
+        self._flights.close()
+
+    # ------------------------------------------------------------- getting ready
+
+    def wait_ready(self, timeout_s: float = 20.0, *, all_boards: bool = True) -> None:
+        """Wait until the plan's boards are there, have its bundle, and reach each other.
+
+        Args:
+            timeout_s: how long.
+            all_boards: whether a board that is not ready in time is an error; otherwise the others
+                do its work until it comes.
+
+        Raises:
+            BoardError: a board is not ready in time; says which and what it lacks.
+            BundleError: a board has another bundle.
+        """
+        missing = self._readiness.wait(timeout_s, all_boards=all_boards)
+        for board in self.boards:
+            if board not in missing:
+                self._offsets_s[board] = self.questions.clock_offset_s(board)
+        with self._lock:
+            if not self._requests.started:
+                self._session.exceed(self._readiness.known_session)
+            self._carry_out(self._requests.start())
+        self.wait_prepared(timeout_s)
+        with self._lock:
+            refusals = dict(self._requests.refusals)
+        if refusals and all_boards:
+            faults = "; ".join(f"{b} does not take its part: {why}" for b, why in refusals.items())
+            raise BoardError(faults)
+
+    def wait_prepared(self, timeout_s: float = 20.0) -> None:
+        """Wait until the boards have taken their parts, also those for the loss of each other.
+
+        Raises:
+            BoardError: they have not in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not self._prepared():
+            if time.monotonic() > deadline:
+                raise BoardError(f"the boards did not take their parts within {timeout_s:g} s")
+            time.sleep(_TICK_S / 5)
+
+    def _prepared(self) -> bool:
+        with self._lock:
+            if not self._requests.settled:
+                return self._requests.alone
+            self._carry_out(self._requests.prepare())
+            return self._requests.prepared
+
+    def reach(self, boards: Iterable[str], timeout_s: float = 5.0) -> tuple[str, ...]:
+        """Wait for boards that listen, whatever bundle they have; those that were found."""
+        return self._readiness.reach(boards, timeout_s)
+
+    @property
+    def slowdowns(self) -> Mapping[str, float]:
+        """How many times boards that are emulated were slowed down, once ready."""
+        return self._readiness.slowdowns
+
+    def slow_boards(self) -> dict[str, float]:
+        """Boards whose segments take longer than planned, by their 95th percentiles, and how much.
+
+        Raises:
+            BoardError: a board does not answer.
+        """
+        with self._lock:
+            route = self._requests.route
+            placement = self._requests.placement(route) if route is not None else None
+        return slow_boards(self.questions.ask, placement) if placement is not None else {}
+
+    # ------------------------------------------------------------- images
+
+    def infer(
+        self, images: Array | Mapping[str, Array], *, deadline_s: float = DEADLINE_S
+    ) -> Answers:
+        """Recognise one image.
+
+        Args:
+            images: the model's input, with or without its batch axis of one; a mapping by input
+                name where the model has several.
+            deadline_s: how long the answer may take.
+
+        Returns:
+            The model's outputs by name, each with its batch axis of one.
+
+        Raises:
+            ValueError: a wrong shape or dtype.
+            BoardError: a board failed, or the answer did not come in time.
+        """
+        return self.submit(images, deadline_s=deadline_s).result()
+
+    def stream(
+        self, images: Iterable[Array | Mapping[str, Array]], *, deadline_s: float = DEADLINE_S
+    ) -> Iterator[Answers]:
+        """Recognise images, several at a time; answers come in the order of the images.
+
+        Raises:
+            ValueError: a wrong shape or dtype.
+            BoardError: a board failed, or an answer did not come in time.
+        """
+        waiting: deque[Future[Answers]] = deque()
+        for image in images:
+            waiting.append(self.submit(image, deadline_s=deadline_s))
+            while waiting and waiting[0].done():
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+    def submit(
+        self, images: Array | Mapping[str, Array], *, deadline_s: float = DEADLINE_S
+    ) -> Future[Answers]:
+        """Ask for one image without waiting for the answer; see `infer`.
+
+        While as many images are in flight as may be, this waits for one to be answered. What was
+        asked cannot be cancelled: the deadline ends it.
+        """
+        if not deadline_s > 0:
+            raise ValueError(f"deadline_s must be above 0, got {deadline_s!r}")
+        values = check_inputs(self._bundle.manifest, images)
+        self._slots.acquire()
+        future: Future[Answers] = Future()
+        future.set_running_or_notify_cancel()  # a sent image cannot be called back
+        future.add_done_callback(lambda _: self._slots.release())
+        with self._lock:
+            if self._ended:
+                future.set_exception(BoardError("the client is closed"))
+                return future
+            self._number += 1
+            self._flights.add(self._number, values, future)
+            now = time.monotonic()
+            self._carry_out(self._requests.ask(self._number, now, now + deadline_s))
+        return future
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The boards that are not used at the moment: gone, or not reaching another."""
+        with self._lock:
+            return self._requests.absent
+
+    def rebalance(self, times: Mapping[str, float]) -> None:
+        """Share the work anew among boards that take longer than described.
+
+        Args:
+            times: how many times longer, by board; those not named are as described.
+        """
+        with self._lock:
+            self._slowness.clear()
+            self._slowness.update(times)
+            self._carry_out(self._requests.replan())
+
+    # ------------------------------------------------------------- what arrives
+
+    def _is_here(self, board: str) -> bool:
+        with self._lock:
+            return self._requests.is_here(board)
+
+    def _note_links(self, board: str, unreached: list[str]) -> None:
+        with self._lock:
+            self._carry_out(self._requests.links(board, unreached))
+
+    def _work(self) -> None:
+        while not self._ended:
+            packet = self._channel.receive(_TICK_S)
+            with self._lock:
+                if packet is not None:
+                    self._carry_out(self._inbox.take(packet))
+                elif not self._requests.waiting:
+                    self._carry_out(self._requests.prepare())
+                due = self._requests.next_deadline()
+                now = time.monotonic()
+                if due is not None and due <= now:
+                    self._carry_out(self._requests.tick(now))
+                out, back = self._suspects.look(now)
+                for board in out:
+                    self._carry_out(self._requests.gone(board))
+                for board in back:
+                    self._carry_out(self._requests.here(board))
+
+    # ------------------------------------------------------------- what is done
+
+    def _carry_out(self, instructions: list[Instruction]) -> None:
+        for instruction in instructions:
+            if isinstance(instruction, Offer):
+                self._offer(instruction)
+            elif isinstance(instruction, Begin):
+                placement = self._requests.placement(instruction.route)
+                for receiver, packet, sent in self._flights.begin(instruction, placement):
+                    self._outbox.put(receiver, packet, sent)
+            elif isinstance(instruction, Forget):
+                self._flights.forget(instruction.image)
+                for board in instruction.boards:
+                    self._outbox.put(
+                        board, Packet("drop", CLIENT, self._session.number, instruction.image)
+                    )
+            elif isinstance(instruction, Answer):
+                self._flights.answer(instruction.request, instruction.image)
+            elif isinstance(instruction, Check):
+                self._suspects.ask(instruction.boards, time.monotonic())
+            elif isinstance(instruction, Compute):
+                self._compute(instruction.request)
+            else:
+                self._flights.fail(instruction.request, instruction.reason)
+
+    def _offer(self, offer: Offer) -> None:
+        told = {
+            "bundle_sha256": self._bundle.sha256,
+            "segments": offer.program.segments,
+            "sends": [(send.tensor, send.receiver) for send in offer.program.sends],
+            "routes": self._requests.routes(),
+        }
+        future = self.questions.put(offer.board, "route", json.dumps(told).encode(), offer.route)
+
+        def answered(future: Future[Any]) -> None:  # in this client's thread, which has the lock
+            answer = future.result()
+            if isinstance(answer, dict) and "error" in answer:
+                return self._refused(offer, str(answer["error"]))
+            try:
+                instructions = self._requests.links(offer.board, answer["unreached"])
+            except (ValueError, TypeError, KeyError):
+                return self._refused(offer, "its answer is none of ours")
+            self._carry_out(instructions)
+            return self._carry_out(self._requests.acknowledged(offer.board, offer.route))
+
+        future.add_done_callback(answered)
+
+    def _refused(self, offer: Offer, reason: str) -> None:
+        if self._requests.is_here(offer.board):
+            _log.warning("%s does not take its part: %s", offer.board, reason)
+        self._carry_out(self._requests.refused(offer.board, offer.route, reason))
+
+    def _compute(self, request: int) -> None:
+        """Recognise an image here: no board is left."""
+
+        def done(outputs: Answers) -> None:
+            with self._lock:
+                if self._requests.computed(request):
+                    self._flights.deliver(request, outputs)
+
+        def failed(reason: str) -> None:
+            with self._lock:
+                if self._requests.computed(request):
+                    self._flights.fail(request, reason)
+
+        self._own.compute(self._flights.values(request), done, failed)
+
+    # ------------------------------------------------------------- how it went
+
+    def timeline(self, timeout_s: float = 5.0) -> tuple[Event, ...]:
+        """What happened to the last answered image, in seconds after it was sent.
+
+        Raises:
+            BoardError: a board does not tell, or no image was answered by boards.
+        """
+        record = self._flights.last
+        if record is None:
+            raise BoardError("no image was answered by boards yet")
+        boards = sorted(self._requests.placement(record.route).programs)
+        question = json.dumps(record.image).encode()
+        logs = {
+            board: self.questions.ask(board, "trace", question, timeout_s=timeout_s)
+            for board in boards
+        }
+        return merge(record, logs, self._offsets_s)

@@ -1,0 +1,87 @@
+"""Hands a bundle to boards: each gets the files it lacks, by content, and then switches."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.link.transport import MOST_ANSWER_BYTES
+from keras_concurrent.edge.manifest import MANIFEST
+from keras_concurrent.errors import BoardError
+
+_FILE_S = 60.0  # for one file on a slow link
+Ask = Callable[..., object]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """What one board was sent.
+
+    Args:
+        board: its name.
+        files: how many files it lacked.
+        bytes: of them together.
+    """
+
+    board: str
+    files: int
+    bytes: int
+
+
+def deploy(ask: Ask, bundle: Bundle, boards: Iterable[str]) -> tuple[Deployment, ...]:
+    """Hand a bundle to boards.
+
+    No board switches before every board has everything, so that a cable pulled in between leaves
+    the old bundle in use on all of them.
+
+    Args:
+        ask: `keras_concurrent.edge.client.client.Client.questions` of boards that listen.
+        bundle: its files are checked before any is sent.
+        boards: their names.
+
+    Raises:
+        BundleError: a file of the bundle was altered.
+        BoardError: a board does not answer, or refuses; none has switched, or those named have.
+    """
+    bundle.verify()
+    boards = tuple(boards)
+    manifest = (bundle.path / MANIFEST).read_bytes()
+    if len(manifest) > MOST_ANSWER_BYTES:
+        raise BoardError(f"{MANIFEST} is larger than a board takes: {len(manifest)} bytes")
+    segments = {spec.sha256: name for name, spec in bundle.manifest.segments.items()}
+    done = []
+    for board in boards:
+        lacking = ask(board, "offer", manifest)
+        if not isinstance(lacking, list) or not set(lacking) <= segments.keys():
+            raise BoardError(f"{board} asks for files that are not in the bundle")
+        size = 0
+        for sha256 in lacking:
+            content = bundle.content(segments[sha256])
+            ask(board, f"file:{sha256}", content, timeout_s=_FILE_S)
+            size += len(content)
+        done.append(Deployment(board, len(lacking), size))
+    _switch_all(ask, boards, "switch")
+    return tuple(done)
+
+
+def roll_back(ask: Ask, boards: Iterable[str]) -> None:
+    """Put the bundle before this one in use again on boards.
+
+    Raises:
+        BoardError: a board does not answer, or has none; the others have switched.
+    """
+    _switch_all(ask, tuple(boards), "roll_back")
+
+
+def _switch_all(ask: Ask, boards: tuple[str, ...], what: str) -> None:
+    faults, switched = [], []
+    for board in boards:
+        try:
+            ask(board, what, timeout_s=_FILE_S)
+            switched.append(board)
+        except BoardError as error:
+            faults.append(str(error))
+    if faults:
+        done = f"; {', '.join(switched)} did switch" if switched else "; no board switched"
+        raise BoardError("; ".join(faults) + done)

@@ -1,0 +1,339 @@
+"""What a client does about its images when boards come and go: decisions only, no I/O.
+
+Events go in (an image is asked for, a tensor arrived, a board is gone), instructions come out
+(begin an image on a route, offer a route to a board, answer, fail). A route is used when all its
+boards have acknowledged it. Routes for the loss of each board are offered beforehand, so that
+after a loss the images in flight begin anew at once. An image has one deadline, whatever happens:
+it ends in an answer, in the client's own hands, or in an error that says what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from keras_concurrent.cluster import CLIENT
+from keras_concurrent.edge.client.instructions import (
+    Answer,
+    Begin,
+    Check,
+    Compute,
+    Fail,
+    Forget,
+    Instruction,
+)
+from keras_concurrent.edge.client.route_book import Plan, Route, RouteBook
+from keras_concurrent.edge.client.routes import avoid
+from keras_concurrent.edge.manifest import Placement
+
+_OWN = -1  # instead of an image's number: the client computes it
+
+
+@dataclass
+class _Request:
+    asked_s: float
+    deadline_s: float
+    image: int | None = None
+    route: int | None = None
+    missing: set[str] = field(default_factory=set)
+
+
+class Requests:
+    """The decisions of one client.
+
+    Args:
+        boards: names of the cluster's boards; none of them is known to be there.
+        outputs: names of the model's outputs that boards compute.
+        plan: the placement without some boards, or ``None`` where that leaves none.
+        computes: whether the client computes when no board is left; otherwise requests wait for
+            one to come back.
+    """
+
+    def __init__(
+        self,
+        boards: Collection[str],
+        outputs: Collection[str],
+        plan: Plan,
+        *,
+        computes: bool = True,
+    ) -> None:
+        self._computes = computes
+        self._outputs = frozenset(outputs)
+        self._book = RouteBook(plan)
+        self._boards = frozenset(boards)
+        self._absent = set(boards)
+        self.refusals: dict[str, str] = {}
+        """Boards that are left out because they do not take their parts, and why."""
+        self._cuts: dict[str, frozenset[str]] = {}
+        self._current: Route | None = None
+        self._alone = False
+        self.started = False
+        """Whether routes are planned: from then on the session stays what it is."""
+        self._requests: dict[int, _Request] = {}  # in the order asked
+        self._request_of: dict[int, int] = {}
+        self._images = 0
+
+    # ------------------------------------------------------------- what is known
+
+    @property
+    def absent(self) -> tuple[str, ...]:
+        """The boards that are not there, or left out because they do not reach another."""
+        return tuple(sorted(self._key))
+
+    def is_here(self, board: str) -> bool:
+        """Whether a board is there."""
+        return board not in self._absent
+
+    @property
+    def route(self) -> int | None:
+        """Number of the route that the next image takes; ``None`` while there is none."""
+        return self._current.number if self._current else None
+
+    @property
+    def settled(self) -> bool:
+        """Whether the best route for the boards that are there is in use."""
+        return self._current is not None and self._current is self._book.known(self._key)
+
+    @property
+    def alone(self) -> bool:
+        """Whether no board is left."""
+        return self._alone
+
+    @property
+    def waiting(self) -> int:
+        """How many requests are neither answered nor failed."""
+        return len(self._requests)
+
+    def placement(self, route: int) -> Placement:
+        """The placement of a route."""
+        return self._book[route].placement
+
+    def next_deadline(self) -> float | None:
+        """When `tick` has something to do."""
+        return min((request.deadline_s for request in self._requests.values()), default=None)
+
+    @property
+    def _key(self) -> frozenset[str]:
+        cuts = {
+            frozenset((board, other))
+            for board, others in self._cuts.items()
+            for other in others
+            if board not in self._absent and other not in self._absent
+        }
+        return avoid(self._absent, sorted(cuts, key=sorted))
+
+    # ------------------------------------------------------------- events
+
+    def start(self) -> list[Instruction]:
+        """Plan from now on: before, each board that appears would make a plan of its own."""
+        self.started = True
+        return self._settle()
+
+    def ask(self, request: int, now_s: float, deadline_s: float) -> list[Instruction]:
+        """An image is to be recognised until a deadline."""
+        self._requests[request] = _Request(now_s, deadline_s)
+        return self._place(request)
+
+    def here(self, board: str) -> list[Instruction]:
+        """A board has appeared. It knows no route yet."""
+        self._absent.discard(board)
+        self.refusals.pop(board, None)
+        self._book.forget(board)
+        self._book.readmit(board)
+        return self._settle()
+
+    def gone(self, board: str) -> list[Instruction]:
+        """A board has disappeared."""
+        self._absent.add(board)
+        self._cuts.pop(board, None)
+        self._book.forget(board)
+        return self._settle()
+
+    def routes(self) -> list[int]:
+        """Numbers of the routes that boards must still know."""
+        used = {route.number for route in self._book.standing()}
+        used.update(r.route for r in self._requests.values() if r.route is not None)
+        if self._current is not None:
+            used.add(self._current.number)
+        return sorted(used)
+
+    def links(self, board: str, absent: object) -> list[Instruction]:
+        """A board tells whom it does not reach; names that are none of our boards do not count.
+
+        Raises:
+            ValueError: it tells something else.
+        """
+        if not isinstance(absent, list) or not all(isinstance(name, str) for name in absent):
+            raise ValueError(f"expected a list of names, got {absent!r:.80}")
+        self._cuts[board] = self._boards.intersection(absent) - {board}
+        return self._settle()
+
+    def acknowledged(self, board: str, route: int) -> list[Instruction]:
+        """A board has what it needs for a route."""
+        if route < len(self._book) and board in self._book[route].offered:
+            self._book[route].acknowledged.add(board)
+        return self._settle()
+
+    def refused(self, board: str, route: int, reason: str) -> list[Instruction]:
+        """A board does not take its part of a route.
+
+        Where the route is needed now the board is left out; otherwise it goes on, and only what
+        would be done after the loss of others is planned without it.
+        """
+        if board in self._absent:
+            return []
+        refused = self._book[route]
+        if refused is self._current or refused is self._book.known(self._key):
+            self.refusals[board] = reason
+            return self.gone(board)
+        self._book.refuse(refused, board)
+        return self._settle()
+
+    def arrived(self, image: int, tensor: str) -> list[Instruction]:
+        """An output has come."""
+        number = self._request_of.get(image)
+        if number is None:
+            return []
+        request = self._requests[number]
+        request.missing.discard(tensor)
+        if request.missing:
+            return []
+        self._end(number)
+        return [Answer(number, image)]
+
+    def failed(self, image: int, reason: str) -> list[Instruction]:
+        """A board could not compute its part of an image."""
+        number = self._request_of.get(image)
+        if number is None:
+            return []
+        return [*self._abandon(number), *self._fail(number, reason)]
+
+    def computed(self, request: int) -> bool:
+        """The client has computed a request itself; whether anybody still waits for it."""
+        waited = request in self._requests
+        self._end(request)
+        return waited
+
+    def tick(self, now_s: float) -> list[Instruction]:
+        """Time has passed: fail what is past its deadline."""
+        late = [n for n, request in self._requests.items() if request.deadline_s <= now_s]
+        instructions: list[Instruction] = []
+        for number in late:
+            request = self._requests[number]
+            reason = (
+                f"no answer after {request.deadline_s - request.asked_s:g} s: {self._lack(request)}"
+            )
+            instructions += self._checks(request)
+            instructions += [*self._abandon(number), *self._fail(number, reason)]
+        return instructions
+
+    def replan(self) -> list[Instruction]:
+        """Costs have changed: plan all routes anew."""
+        self._book.plan_anew()
+        return self._settle()
+
+    def prepare(self) -> list[Instruction]:
+        """Offer one more route for the loss of a board; nothing when all are offered."""
+        if self._current is None:
+            return []
+        key = self._key
+        for board in sorted(self._current.placement.programs):
+            if not self._book.knows(key | {board}):
+                route = self._book.without(key | {board})
+                return self._book.offers(route, self._absent) if route else []
+        return []
+
+    @property
+    def prepared(self) -> bool:
+        """Whether the loss of any one board has its route, known to all the others."""
+        if self._current is None:
+            return False
+        routes = (
+            (self._book.known(self._key | {board}), self._book.knows(self._key | {board}))
+            for board in self._current.placement.programs
+        )
+        return all(known and (route is None or route.ready) for route, known in routes)
+
+    # ------------------------------------------------------------- what follows
+
+    def _settle(self) -> list[Instruction]:
+        """Take the best route for the boards that are there, once they all know it."""
+        if not self.started:
+            return []
+        key = self._key
+        best = self._book.without(key)
+        instructions: list[Instruction] = []
+        self._alone = best is None
+        if best is not None:
+            instructions += self._book.offers(best, self._absent)
+        if best is not None and best.ready:
+            self._current = best
+        elif self._current is not None and self._current.uses(key):
+            self._current = None
+        for standby in self._book.standing():  # a board that came back must learn them anew
+            if not standby.uses(key):
+                instructions += self._book.offers(standby, self._absent)
+        for number, request in list(self._requests.items()):
+            if request.route is not None and self._book[request.route].uses(key):
+                instructions += self._abandon(number)
+            if request.image is None:
+                instructions += self._place(number)
+        return instructions
+
+    def _place(self, number: int) -> list[Instruction]:
+        """Begin a request on the current route, or by hand; without either it waits."""
+        request = self._requests[number]
+        if self._alone and self._computes:
+            request.image = _OWN
+            return [Compute(number)]
+        if self._current is None:
+            return []
+        self._images += 1
+        request.image, request.route = self._images, self._current.number
+        request.missing = set(self._outputs)
+        self._request_of[request.image] = number
+        return [Begin(number, request.image, request.route)]
+
+    def _abandon(self, number: int) -> list[Instruction]:
+        """Give an image up; its request is still there."""
+        request = self._requests[number]
+        if request.image is None or request.route is None:
+            return []
+        boards = sorted(set(self._book[request.route].placement.programs) - self._absent)
+        image = request.image
+        self._request_of.pop(image, None)
+        request.image = request.route = None
+        return [Forget(image, tuple(boards))]
+
+    def _fail(self, number: int, reason: str) -> list[Instruction]:
+        self._end(number)
+        return [Fail(number, reason)]
+
+    def _end(self, number: int) -> None:
+        request = self._requests.pop(number, None)
+        if request is not None and request.image is not None:
+            self._request_of.pop(request.image, None)
+
+    def _checks(self, request: _Request) -> list[Instruction]:
+        """Who may owe a request's answer, or that a route is agreed on."""
+        if request.route is not None:
+            owing = set(self._book[request.route].placement.programs)
+        else:
+            best = self._book.known(self._key)
+            owing = set(best.placement.programs) - best.acknowledged if best else set()
+        boards = tuple(sorted(owing - self._absent))
+        return [Check(boards)] if boards else []
+
+    def _lack(self, request: _Request) -> str:
+        if request.route is None:
+            if self._alone:
+                return "no board is left"
+            lost = f" ({', '.join(self.absent)} left out)" if self.absent else ""
+            return f"the boards did not agree on who does what{lost}"
+        programs = self._book[request.route].placement.programs
+        writers = sorted(
+            board
+            for board, program in programs.items()
+            if any(s.receiver == CLIENT and s.tensor in request.missing for s in program.sends)
+        )
+        return f"{', '.join(sorted(request.missing))} did not come from {', '.join(writers)}"

@@ -1,0 +1,1 @@
+"""Packets between participants: what they say, over what, in which order, and who may."""

@@ -1,0 +1,58 @@
+"""Sends packets in order, in a thread of its own."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+
+from keras_concurrent.edge.board.stretch import Interface, Pacer
+from keras_concurrent.edge.link.transport import Channel, Packet
+
+_log = logging.getLogger(__name__)
+Sent = Callable[[float, float], None]
+
+
+class Outbox:
+    """Sends packets in order, in a thread of its own, at the pace of its interface if any.
+
+    Args:
+        channel: to send on.
+        pacer: of the interface, see `keras_concurrent.edge.board.stretch.pacer_of`.
+    """
+
+    def __init__(self, channel: Channel, pacer: Pacer | Interface | None) -> None:
+        self._channel = channel
+        self._pacer = pacer
+        self._queue: queue.SimpleQueue[tuple[str, Packet, float, Sent | None] | None] = (
+            queue.SimpleQueue()
+        )
+        self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
+        self._thread.start()
+
+    def put(self, receiver: str, packet: Packet, sent: Sent | None = None) -> None:
+        """Queue a packet; ``sent`` is told when its sending began and ended."""
+        self._queue.put((receiver, packet, time.monotonic(), sent))
+
+    def _work(self) -> None:
+        while (item := self._queue.get()) is not None:
+            receiver, packet, ready_at, sent = item
+            start = ready_at
+            if self._pacer is not None and packet.kind in ("tensor", "probe", "echo"):
+                start = self._pacer.pass_on(receiver, len(packet.payload), ready_at)
+            try:
+                self._channel.send(receiver, packet)
+            except Exception as error:  # a broken link must not end the thread; the client's
+                # deadline tells the user
+                _log.warning("cannot send %s to %s: %s", packet.name, receiver, error)
+            if sent is not None:
+                sent(start, time.monotonic())
+
+    def close(self) -> None:
+        """Send what is queued, then end the thread."""
+        self._queue.put(None)
+        self._thread.join(timeout=5)
+        if self._pacer is not None:
+            self._pacer.close()

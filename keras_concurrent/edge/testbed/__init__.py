@@ -1,0 +1,1 @@
+"""Boards on this machine, slowed down to what real ones are."""

@@ -1,0 +1,231 @@
+"""Board processes on this machine, started and stopped together."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.edge.board.process import READY
+from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.client.client import IN_FLIGHT, Client
+from keras_concurrent.edge.client.connect import connect
+from keras_concurrent.edge.link.pacing import Medium
+from keras_concurrent.errors import BoardError
+
+_POLL_S = 0.02
+START_S = 60.0
+"""How long boards may take to start; emulated ones measure their segments first."""
+
+
+def free_ports(count: int) -> list[int]:
+    """Ports of the loopback interface that nobody listens on at the moment."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for opened in sockets:
+            opened.bind(("127.0.0.1", 0))
+        return [opened.getsockname()[1] for opened in sockets]
+
+
+class Processes:
+    """Board processes; they end with this one, however it ends."""
+
+    def __init__(self) -> None:
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs: dict[str, IO[bytes]] = {}
+
+    def start(self, board: str, options: Iterable[object], within: Sequence[str] = ()) -> None:
+        """Start a board.
+
+        Args:
+            board: its name.
+            options: of ``keras-concurrent board``, the name aside.
+            within: words before the command, such as a network namespace's.
+        """
+        command = [
+            *within, sys.executable, "-m", "keras_concurrent", "board",
+            "--name", board, *map(str, options), "--until-stdin-closes",
+        ]  # fmt: skip
+        log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
+        self._logs[board] = log
+        # A session of its own keeps Ctrl-C from reaching it before this process has put things in
+        # order; its standard input closes when this process ends, however it ends.
+        self._processes[board] = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
+        )
+
+    def wait_started(self, timeout_s: float = START_S) -> None:
+        """Wait until every board listens.
+
+        Raises:
+            BoardError: one ended while starting, with its last words, or did not start in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while not all(READY in self.said(board) for board in self._processes):
+            self._check_alive()
+            if time.monotonic() > deadline:
+                late = [board for board in self._processes if READY not in self.said(board)]
+                raise BoardError(f"{', '.join(late)} did not start within {timeout_s:g} s")
+            time.sleep(_POLL_S)
+
+    def said(self, board: str) -> str:
+        """What a board has written; reading must not move the position at which it writes."""
+        return os.pread(self._logs[board].fileno(), 1 << 20, 0).decode("utf-8", "replace")
+
+    def process_id(self, board: str) -> int:
+        """The process of a board."""
+        return self._processes[board].pid
+
+    def _check_alive(self) -> None:
+        for board, process in self._processes.items():
+            if process.poll() is not None:
+                lines = self.said(board).strip().splitlines()
+                last = lines[-1] if lines else "it said nothing"
+                raise BoardError(
+                    f"{board} ended with status {process.returncode} while starting: {last}"
+                )
+
+    def kill(self, board: str) -> None:
+        """End a board as a power cut would."""
+        self._processes[board].kill()
+        self._processes[board].wait()
+
+    def stop(self) -> None:
+        """End all boards."""
+        for process in self._processes.values():
+            if process.stdin:
+                process.stdin.close()
+            process.terminate()
+        for process in self._processes.values():
+            try:
+                process.wait(timeout=3)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+        for log in self._logs.values():
+            log.close()
+
+
+class LocalBoards:
+    """A context in which a placement's boards run as processes of this machine.
+
+    Args:
+        bundle: what they run.
+        cluster: where they listen; written to a file that they read.
+        placement: ``"boards"`` or ``"one_board"``.
+        slowdown: of each board by name, to emulate it; ``None`` runs at full speed.
+        keys: folder of `keras_concurrent.edge.link.keys.make_keys`, where the endpoints are
+        ``tls``.
+        in_flight: see `keras_concurrent.edge.client.client.Client`.
+
+    Raises:
+        BoardError: a board ended while starting; its last words are in the message.
+    """
+
+    def __init__(
+        self,
+        bundle: Bundle,
+        cluster: Cluster,
+        placement: str = "boards",
+        slowdown: Mapping[str, float] | None = None,
+        *,
+        keys: Path | None = None,
+        in_flight: int = IN_FLIGHT,
+    ) -> None:
+        self._bundle = bundle
+        self._cluster = cluster
+        self._placement = placement
+        self._slowdown = slowdown
+        self._keys = keys
+        self._in_flight = in_flight
+        self.processes = Processes()
+        """The board processes."""
+
+    def __enter__(self) -> LocalBoards:
+        try:
+            with tempfile.TemporaryDirectory() as name:
+                folder = Path(name)
+                cluster_file = folder / "cluster.toml"
+                cluster_file.write_text(self._cluster.to_toml(), encoding="utf-8")
+                pace = None if self._slowdown is None else Medium.make(folder / "medium")
+                for board in sorted(self._bundle.placement(self._placement).programs):
+                    self._start(board, cluster_file, pace)
+                # A session that still looks for boards takes seconds to close, so open it when
+                # they listen.
+                self.processes.wait_started()
+                self.client = connect(
+                    self._bundle,
+                    self._cluster,
+                    self._placement,
+                    keys=self._keys,
+                    pace=pace,
+                    in_flight=self._in_flight,
+                )
+        except BaseException:
+            self.processes.stop()
+            raise
+        return self
+
+    def _start(self, board: str, cluster_file: Path, pace: Path | None) -> None:
+        options: list[object] = ["--bundle", self._bundle.path, "--cluster", cluster_file]
+        if self._keys is not None:
+            options += ["--keys", self._keys]
+        if self._slowdown is not None:
+            options += ["--slowdown", repr(self._slowdown[board])]
+        if pace is not None:
+            options += ["--pace", pace]
+        self.processes.start(board, options)
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            self.client.close()
+        finally:
+            self.processes.stop()
+
+
+@contextlib.contextmanager
+def answering(
+    bundle: Bundle,
+    cluster: Cluster,
+    placement: str = "boards",
+    *,
+    local: bool = False,
+    slowdown: Mapping[str, float] | None = None,
+    keys: Path | None = None,
+    pace: Path | None = None,
+    in_flight: int = IN_FLIGHT,
+    ready: str = "all",
+) -> Iterator[Client]:
+    """A client whose boards are ready.
+
+    Args:
+        bundle: what the boards run.
+        cluster: where they listen.
+        placement: ``"boards"`` or ``"one_board"``.
+        local: start them as processes of this machine and stop them afterwards; otherwise they
+            must run already.
+        slowdown: the same, emulating slower boards.
+        keys: folder of keys, where the boards listen beyond loopback.
+        pace: file of the emulated network in which the boards run already.
+        in_flight: see `keras_concurrent.edge.client.client.Client`.
+        ready: see `keras_concurrent.edge.client.connect.connect`.
+    """
+    if local or slowdown is not None:
+        started = LocalBoards(bundle, cluster, placement, slowdown, keys=keys, in_flight=in_flight)
+        with started as boards:
+            yield boards.client
+    else:
+        running = connect(
+            bundle, cluster, placement,
+            keys=keys, pace=pace, in_flight=in_flight, ready=ready,
+        )  # fmt: skip
+        with running as client:
+            yield client

@@ -1,0 +1,94 @@
+"""An image's timeline, from what the boards and the client noted by their own clocks."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+from keras_concurrent.cluster import CLIENT
+from keras_concurrent.edge.manifest import Event
+
+_IMAGES = 64
+
+
+class Log:
+    """What a board notes of its latest images, in the threads that compute and send."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._images: deque[tuple[int, list[dict[str, Any]]]] = deque(maxlen=_IMAGES)
+
+    def note(self, image: int, **event: Any) -> None:
+        """Something happened to an image."""
+        with self._lock:
+            for known, events in reversed(self._images):
+                if known == image:
+                    events.append(event)
+                    return
+            self._images.append((image, [event]))
+
+    def of(self, image: int) -> list[dict[str, Any]]:
+        """What happened to an image."""
+        with self._lock:
+            return [
+                dict(event) for known, events in self._images if known == image for event in events
+            ]
+
+
+@dataclass
+class Record:
+    """What the client knows of an image.
+
+    Args:
+        image: its number.
+        route: the route it took.
+        started_s: when it was sent, by `time.monotonic`.
+        sends: of its inputs, by that clock.
+        arrived_s: when each output came.
+    """
+
+    image: int
+    route: int
+    started_s: float
+    sends: list[Event] = field(default_factory=list)
+    arrived_s: dict[str, float] = field(default_factory=dict)
+
+
+def merge(
+    record: Record, logs: Mapping[str, Iterable[dict[str, Any]]], offsets_s: Mapping[str, float]
+) -> tuple[Event, ...]:
+    """All events by one clock, in seconds after the image was sent.
+
+    A send ends when its receiver has the tensor, where the receiver says so.
+
+    Args:
+        record: the client's.
+        logs: the boards' events, by board.
+        offsets_s: how far each board's clock is ahead of the client's.
+    """
+    arrivals = {(name, CLIENT): at - record.started_s for name, at in record.arrived_s.items()}
+    events = [
+        replace(e, start_s=e.start_s - record.started_s, end_s=e.end_s - record.started_s)
+        for e in record.sends
+    ]
+    for board, log in logs.items():
+        shift_s = offsets_s.get(board, 0.0) + record.started_s
+        for noted in log:
+            moved = {
+                key: value - shift_s if key.endswith("_s") else value
+                for key, value in noted.items()
+            }
+            if moved["kind"] == "arrival":
+                arrivals[moved["name"], board] = moved["end_s"]
+            else:
+                events.append(Event(board=board, **moved))
+    finished = [
+        replace(event, end_s=arrivals.get((event.name, event.receiver), event.end_s))
+        if event.kind == "send"
+        else event
+        for event in events
+    ]
+    return tuple(sorted(finished, key=lambda e: (e.start_s, e.board, e.name)))

@@ -1,0 +1,1 @@
+"""What boards and links really do: measurements, the doctor."""

@@ -1,0 +1,200 @@
+"""What the boards and links of a cluster really do: for the cluster file, and for its doctor."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from keras_concurrent._version import __version__
+from keras_concurrent.cluster import CLIENT, Cluster, Link
+from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.client.client import Client
+from keras_concurrent.edge.client.routes import WHOLE, Costs
+from keras_concurrent.edge.link.probe import LinkFigures
+from keras_concurrent.errors import BoardError
+
+_MEASURE_S = 120.0
+_PROBE_S = 30.0
+_SLOW_LINK = 0.5  # of the described bandwidth
+_LEAST_FREE_BYTES = 64e6
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Profiled:
+    """What was measured of a cluster.
+
+    Args:
+        cluster: each board's rate and cost of a call by its segments, each pair's link.
+        seconds: that a board takes for a segment, by board, then by segment; the call included.
+    """
+
+    cluster: Cluster
+    seconds: Mapping[str, Mapping[str, float]]
+
+
+def profile_cluster(
+    client: Client, bundle: Bundle, cluster: Cluster, progress: Progress = lambda done, total: None
+) -> Profiled:
+    """Measure every segment on every board, and every link.
+
+    Args:
+        client: of boards that have the bundle.
+        bundle: whose segments are measured.
+        cluster: as described.
+        progress: told how many measurements are done, and of how many.
+
+    Raises:
+        BoardError: a board does not answer.
+    """
+    costs = Costs(bundle.manifest, cluster)
+    names = [board.name for board in cluster.boards]
+    total = len(names) + len(names) * (len(names) + 1) // 2
+    boards, seconds, done = [], {}, 0
+    for board in cluster.boards:
+        measured = client.questions.ask(board.name, "measure", timeout_s=_MEASURE_S)
+        seconds[board.name] = measured
+        pieces = [name for name in measured if name != WHOLE] or [WHOLE]
+        call_s = _call_s(measured, pieces, board.call_s)
+        planned_s = costs.run_s(WHOLE, board.name) - board.call_s
+        took_s = max(measured[WHOLE] - call_s, 1e-6)
+        boards.append(replace(board.faster(planned_s / took_s), call_ms=call_s * 1e3))
+        done += 1
+        progress(done, total)
+    ways: dict[tuple[str, str], list[LinkFigures]] = {}
+    for index, name in enumerate(names):
+        for other in (CLIENT, *names[:index]):
+            ways[name, other] = [client.questions.probe(name)] if other == CLIENT else [
+                link_of(client, name, other), link_of(client, other, name)
+            ]  # fmt: skip
+            done += 1
+            progress(done, total)
+    # What every message costs is the software's; what a pair needs beyond that is its wire's.
+    message_s = min(way.one_way_s for both in ways.values() for way in both)
+    network = replace(cluster.network, message_ms=round(message_s * 1e3, 4))
+    links = tuple(_link(pair, both, message_s) for pair, both in ways.items())
+    return Profiled(Cluster(tuple(boards), network, links), seconds)
+
+
+def _call_s(measured: Mapping[str, float], pieces: Sequence[str], described_s: float) -> float:
+    """What a call costs: what the pieces take more than the uncut model, shared out equally."""
+    if len(pieces) < 2:
+        return described_s
+    found = [measured[name] for name in pieces]
+    return min(max(0.0, sum(found) - measured[WHOLE]) / (len(found) - 1), *found)
+
+
+def link_of(client: Client, sender: str, receiver: str) -> LinkFigures:
+    """What a board finds its link to another to do.
+
+    Raises:
+        BoardError: no echo comes.
+    """
+    return LinkFigures(**client.questions.ask(sender, f"probe:{receiver}", timeout_s=_PROBE_S))
+
+
+def _link(pair: tuple[str, str], ways: list[LinkFigures], message_s: float) -> Link:
+    """One entry for both directions: the narrower bandwidth, the mean latency."""
+    one_way_s = sum(way.one_way_s for way in ways) / len(ways)
+    return Link(
+        pair,
+        round(min(way.bytes_per_s for way in ways) * 8 / 1e6, 3),
+        round((one_way_s - message_s) * 1e3, 4),
+    )
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a doctor says of one thing.
+
+    Args:
+        about: a board, or ``"a -> b"``.
+        fact: what was found.
+        advice: what to do; empty where all is well.
+    """
+
+    about: str
+    fact: str
+    advice: str = ""
+
+
+def examine(client: Client, bundle: Bundle, cluster: Cluster) -> list[Finding]:
+    """Look at every board, and every link in each direction."""
+    findings = []
+    names = [board.name for board in cluster.boards]
+    reached = client.reach(names)
+    for board in cluster.boards:
+        if board.name not in reached:
+            findings.append(Finding(
+                board.name, f"does not answer at {board.endpoint}",
+                "is it on, does 'keras-concurrent board' run there, may its port be reached "
+                "(firewall), and are its keys of the same authority?",
+            ))  # fmt: skip
+            continue
+        try:
+            status, offset_s = (
+                client.questions.ask(board.name, "status"),
+                client.questions.clock_offset_s(board.name),
+            )
+        except BoardError as error:
+            findings.append(Finding(board.name, str(error), "restart its board program"))
+            continue
+        findings += _of_status(board.name, status, offset_s, bundle)
+        for name in sorted({*status["unreached"]} & set(reached)):
+            findings.append(Finding(
+                f"{board.name} -> {name}", "cannot be reached",
+                f"check the cable, WiFi client isolation, and the firewall of {name}",
+            ))  # fmt: skip
+    for sender in reached:
+        for receiver in reached:
+            if sender != receiver:
+                findings.append(_of_link(client, cluster, sender, receiver))
+    return findings
+
+
+def _of_status(
+    board: str, status: Mapping[str, Any], offset_s: float, bundle: Bundle
+) -> list[Finding]:
+    found = status["bundle_sha256"]
+    right = found == bundle.sha256
+    slowdown = status["slowdown"]
+    emulated = f", emulated {slowdown:.1f} times slower" if slowdown else ""
+    free_bytes, version = status["free_bytes"], status["version"]
+    return [
+        Finding(
+            board,
+            f"{status['machine']}, Python {status['python']}, {status['interpreter']}{emulated}",
+            "install an interpreter: pip install 'keras-concurrent[edge]'"
+            if status["interpreter"].startswith("none") else "",
+        ),
+        Finding(
+            board, f"keras_concurrent {version}",
+            "" if version == __version__ else f"install {__version__} as on this machine",
+        ),
+        Finding(
+            board, f"bundle {found[:12] or 'none'}",
+            "" if right else f"deploy {bundle.sha256[:12]}: keras-concurrent deploy",
+        ),
+        Finding(
+            board, f"{free_bytes / 1e6:.0f} MB of memory free",
+            "" if free_bytes > _LEAST_FREE_BYTES else "end other programs, or use a smaller plan",
+        ),
+        Finding(board, f"clock {offset_s:+.4f} s against this machine's, taken into account"),
+    ]  # fmt: skip
+
+
+def _of_link(client: Client, cluster: Cluster, sender: str, receiver: str) -> Finding:
+    about = f"{sender} -> {receiver}"
+    try:
+        found = link_of(client, sender, receiver)
+    except BoardError as error:
+        return Finding(about, str(error), "check the cable and the firewall between them")
+    described = cluster.bytes_per_s(sender, receiver)
+    fact = f"{found.bytes_per_s * 8 / 1e6:.0f} Mbit/s, {found.one_way_s * 1e3:.2f} ms"
+    if found.bytes_per_s < _SLOW_LINK * described:
+        return Finding(
+            about, fact, f"the cluster file says {described * 8 / 1e6:.0f} Mbit/s: check cable and "
+            "WiFi, or run keras-concurrent profile",
+        )  # fmt: skip
+    return Finding(about, fact)

@@ -1,0 +1,1 @@
+"""From a model and a cluster to the bundle that boards run from."""

@@ -1,0 +1,146 @@
+"""A .tflite and a cluster -> a planned, cut bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.edge.bundle import MODEL, Bundle, digest
+from keras_concurrent.edge.manifest import (
+    Event,
+    Manifest,
+    Placement,
+    Program,
+    SegmentSpec,
+    Send,
+    TensorSpec,
+)
+from keras_concurrent.planning.schedule import Plan
+from keras_concurrent.planning.segments import cut, one_board, plan_segments
+from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.tflite.file import TfliteFile
+
+_WHOLE = "model"
+
+
+def export_bundle(
+    file: TfliteFile,
+    cluster: Cluster,
+    path: str | Path,
+    *,
+    graph: TaskGraph | None = None,
+    plan: Plan | None = None,
+    architecture: str | None = None,
+    rewritten: TfliteFile | None = None,
+) -> Bundle:
+    """Plan a model on a cluster, cut it, and write the bundle.
+
+    Args:
+        file: any .tflite; it need not come from this package.
+        cluster: the boards.
+        path: the bundle's folder.
+        graph: the file's task graph with measured seconds, see
+            `keras_concurrent.measured.operators`; by default costs follow from FLOPs.
+        plan: of segments on these boards, such as one from
+            `keras_concurrent.planning.placement_file.read_placement`; by default the best that is
+            found.
+        architecture: the network's recipe (``Architecture.to_json()``), kept for the report.
+        rewritten: the file that ``plan`` is of, where that sends less than the model itself, see
+            `keras_concurrent.wire.planner`. One board alone runs the model itself.
+
+    Raises:
+        ClusterError: the boards' memory is not enough.
+        ModelFileError: the file cannot be cut.
+        BundleError: the folder cannot be written.
+    """
+    graph = TaskGraph.from_tflite(file) if graph is None else graph
+    plan = plan_segments(graph, cluster) if plan is None else plan
+    manifest, files = assemble(file, plan, one_board(graph, cluster), architecture, rewritten)
+    return Bundle.write(path, manifest, files)
+
+
+def assemble(
+    file: TfliteFile,
+    plan: Plan,
+    alone: Plan,
+    architecture: str | None = None,
+    rewritten: TfliteFile | None = None,
+) -> tuple[Manifest, dict[str, bytes]]:
+    """What a bundle holds: its manifest, and its files by name.
+
+    Args:
+        file: the model.
+        plan: of segments of that model.
+        alone: the plan on one board.
+        architecture: the network's recipe, kept for the report.
+        rewritten: the file that ``plan`` is of, where that is not the model itself.
+    """
+    planned = file if rewritten is None else rewritten
+    segments: dict[str, SegmentSpec] = {
+        _WHOLE: SegmentSpec(
+            MODEL,
+            digest(file.data),
+            len(file.data),
+            file.inputs,
+            file.outputs,
+            alone.graph.tasks[0].vertices,
+            alone.graph.tasks[0].flops,
+            alone.graph.tasks[0].int8_flops,
+        )
+    }
+    files = {MODEL: file.data}
+    names = {plan.graph.tasks[0].name: _WHOLE}
+    if len(plan.graph.tasks) > 1:
+        names = {}
+        digits = len(str(len(plan.graph.tasks) - 1))
+        for index, (task, piece) in enumerate(
+            zip(plan.graph.tasks, cut(planned, plan), strict=True)
+        ):
+            name = f"segment_{index:0{digits}d}"
+            names[task.name] = name
+            files[f"{name}.tflite"] = piece.content
+            segments[name] = SegmentSpec(
+                f"{name}.tflite",
+                digest(piece.content),
+                len(piece.content),
+                piece.inputs,
+                piece.outputs,
+                task.vertices,
+                task.flops,
+                task.int8_flops,
+            )
+    used = {t for s in segments.values() for t in (*s.inputs, *s.outputs)}
+    used.update(file.inputs, file.outputs)
+    manifest = Manifest(
+        inputs=file.inputs,
+        outputs=file.outputs,
+        tensors={
+            name: TensorSpec(planned.tensors[name].shape, planned.tensors[name].dtype)
+            for name in sorted(used)
+        },
+        segments=segments,
+        placements={
+            "boards": _placement(plan, names),
+            "one_board": _placement(alone, {alone.graph.tasks[0].name: _WHOLE}),
+        },
+        architecture=architecture,
+    )
+    return manifest, files
+
+
+def _placement(plan: Plan, names: dict[str, str]) -> Placement:
+    def sends(sender: str) -> tuple[Send, ...]:
+        return tuple(Send(m.tensor, m.receiver) for m in plan.messages_from(sender))
+
+    programs = {
+        board: Program(tuple(names[task] for task in plan.tasks_on(board)), sends(board))
+        for board in plan.boards
+    }
+    events = [
+        Event("run", names[slot.task], slot.board, slot.start_s, slot.end_s) for slot in plan.slots
+    ]
+    events += [
+        Event("send", m.tensor, m.sender, m.start_s, m.arrival_s, m.receiver, m.bytes)
+        for m in plan.messages
+    ]
+    return Placement(programs, sends(CLIENT), plan.latency_s, tuple(events))

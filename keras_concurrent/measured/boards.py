@@ -1,0 +1,146 @@
+"""What boards were measured to take for the segments of a model: a file beside the cluster file.
+
+`keras-concurrent profile` runs every segment of a bundle on every board and writes
+``cluster.seconds.json`` beside ``cluster.toml``; planning the same model on that cluster file finds
+it there. A segment is known by the tensors that its operators write: their names stay whatever is
+cut or rewritten. Its seconds are shared out among its tasks as FLOPs, or seconds on another
+machine, say; so segments that are planned again take what they were measured to take.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.errors import ClusterError
+from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.tflite.file import TfliteFile
+
+SCHEMA_VERSION = 1
+_WHOLE = "model"
+
+
+def timings_path(cluster: Path) -> Path:
+    """Where the timings of a cluster file are."""
+    return cluster.with_suffix(".seconds.json")
+
+
+@dataclass(frozen=True)
+class SegmentTiming:
+    """A segment's measurement.
+
+    Args:
+        tensors: that its operators write.
+        seconds: by board, the call not included.
+
+    Raises:
+        ClusterError: seconds that are no numbers of 0 or more.
+    """
+
+    tensors: tuple[str, ...]
+    seconds: Mapping[str, float]
+
+    def __post_init__(self) -> None:
+        for board, seconds in self.seconds.items():
+            if not isinstance(seconds, (int, float)) or not 0 <= seconds < float("inf"):
+                raise ClusterError(f"seconds on {board!r} must be 0 or more, got {seconds!r}")
+
+
+@dataclass(frozen=True)
+class Timings:
+    """The measurements of one model; JSON both ways.
+
+    Args:
+        model_sha256: of the .tflite.
+        segments: that share no operator.
+    """
+
+    model_sha256: str
+    segments: tuple[SegmentTiming, ...]
+
+    @classmethod
+    def of(
+        cls, bundle: Bundle, seconds: Mapping[str, Mapping[str, float]], cluster: Cluster
+    ) -> Timings:
+        """What was measured of a bundle.
+
+        Args:
+            bundle: whose segments were measured.
+            seconds: by board, then by segment, the call included.
+            cluster: the boards, with what a call costs them.
+        """
+        names = [name for name in bundle.manifest.segments if name != _WHOLE] or [_WHOLE]
+        segments = []
+        for name in names:
+            file = TfliteFile(bundle.content(name), name)
+            own = {
+                board: max(0.0, found[name] - cluster.board(board).call_s)
+                for board, found in seconds.items()
+            }
+            written = tuple(tensor for o in file.operators for tensor in o.outputs)
+            segments.append(SegmentTiming(written, own))
+        return cls(bundle.manifest.segments[_WHOLE].sha256, tuple(segments))
+
+    def applied(self, file: TfliteFile, graph: TaskGraph, cluster: Cluster) -> TaskGraph:
+        """A task graph with the measured seconds; tasks never measured keep their costs.
+
+        Args:
+            file: the model, or one rewritten from it.
+            graph: of the file.
+            cluster: the boards; those that were not measured keep to their rates.
+        """
+        number = {t: i for i, segment in enumerate(self.segments) for t in segment.tensors}
+        written = {operator.index: operator.outputs for operator in file.operators}
+        members: dict[int, list[str]] = {}
+        for task in graph.tasks:
+            votes = Counter(
+                number[tensor]
+                for operator in task.operators
+                for tensor in written[operator]
+                if tensor in number
+            )
+            if votes:
+                members.setdefault(votes.most_common(1)[0][0], []).append(task.name)
+        rates = {board.name: board.flops_per_s for board in cluster.boards}
+        work: dict[str, dict[str, float]] = {}
+        for segment, names in members.items():
+            operations = [graph.operations(graph.by_name[name]) for name in names]
+            total = sum(operations)
+            for name, own in zip(names, operations, strict=True):
+                share = own / total if total else 1 / len(names)
+                work[name] = {
+                    board: share * seconds * rates[board]
+                    for board, seconds in self.segments[segment].seconds.items()
+                    if board in rates
+                }
+        tasks = tuple(replace(task, work=work.get(task.name, {})) for task in graph.tasks)
+        return replace(graph, tasks=tasks)
+
+    def to_json(self) -> str:
+        """A text that `read` understands."""
+        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def read(cls, path: Path) -> Timings:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ClusterError: the file cannot be read, or is something else.
+        """
+        try:
+            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+            if data.pop("schema_version", None) != SCHEMA_VERSION:
+                raise ValueError(f"schema_version must be {SCHEMA_VERSION}")
+            segments = tuple(
+                SegmentTiming(tuple(segment["tensors"]), dict(segment["seconds"]))
+                for segment in data.pop("segments")
+            )
+            return cls(segments=segments, **data)
+        except (OSError, AttributeError, KeyError, TypeError, ValueError, ClusterError) as error:
+            raise ClusterError(f"{path} holds no timings, profile anew: {error}") from error

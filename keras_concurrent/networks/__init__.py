@@ -1,0 +1,1 @@
+"""Random networks of many chains: graphs, their stages, their blocks with shapes and FLOPs."""

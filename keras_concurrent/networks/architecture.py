@@ -1,0 +1,279 @@
+"""The recipe of a concurrent network: blocks of known shapes, and which block reads which.
+
+Everything a scheduler or the concurrency score needs (shapes, FLOPs, bytes) follows from it by
+arithmetic, without TensorFlow. `keras_concurrent.networks.staging` makes one from a graph.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from functools import cached_property, lru_cache
+from typing import Any
+
+from keras_concurrent import flops
+from keras_concurrent.networks.generators import SOURCE
+
+SCHEMA_VERSION = 1
+HEADS = ("concat", "merge")
+FLOAT_BYTES = 4
+
+Shape = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Block:
+    """One vertex: a transformation block.
+
+    Args:
+        name: ``"vertex_07"``.
+        inputs: the names of the blocks it reads, ``"source"`` among them or alone.
+        filters: output channels.
+        strides: 2 where it halves the resolution, otherwise 1.
+    """
+
+    name: str
+    inputs: tuple[str, ...]
+    filters: int
+    strides: int
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A concurrent network before any Keras model exists.
+
+    Args:
+        input_shape: height, width, channels of the image.
+        classes: number of outputs of the softmax.
+        blocks: in topological order.
+        stem_filters: filters of a 3x3 convolution between the image and the blocks; ``None`` hands
+            the image itself to every first block, so that no board waits for another's stem.
+        separable: separable convolutions, as in the paper, or dense ones.
+        head: how the sink joins the last blocks. ``"concat"`` averages each over its positions
+            and joins the vectors: a board then sends a few hundred bytes. ``"merge"`` is a
+            transformation block without a convolution, whose result is averaged.
+        recipe: where the blocks came from (generator, seed, staging), for the record.
+
+    Raises:
+        ValueError: a block that reads an unknown or later block, a value out of range, or sizes
+            that cannot be pooled to each other.
+    """
+
+    input_shape: Shape
+    classes: int
+    blocks: tuple[Block, ...]
+    stem_filters: int | None = None
+    separable: bool = True
+    head: str = "concat"
+    recipe: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        check_input_shape(self.input_shape)
+        if self.stem_filters is not None and self.stem_filters < 1:
+            raise ValueError(f"stem_filters must be at least 1 or None, got {self.stem_filters!r}")
+        if self.classes < 2:
+            raise ValueError(f"classes must be at least 2, got {self.classes!r}")
+        if self.head not in HEADS:
+            raise ValueError(f"head must be one of {', '.join(HEADS)}, got {self.head!r}")
+        if not self.blocks:
+            raise ValueError("blocks must hold at least one block, got none")
+        known = {SOURCE}
+        for block in self.blocks:
+            if not block.inputs or not known.issuperset(block.inputs):
+                raise ValueError(
+                    f"block {block.name!r} must read source or earlier blocks, got {block.inputs!r}"
+                )
+            if block.name in known:
+                raise ValueError(f"block names must differ, got {block.name!r} twice")
+            known.add(block.name)
+            for what in ("filters", "strides"):
+                if getattr(block, what) < 1:
+                    raise ValueError(
+                        f"block {block.name!r}: {what} must be at least 1, "
+                        f"got {getattr(block, what)!r}"
+                    )
+        _ = self.shapes  # raises where sizes do not fit
+
+    @cached_property
+    def shapes(self) -> dict[str, Shape]:
+        """Output shape (height, width, channels) of every block and of ``"source"``."""
+        return self._all_shapes[0]
+
+    @cached_property
+    def _all_shapes(self) -> tuple[dict[str, Shape], dict[str, Shape]]:
+        """Output shapes by name, and what the blocks' scaling blocks make of their inputs."""
+        height, width, channels = self.input_shape
+        shapes = {SOURCE: (height, width, self.stem_filters or channels)}
+        scaled = {}
+        for block in self.blocks:
+            common = common_shape(block.name, [shapes[name] for name in block.inputs])
+            height, width, _ = scaled[block.name] = common
+            if block.strides > 1 and (height % block.strides or width % block.strides):
+                raise ValueError(
+                    f"block {block.name!r} cannot stride {block.strides} over {height}x{width}"
+                )
+            shapes[block.name] = (height // block.strides, width // block.strides, block.filters)
+        return shapes, scaled
+
+    def scaled_shape(self, block: Block) -> Shape:
+        """The common shape of a block's inputs after its scaling block."""
+        return self._all_shapes[1][block.name]
+
+    def squashes(self, block: Block) -> bool:
+        """Whether a block puts a sigmoid on its inputs.
+
+        One that reads the image itself does not: pixels are bounded already, and a sigmoid that
+        all first blocks share would be computed on one board and sent to all others.
+        """
+        return self.stem_filters is not None or block.inputs != (SOURCE,)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """The blocks that no block reads: what the sink takes."""
+        read = {name for block in self.blocks for name in block.inputs}
+        return tuple(block.name for block in self.blocks if block.name not in read)
+
+    @cached_property
+    def block_flops(self) -> dict[str, int]:
+        """FLOPs of every block, without the stem and the head.
+
+        A pooled or squashed tensor that several blocks read is computed once, as the converter
+        arranges it, and counted at its first reader.
+        """
+        shapes = self.shapes
+        pooled: set[tuple[str, int, int]] = set()
+        squashed: set[tuple[str, int, int]] = set()
+        result = {}
+        for block in self.blocks:
+            scaled = self.scaled_shape(block)
+            each = flops.elementwise(scaled)
+            squashes = self.squashes(block)
+            total = each * (2 * len(block.inputs) - 1)  # products with the weights, and their sum
+            for name in block.inputs:
+                height, width, channels = shapes[name]
+                down, across = height // scaled[0], width // scaled[1]
+                key = (name, down, across)
+                if (down > 1 or across > 1) and key not in pooled:
+                    pooled.add(key)
+                    total += flops.pooling((*scaled[:2], channels), (down, across))
+                if channels < scaled[2]:
+                    total += flops.convolution(scaled, (1, 1), channels)
+                    total += each if squashes else 0
+                elif squashes and key not in squashed:
+                    squashed.add(key)
+                    total += each
+            total += _convolution_flops(shapes[block.name], scaled[2], self.separable)
+            result[block.name] = total
+        return result
+
+    @cached_property
+    def parameters(self) -> int:
+        """Number of weights of the whole network, moving averages included, as Keras counts."""
+        _, _, source = self.shapes[SOURCE]
+        total = 0
+        if self.stem_filters is not None:
+            total += 9 * self.input_shape[2] * source + 4 * source
+        for block in self.blocks:
+            widest = self.scaled_shape(block)[2]
+            total += self._join_parameters(block.inputs, widest)
+            if self.separable:
+                total += 9 * widest + widest * block.filters
+            else:
+                total += 9 * widest * block.filters
+            total += 4 * block.filters  # batch normalisation
+        features = [self.shapes[name][2] for name in self.outputs]
+        if self.head == "concat":
+            width = sum(features)
+        else:
+            width = max(features)
+            total += self._join_parameters(self.outputs, width)
+        return total + (width + 1) * self.classes
+
+    @cached_property
+    def receptive_field(self) -> int:
+        """Side in pixels of the part of the image that one position of a last block can see.
+
+        The largest over the last blocks; where the network is deep it exceeds the image.
+        """
+        seen = {SOURCE: 3 if self.stem_filters else 1}
+        steps = {SOURCE: 1}  # pixels from one position to the next
+        for block in self.blocks:
+            height = self.scaled_shape(block)[0]
+            step = self.input_shape[0] // height
+            pooled = max(seen[name] + step - steps[name] for name in block.inputs)
+            seen[block.name] = pooled + 2 * step
+            steps[block.name] = step * block.strides
+        return max(seen[name] for name in self.outputs)
+
+    def _join_parameters(self, inputs: Sequence[str], widest: int) -> int:
+        """Weights of a scaling block and of the weighted sum behind it."""
+        channels = [self.shapes[name][2] for name in inputs]
+        return len(channels) + sum((c + 1) * widest for c in channels if c < widest)
+
+    def block_bytes(self, name: str) -> int:
+        """Bytes of a block's output in float32."""
+        height, width, channels = self.shapes[name]
+        return height * width * channels * FLOAT_BYTES
+
+    def to_json(self) -> str:
+        """The architecture as a JSON text, read back by `from_json`."""
+        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Architecture:
+        """Read what `to_json` wrote.
+
+        Raises:
+            ValueError: no JSON, another schema version, or a missing or unknown key.
+        """
+        try:
+            data = json.loads(text)
+            if not isinstance(data, dict):
+                raise ValueError(f"it must hold an object, got {type(data).__name__}")
+            version = data.pop("schema_version", None)
+            if type(version) is not int or version != SCHEMA_VERSION:
+                raise ValueError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")
+            blocks = tuple(
+                Block(**{**block, "inputs": tuple(block["inputs"])}) for block in data.pop("blocks")
+            )
+            return cls(**{**data, "blocks": blocks, "input_shape": tuple(data["input_shape"])})
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            raise ValueError(f"not an architecture file: {error}") from error
+
+
+def check_input_shape(shape: Sequence[int]) -> None:
+    """Raise ValueError unless it is height, width and channels."""
+    if len(shape) != 3 or min(shape) < 1:
+        raise ValueError(f"input_shape must be (height, width, channels), got {shape!r}")
+
+
+@lru_cache(maxsize=4096)  # the blocks of a network have few shapes
+def _convolution_flops(out: Shape, in_channels: int, separable: bool) -> int:
+    if not separable:
+        return flops.convolution(out, (3, 3), in_channels)
+    depthwise = flops.depthwise((*out[:2], in_channels), (3, 3))
+    return depthwise + flops.convolution(out, (1, 1), in_channels)
+
+
+def common_shape(reader: str, shapes: Sequence[Shape]) -> Shape:
+    """Height, width and channels to which a scaling block brings tensors of these shapes.
+
+    Raises:
+        ValueError: sizes that cannot be pooled to the smallest; names the ``reader``.
+    """
+    height, width, channels = shapes[0]
+    for shape in shapes[1:]:  # two to a block, thousands of blocks a second: no min() of generators
+        if shape[0] < height:
+            height = shape[0]
+        if shape[1] < width:
+            width = shape[1]
+        if shape[2] > channels:
+            channels = shape[2]
+    for shape in shapes:
+        if shape[0] % height or shape[1] % width:
+            raise ValueError(
+                f"{reader} expects every input size to be a whole multiple of the smallest, "
+                f"got {shape[0]}x{shape[1]} beside {height}x{width}"
+            )
+    return height, width, channels

@@ -1,0 +1,1 @@
+"""A bundle or a plan as a page, pictures and a trace."""

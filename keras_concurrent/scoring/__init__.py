@@ -1,0 +1,1 @@
+"""How well a network would split: the paper's concurrency score, and a schedule's."""

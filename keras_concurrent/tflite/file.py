@@ -1,0 +1,379 @@
+"""A .tflite file as operators and tensors, and pieces of it back as .tflite bytes.
+
+The file itself is what gets cut: operators, tensors and buffers are copied into a new flatbuffer,
+so that a piece computes exactly what the whole computes. No TensorFlow is needed.
+
+What is the same for every image never travels between pieces: weights that operators unpack
+(float16) are in every piece that needs them. An open batch is made one. What cannot be cut stays
+whole, see `TfliteFile.whole_because`.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_concurrent.errors import BundleError, ModelFileError, UnknownOperatorWarning
+from keras_concurrent.tflite.operator_cost import flops_of, is_known
+from keras_concurrent.tflite.piece import Piece
+from keras_concurrent.tflite.schema import (
+    aligned,
+    check_size,
+    is_numpy,
+    kind_of,
+    pack,
+    shape_of,
+    text,
+    type_of,
+    unpack,
+)
+from keras_concurrent.tflite.shape_folding import fold_shapes
+from keras_concurrent.tflite.wholeness import moving_tensors, reason_to_stay_whole
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """A tensor of the file.
+
+    Args:
+        name: unique in the file.
+        shape: with a batch of one where the file leaves the batch open.
+        dtype: NumPy's name of the type; the schema's, such as ``"string"``, where NumPy has none.
+        constant: whether its value lies in the file.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    constant: bool
+
+    @property
+    def bytes(self) -> int:
+        """Size of the value in bytes; 0 where NumPy does not have the type."""
+        return math.prod(self.shape) * np.dtype(self.dtype).itemsize if is_numpy(self.dtype) else 0
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator of the file, in the order in which the file runs them.
+
+    Args:
+        index: position in the file.
+        kind: the builtin's name, such as ``CONV_2D``.
+        inputs: names of the tensors it reads that depend on the model's inputs.
+        outputs: names of the tensors it writes.
+        flops: floating point (or integer) operations an image, a multiply-accumulate counting 2.
+        parameter_bytes: bytes in the file of the constants that it needs.
+        constant: whether its result is the same for every image. Then it belongs to every piece
+            that reads its result, is part of no count, and is no task.
+    """
+
+    index: int
+    kind: str
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    flops: int
+    parameter_bytes: int
+    constant: bool = False
+
+
+@dataclass(frozen=True)
+class Signature:
+    """The names by which a model's author calls inputs and outputs: name -> tensor name."""
+
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+
+
+class TfliteFile:
+    """A .tflite model, read from bytes.
+
+    Args:
+        data: the file's content.
+        origin: what to call the file in errors.
+
+    Attributes:
+        origin: what to call the file in errors.
+        whole_because: why the file cannot be cut (control flow, several subgraphs, variables,
+            resources, custom operators, sparse tensors, text, sizes known only at run time, random
+            numbers), as the end of "it stays whole because ..."; ``None`` for one that can.
+
+    Raises:
+        ModelFileError: no .tflite, a damaged one, one of another schema version than 3, one above
+            2 GB or whose weights lie outside the flatbuffer, one whose shapes cannot be computed.
+    """
+
+    def __init__(self, data: bytes, origin: str = "the model") -> None:
+        self.data = data
+        self._hold(unpack(data, origin), origin)
+        altered = self._name_tensors()
+        self.whole_because = reason_to_stay_whole(self._model)
+        if self.whole_because is None:
+            try:
+                altered = fold_shapes(self._model) or altered
+            except BundleError as error:
+                raise ModelFileError(f"{origin} computes a shape in an odd way: {error}") from error
+        if altered:
+            self.data = self.renamed({})
+
+    def _hold(self, model: Any, origin: str) -> None:
+        self.origin = origin
+        self._model = model
+        self._graph = model.subgraphs[0]  # the one that runs; others are its subroutines
+
+    @classmethod
+    def of_model(cls, model: Any, origin: str) -> TfliteFile:
+        """The file of an altered `copied_model`; its bytes are written when they are asked for.
+
+        Args:
+            model: the schema's ``ModelT``, its buffers `aligned`. It is not altered any more.
+            origin: what to call the file in errors.
+        """
+        file = cls.__new__(cls)
+        file._hold(model, origin)
+        file.whole_because = reason_to_stay_whole(model)
+        return file
+
+    @cached_property
+    def data(self) -> bytes:
+        """The file's content, its tensors' names made unique and its batch one."""
+        return pack(self._model)
+
+    def copied_model(self) -> Any:
+        """The schema's ``ModelT``, free to be altered but for what its buffers hold.
+
+        Reading it from the bytes again would take most of a second for a network of 40 vertices.
+        """
+        model, graph = copy.copy(self._model), copy.copy(self._graph)
+        graph.tensors = [copy.copy(tensor) for tensor in graph.tensors]
+        graph.operators = [copy.copy(operator) for operator in graph.operators]
+        model.subgraphs = [graph, *model.subgraphs[1:]]
+        model.operatorCodes, model.buffers = list(model.operatorCodes), list(model.buffers)
+        model.signatureDefs = copy.deepcopy(model.signatureDefs)
+        return model
+
+    @classmethod
+    def read(cls, path: str | Path) -> TfliteFile:
+        """Read a file.
+
+        Raises:
+            ModelFileError: as the constructor, or when the file cannot be opened.
+        """
+        try:
+            check_size(Path(path).stat().st_size, str(path))
+            return cls(Path(path).read_bytes(), str(path))
+        except OSError as error:
+            raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
+
+    def _name_tensors(self) -> bool:
+        """Make names text and unique: they are tensors' addresses. Says whether any changed."""
+        seen: set[str] = set()
+        changed = False
+        for index, tensor in enumerate(self._graph.tensors):
+            name = text(tensor.name) or f"tensor_{index}"
+            if name in seen:
+                name = f"{name}#{index}"
+            seen.add(name)
+            changed = changed or name.encode() != tensor.name
+            tensor.name = name
+        return changed
+
+    def _has_data(self, tensor: Any) -> bool:
+        data = self._model.buffers[tensor.buffer].data
+        return data is not None and len(data) > 0
+
+    @cached_property
+    def tensors(self) -> dict[str, TensorInfo]:
+        """All tensors by name."""
+        return {
+            tensor.name: TensorInfo(
+                tensor.name, shape_of(tensor), type_of(tensor), self._has_data(tensor)
+            )
+            for tensor in self._graph.tensors
+        }
+
+    def _names(self, indices: Iterable[int]) -> tuple[str, ...]:
+        return tuple(self._graph.tensors[index].name for index in indices if index >= 0)
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of the model's inputs, in the file's order."""
+        return self._names(self._graph.inputs)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the model's outputs, in the file's order."""
+        return self._names(self._graph.outputs)
+
+    @cached_property
+    def signatures(self) -> dict[str, Signature]:
+        """Signatures of the graph that runs, by key; files of older converters have none."""
+        return {
+            text(found.signatureKey): Signature(
+                {text(m.name): self._names([m.tensorIndex])[0] for m in found.inputs or ()},
+                {text(m.name): self._names([m.tensorIndex])[0] for m in found.outputs or ()},
+            )
+            for found in self._model.signatureDefs or ()
+            if found.subgraphIndex == 0
+        }
+
+    @cached_property
+    def _moving(self) -> frozenset[int]:
+        """Indices of the tensors that depend on the model's inputs."""
+        return moving_tensors(self._model)
+
+    @cached_property
+    def _writers(self) -> dict[int, int]:
+        """Tensor index -> position of the operator that writes it."""
+        return {
+            i: at for at, operator in enumerate(self._graph.operators) for i in operator.outputs
+        }
+
+    @cached_property
+    def operators(self) -> tuple[Operator, ...]:
+        """All operators, in running order. Operators of no known cost are named in a warning."""
+        self._warn_of_unknown()
+        # Buffers from which the value of a tensor follows that is the same for every image.
+        under = {
+            index: frozenset() if index in self._writers else frozenset([tensor.buffer])
+            for index, tensor in enumerate(self._graph.tensors)
+        }
+        result = []
+        for index, operator in enumerate(self._graph.operators):
+            constant = self.whole_because is None and self._moving.isdisjoint(operator.outputs)
+            read = [i for i in operator.inputs if i >= 0]
+            buffers = frozenset().union(*(under[i] for i in read if i not in self._moving))
+            under.update(dict.fromkeys(operator.outputs, buffers))
+            result.append(
+                Operator(
+                    index,
+                    kind_of(self._model, operator),
+                    tuple(dict.fromkeys(self._names(i for i in read if i in self._moving))),
+                    self._names(operator.outputs),
+                    0 if constant else self._flops(self._graph, operator),
+                    self._buffer_bytes(buffers),
+                    constant,
+                )
+            )
+        return tuple(result)
+
+    def _warn_of_unknown(self) -> None:
+        kinds = {
+            kind_of(self._model, o) for graph in self._model.subgraphs for o in graph.operators
+        }
+        unknown = sorted(kind for kind in kinds if not is_known(kind))
+        if unknown:
+            warnings.warn(
+                f"{self.origin} has operators of unknown cost, {', '.join(unknown)}: one operation "
+                "an output element is assumed",
+                UnknownOperatorWarning,
+                stacklevel=3,
+            )
+
+    def _flops(self, graph: Any, operator: Any) -> int:
+        kind = kind_of(self._model, operator)
+        read = [shape_of(graph.tensors[i]) if i >= 0 else () for i in operator.inputs]
+        written = [shape_of(graph.tensors[i]) for i in operator.outputs if i >= 0]
+        try:
+            return flops_of(kind, operator.builtinOptions, read, written)
+        except (AttributeError, IndexError, ValueError) as error:
+            raise ModelFileError(
+                f"{self.origin} is damaged: no {kind} reads tensors of shapes {read} and writes "
+                f"{written}"
+            ) from error
+
+    def _buffer_bytes(self, buffers: Iterable[int]) -> int:
+        contents = (self._model.buffers[buffer].data for buffer in buffers)
+        return sum(len(data) for data in contents if data is not None)
+
+    @cached_property
+    def flops(self) -> int:
+        """FLOPs of one image; of a file with subroutines, as if each ran once."""
+        others = (
+            self._flops(graph, operator)
+            for graph in self._model.subgraphs[1:]
+            for operator in graph.operators
+        )
+        return sum(operator.flops for operator in self.operators) + sum(others)
+
+    @cached_property
+    def parameter_bytes(self) -> int:
+        """Bytes of all constants."""
+        return self._buffer_bytes({t.buffer for g in self._model.subgraphs for t in g.tensors})
+
+    def renamed(self, names: dict[str, str]) -> bytes:
+        """The whole file with some tensors under other names."""
+        model = copy.copy(self._model)
+        graph = copy.copy(self._graph)
+        graph.tensors = [copy.copy(tensor) for tensor in self._graph.tensors]
+        for tensor in graph.tensors:
+            tensor.name = names.get(tensor.name, tensor.name)
+        model.subgraphs = [graph, *self._model.subgraphs[1:]]
+        model.buffers = [aligned(buffer.data) for buffer in self._model.buffers]
+        return pack(model)
+
+    def cut(self, operators: Iterable[int], inputs: Sequence[str], outputs: Sequence[str]) -> bytes:
+        """Some of the operators as a .tflite file of their own.
+
+        Args:
+            operators: indices; they keep the file's order. Constant operators whose results are
+                needed come along by themselves.
+            inputs: names of the tensors that come from elsewhere, in the wanted order.
+            outputs: names of the tensors to give, in the wanted order.
+
+        Returns:
+            The piece's bytes. Its tensors keep their names. All of a file that stays whole is
+            the file itself.
+
+        Raises:
+            ModelFileError: a tensor that is unknown, or is read or to be given but neither comes
+                from elsewhere nor is computed or constant; a part of a file that stays whole.
+        """
+        chosen = set(operators)
+        if self.whole_because is not None:
+            if chosen != set(range(len(self._graph.operators))):
+                raise ModelFileError(f"{self.origin} cannot be cut: {self.whole_because}")
+            return self.data
+        index_of = {tensor.name: i for i, tensor in enumerate(self._graph.tensors)}
+        for name in (*inputs, *outputs):
+            if name not in index_of:
+                raise ModelFileError(f"{self.origin} has no tensor named {name!r}")
+        piece = Piece(self._model)
+        available = {index_of[name] for name in inputs}
+        piece.graph.inputs = [piece.place(index_of[name]) for name in inputs]
+        self._with_constants(chosen, available, [index_of[name] for name in outputs])
+        for position in sorted(chosen):
+            operator = self._graph.operators[position]
+            for index in operator.inputs:
+                if index in self._moving and index not in available:
+                    raise ModelFileError(
+                        f"operator {position} ({kind_of(self._model, operator)}) reads "
+                        f"{self._graph.tensors[index].name!r}, which the piece does not have"
+                    )
+            available.update(operator.outputs)
+            piece.add(operator)
+        for name in outputs:
+            if index_of[name] in self._moving and index_of[name] not in available:
+                raise ModelFileError(f"the piece does not compute {name!r}, which it is to give")
+        piece.graph.outputs = [piece.place(index_of[name]) for name in outputs]
+        return piece.packed()
+
+    def _with_constants(self, chosen: set[int], given: set[int], outputs: Iterable[int]) -> None:
+        """Add the constant operators that the chosen ones and the outputs need."""
+        needed = [i for at in chosen for i in self._graph.operators[at].inputs]
+        needed.extend(outputs)
+        while needed:
+            index = needed.pop()
+            at = self._writers.get(index)
+            if at is None or at in chosen or index in self._moving or index in given:
+                continue
+            chosen.add(at)
+            needed.extend(self._graph.operators[at].inputs)

@@ -1,0 +1,341 @@
+"""Handing bundles to boards: only what is lacking, checked, all or nothing, and back."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+from keras_concurrent.cluster import Board as BoardEntry
+from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.edge.board.store import Store
+from keras_concurrent.edge.board.worker import Board
+from keras_concurrent.edge.bundle import Bundle, digest
+from keras_concurrent.edge.client.client import Client
+from keras_concurrent.edge.client.deploy import Deployment, deploy, roll_back
+from keras_concurrent.edge.link.transport import Exchange
+from keras_concurrent.edge.testbed.local_boards import free_ports
+from keras_concurrent.edge.watch.bench import random_images, reference
+from keras_concurrent.errors import BoardError, BundleError
+from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.files import write_beside
+
+NAMES = ("d0", "d1")
+
+
+def slow_boards(endpoints=("tcp/127.0.0.1:7447", "tcp/127.0.0.1:7448"), latency_ms=0.0):
+    boards = (
+        BoardEntry(name, 0.01, endpoint, call_ms=0.0)
+        for name, endpoint in zip(NAMES, endpoints, strict=True)
+    )
+    return Cluster(tuple(boards), Network(1e6, latency_ms, 0.0))
+
+
+@pytest.fixture(scope="module")
+def bundles(small_file, tmp_path_factory):
+    """Two plans of one model: the second is cut otherwise, the uncut model is the same."""
+    folder = tmp_path_factory.mktemp("bundles")
+    first = export_bundle(small_file, slow_boards(), folder / "first")
+    second = export_bundle(small_file, slow_boards(latency_ms=1.0), folder / "second")
+    assert first.sha256 != second.sha256
+    return first, second
+
+
+@contextmanager
+def boards_with(stores, bundle):
+    """A client of boards that keep their bundles in stores."""
+    exchange, stopped = Exchange(), threading.Event()
+    boards = [
+        Board(name, store.current(), exchange.join(name), frozenset(NAMES) - {name}, store=store)
+        for name, store in zip(NAMES, stores, strict=True)
+    ]
+    threads = [threading.Thread(target=board.serve, args=(stopped,)) for board in boards]
+    for thread in threads:
+        thread.start()
+    try:
+        with Client(bundle, slow_boards(), exchange.join("client")) as client:
+            assert client.reach(NAMES) == NAMES
+            yield client, boards
+    finally:
+        stopped.set()
+        for thread in threads:
+            thread.join()
+
+
+@pytest.fixture
+def stores(tmp_path):
+    return [Store(tmp_path / name) for name in NAMES]
+
+
+def sizes(bundle):
+    return {segment.sha256: segment.bytes for segment in bundle.manifest.segments.values()}
+
+
+def test_a_board_gets_every_file_once_and_a_new_plan_sends_only_what_is_new(bundles, stores):
+    first, second = bundles
+    with boards_with(stores, first) as (client, _):
+        all_of_it = [Deployment(b, len(sizes(first)), sum(sizes(first).values())) for b in NAMES]
+        assert list(deploy(client.questions.ask, first, NAMES)) == all_of_it
+        assert list(deploy(client.questions.ask, first, NAMES)) == [
+            Deployment(b, 0, 0) for b in NAMES
+        ]
+        new = {sha: size for sha, size in sizes(second).items() if sha not in sizes(first)}
+        assert 0 < len(new) < len(sizes(second))  # the uncut model is there already
+        sent = [Deployment(b, len(new), sum(new.values())) for b in NAMES]
+        assert list(deploy(client.questions.ask, second, NAMES)) == sent
+
+
+def test_the_boards_answer_with_what_was_deployed_also_after_a_restart(bundles, stores):
+    image = random_images(bundles[0], 1)[0]
+    expected = reference(bundles[0], [image])[0]["classes"]
+    with boards_with(stores, bundles[0]) as (client, _):
+        with pytest.raises(BundleError, match="has another bundle"):
+            client.wait_ready(3)
+        deploy(client.questions.ask, bundles[0], NAMES)
+        client.wait_ready(5)
+        assert np.array_equal(client.infer(image)["classes"], expected)
+    again = [Store(store.folder) for store in stores]
+    with boards_with(again, bundles[0]) as (client, _):
+        client.wait_ready(5)
+        assert np.array_equal(client.infer(image)["classes"], expected)
+
+
+def test_a_client_of_the_old_bundle_is_told(bundles, stores):
+    image = random_images(bundles[0], 1)[0]
+    with boards_with(stores, bundles[0]) as (client, _):
+        deploy(client.questions.ask, bundles[0], NAMES)
+        client.wait_ready(5)
+        deploy(client.questions.ask, bundles[1], NAMES)
+        with pytest.raises(BoardError, match="its bundle was exchanged: connect anew"):
+            client.infer(image, deadline_s=5)
+
+
+def test_times_of_a_bundle_do_not_count_for_the_next(bundles, stores):
+    first, second = bundles
+    with boards_with(stores, first) as (client, _):
+        deploy(client.questions.ask, first, NAMES)
+        client.wait_ready(5)
+        client.infer(random_images(first, 1)[0])
+        assert any(client.questions.ask(name, "status")["p95_s"] for name in NAMES)
+        deploy(client.questions.ask, second, NAMES)
+        assert not any(client.questions.ask(name, "status")["p95_s"] for name in NAMES)
+
+
+def test_roll_back_returns_to_the_bundle_before_and_again_to_the_later_one(bundles, stores):
+    first, second = bundles
+    with boards_with(stores, first) as (client, boards):
+        with pytest.raises(BoardError, match="there is no bundle before this one; no board"):
+            roll_back(client.questions.ask, NAMES)
+        for bundle in bundles:
+            deploy(client.questions.ask, bundle, NAMES)
+        for expected in (first, second):
+            roll_back(client.questions.ask, NAMES)
+            assert [board._workshop.sha256 for board in boards] == [expected.sha256] * 2
+            assert [Store(s.folder).current().sha256 for s in stores] == [expected.sha256] * 2
+
+
+def test_nothing_is_kept_that_two_bundles_do_not_need(bundles, stores, small_file, tmp_path):
+    third = export_bundle(small_file, slow_boards(latency_ms=3.0), tmp_path / "third")
+    with boards_with(stores, bundles[0]) as (client, _):
+        for bundle in (*bundles, third):
+            deploy(client.questions.ask, bundle, NAMES)
+    files = {path.name for path in (stores[0].folder / "files").iterdir()}
+    assert files == sizes(bundles[1]).keys() | sizes(third).keys()
+    assert len(list((stores[0].folder / "bundles").iterdir())) == 2
+
+
+def test_no_board_switches_when_one_cannot_be_given_its_files(bundles, stores):
+    first, second = bundles
+    with boards_with(stores, first) as (client, boards):
+        deploy(client.questions.ask, first, NAMES)
+        boards[1]._depot.store.take = lambda *_: (_ for _ in ()).throw(BundleError("no space left"))
+        with pytest.raises(BoardError, match=r"d1 refuses 'file:.*no space left"):
+            deploy(client.questions.ask, second, NAMES)
+        assert [board._workshop.sha256 for board in boards] == [first.sha256] * 2
+
+
+def test_a_bundle_altered_on_the_sender_is_not_sent(bundles, stores, tmp_path):
+    shutil.copytree(bundles[0].path, tmp_path / "bundle")
+    path = tmp_path / "bundle" / "model.tflite"
+    content = bytearray(path.read_bytes())
+    content[100] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(BundleError, match="was altered"):
+        deploy(lambda *_: pytest.fail("something was sent"), Bundle(tmp_path / "bundle"), NAMES)
+    assert list((stores[0].folder / "files").iterdir()) == []
+
+
+def test_a_board_without_a_store_says_so(bundles, stores):
+    with boards_with(stores, bundles[0]) as (client, boards):
+        for board in boards:
+            board._depot.store = None
+        with pytest.raises(BoardError, match="this board has no --store"):
+            deploy(client.questions.ask, bundles[0], NAMES)
+
+
+# ---------------------------------------------------------------- the store itself
+
+
+def test_a_store_takes_only_the_files_of_the_offered_bundle(bundles, tmp_path):
+    store = Store(tmp_path)
+    manifest = (bundles[0].path / "manifest.json").read_bytes()
+    model = bundles[0].content("model")
+    with pytest.raises(BundleError, match="is no file of the bundle that was offered"):
+        store.take(digest(model), model)
+    with pytest.raises(BundleError, match="no bundle was offered"):
+        store.assembled()
+    lacking = store.offer(manifest)
+    assert set(lacking) == sizes(bundles[0]).keys()
+    assert store.largest(digest(model)) == len(model)
+    assert store.largest("0" * 64) == 0
+    with pytest.raises(BundleError, match="was altered on its way"):
+        store.take(digest(model), bytes(len(model)))
+    with pytest.raises(BundleError, match="is no file of the bundle"):
+        store.take("../../x", model)
+    store.take(digest(model), model)
+    with pytest.raises(BundleError, match=rf"{len(lacking) - 1} files of the bundle are lacking"):
+        store.assembled()
+    assert store.current() is None
+    for wrong in (b"", b"\xff", b"{}", b"[" * 5000, manifest.replace(b".tflite", b"/x.tflite")):
+        with pytest.raises(BundleError):
+            store.offer(wrong)
+        assert store.lacking() == []
+
+
+def test_a_store_that_was_tampered_with_is_not_run(bundles, tmp_path):
+    store = Store(tmp_path)
+    store.offer((bundles[0].path / "manifest.json").read_bytes())
+    for segment in bundles[0].manifest.segments:
+        content = bundles[0].content(segment)
+        store.take(digest(content), content)
+    store.use(store.assembled())
+    assert Store(tmp_path).current().sha256 == bundles[0].sha256
+    path = tmp_path / "bundles" / bundles[0].sha256 / "manifest.json"
+    data = json.loads(path.read_text())
+    data["architecture"] = "x"
+    path.write_text(json.dumps(data))
+    with pytest.raises(BundleError, match="was altered; deploy the bundle again"):
+        Store(tmp_path).current()
+    for name in ("../../etc", "", "0" * 64, "z" * 64):
+        (tmp_path / "current").write_text(name)
+        assert Store(tmp_path).current() is None
+
+
+def kept(folder, bundle):
+    """A store that has a bundle in use."""
+    store = Store(folder)
+    hand_over(store, bundle)
+    return store
+
+
+def hand_over(store, bundle):
+    """Deploy to a store; how many files it lacked."""
+    names = {spec.sha256: name for name, spec in bundle.manifest.segments.items()}
+    lacking = store.offer((bundle.path / "manifest.json").read_bytes())
+    for sha256 in lacking:
+        store.take(sha256, bundle.content(names[sha256]))
+    store.use(store.assembled())
+    return len(lacking)
+
+
+@pytest.mark.parametrize("left", [b"", b"another", None])
+def test_a_damaged_file_is_noticed_and_deployed_again(bundles, tmp_path, left):
+    first = bundles[0]
+    store = kept(tmp_path, first)
+    file = sorted((tmp_path / "files").iterdir())[0]
+    content = file.read_bytes()
+    damage = left if left is not None else content[:-1] + bytes([content[-1] ^ 1])
+    file.write_bytes(damage)  # and with it the bundle's link to it
+    with pytest.raises(BundleError, match="altered"):
+        Store(tmp_path).current()
+    assert hand_over(store, first) == 1
+    again = Store(tmp_path).current()
+    again.verify()
+    assert again.sha256 == first.sha256
+    assert file.read_bytes() == content
+
+
+@pytest.mark.parametrize("left", [b"", b"{}"])
+def test_a_damaged_manifest_is_deployed_again_and_hinders_no_other_bundle(bundles, tmp_path, left):
+    first, second = bundles
+    store = kept(tmp_path, first)
+    manifest = tmp_path / "bundles" / first.sha256 / "manifest.json"
+    manifest.write_bytes(left)
+    with pytest.raises(BundleError):
+        Store(tmp_path).current()
+    hand_over(store, second)
+    assert Store(tmp_path).current().sha256 == second.sha256
+    with pytest.raises(BundleError):
+        store.before()
+    hand_over(store, first)
+    assert Store(tmp_path).current().sha256 == first.sha256
+    assert store.before().sha256 == second.sha256
+
+
+def test_a_file_is_on_the_disk_before_it_shows(tmp_path, monkeypatch):
+    path, order = tmp_path / "folder" / "file", []
+    fsync, replace = os.fsync, os.replace
+    monkeypatch.setattr(os, "fsync", lambda d: (order.append(os.fstat(d).st_size), fsync(d)))
+    monkeypatch.setattr(os, "replace", lambda a, b: (order.append("renamed"), replace(a, b)))
+    write_beside(path, b"12345")
+    assert order[:2] == [5, "renamed"]
+    assert len(order) == 3  # and then the folder
+    assert path.read_bytes() == b"12345"
+
+
+# ---------------------------------------------------------------- as processes
+
+
+def test_the_deploy_command_starts_empty_boards_and_a_restart_finds_the_bundle(
+    small_file, tmp_path
+):
+    cluster = slow_boards([f"tcp/127.0.0.1:{port}" for port in free_ports(2)])
+    (tmp_path / "cluster.toml").write_text(cluster.to_toml())
+    bundle = export_bundle(small_file, cluster, tmp_path / "bundle")
+    image = random_images(bundle, 1)[0]
+    np.save(tmp_path / "image.npy", image)
+    base = [sys.executable, "-m", "keras_concurrent"]
+    shared = ["--cluster", str(tmp_path / "cluster.toml")]
+
+    def start():
+        return [
+            subprocess.Popen(
+                [*base, "board", "--name", name, "--store", str(tmp_path / name),
+                 "--until-stdin-closes", *shared],
+                stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )
+            for name in NAMES
+        ]  # fmt: skip
+
+    def run(*words):
+        done = subprocess.run([*base, *words, *shared], capture_output=True, text=True, timeout=60)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    everything = len(bundle.manifest.segments)
+    for lacking in ((everything, everything), (0, 0), (1, 0)):
+        if lacking == (1, 0):
+            next((tmp_path / "d0" / "files").iterdir()).write_bytes(b"")  # after a power cut
+        processes = start()
+        try:
+            for process, lacks in zip(processes, lacking, strict=True):
+                if lacks == 1:
+                    assert "begins without its bundle" in process.stderr.readline()
+                assert "is ready" in process.stderr.readline()
+            said = json.loads(run("deploy", str(bundle.path), "--json"))
+            assert [(d["board"], d["files"]) for d in said] == list(
+                zip(NAMES, lacking, strict=True)
+            )
+            answer = run("infer", str(bundle.path), str(tmp_path / "image.npy"), "--json")
+            values = np.float32(json.loads(answer)["values"])
+            assert np.array_equal(values, reference(bundle, [image])[0]["classes"].ravel())
+        finally:
+            for process in processes:
+                process.stdin.close()
+                process.stderr.close()
+                process.wait(timeout=20)

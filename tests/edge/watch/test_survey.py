@@ -1,0 +1,280 @@
+"""What the boards tell of themselves: status, links, the doctor's words, the live table."""
+
+import dataclasses
+import json
+import threading
+import time
+
+import pytest
+
+from keras_concurrent.cli.top import COLUMNS, Sample, row, watch
+from keras_concurrent.cluster import Board as BoardEntry
+from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.edge.board.status import slowness
+from keras_concurrent.edge.board.stretch import Pacer, Stretch
+from keras_concurrent.edge.board.worker import Board
+from keras_concurrent.edge.board.workshop import Workshop
+from keras_concurrent.edge.client.client import Client
+from keras_concurrent.edge.client.routes import WHOLE, Costs
+from keras_concurrent.edge.link.probe import SIZES, LinkFigures, Probe, figures_of
+from keras_concurrent.edge.link.transport import Exchange, Packet
+from keras_concurrent.edge.manifest import Event
+from keras_concurrent.edge.watch.bench import Share, random_images, shares
+from keras_concurrent.edge.watch.survey import examine, link_of, profile_cluster
+from keras_concurrent.errors import BoardError
+from keras_concurrent.export.assemble import export_bundle
+
+NAMES = ("s0", "s1")
+
+
+def slow_boards(mbit_per_s=80.0, latency_ms=2.0):
+    boards = (BoardEntry(n, 0.01, f"tcp/127.0.0.1:{7447 + i}", 0.0) for i, n in enumerate(NAMES))
+    return Cluster(tuple(boards), Network(mbit_per_s, latency_ms, 0.0))
+
+
+@pytest.fixture(scope="module")
+def bundle(small_file, tmp_path_factory):
+    made = export_bundle(
+        small_file, slow_boards(1e6, 0.0), tmp_path_factory.mktemp("survey") / "bundle"
+    )
+    assert set(made.placement("boards").programs) == set(NAMES)
+    return made
+
+
+@pytest.fixture
+def running(bundle):
+    """A client of boards whose links are paced, and of which each is emulated."""
+    cluster, exchange, stopped = slow_boards(), Exchange(), threading.Event()
+    threads = [
+        threading.Thread(
+            target=Board(
+                name, bundle, exchange.join(name), frozenset(NAMES) - {name},
+                Workshop(Stretch(factor)), pacer=Pacer(cluster, name),
+            ).serve,
+            args=(stopped,),
+        )
+        for name, factor in zip(NAMES, (40.0, 120.0), strict=True)
+    ]  # fmt: skip
+    for thread in threads:
+        thread.start()
+    channel = exchange.join("client")
+    with Client(bundle, cluster, channel, pacer=Pacer(cluster, "client")) as client:
+        client.wait_ready(10)
+        yield client, exchange
+    stopped.set()
+    for thread in threads:
+        thread.join()
+
+
+# ---------------------------------------------------------------- links
+
+
+def test_a_links_figures_follow_from_the_quickest_round_trips():
+    trips = [0.004 if not size else 0.030 for size in SIZES]
+    trips[0] = 1.0  # other traffic
+    found = figures_of(trips)
+    assert found.one_way_s == pytest.approx(0.002)
+    assert found.bytes_per_s == pytest.approx(SIZES[-1] / 0.026)
+
+
+def test_a_probe_sends_one_after_another_and_ignores_foreign_echoes():
+    put, told = [], []
+    probe = Probe(lambda number, size, sent: put.append((number, size)), told.append)
+    probe.begin()
+    probe.echoed(Packet("echo", "b", image=7, received_s=time.monotonic()))
+    for number in range(len(SIZES)):
+        assert put == list(enumerate(SIZES))[: number + 1]
+        probe.echoed(Packet("echo", "b", image=number, received_s=time.monotonic()))
+    assert len(told) == 1
+    probe.echoed(Packet("echo", "b", image=len(SIZES), received_s=0.0))
+    assert len(told) == 1
+
+
+def test_a_paced_link_is_measured_as_it_was_described(running):
+    client, _ = running
+    for found in (link_of(client, "s0", "s1"), client.questions.probe("s1")):
+        assert isinstance(found, LinkFigures)
+        assert 0.5 * 10e6 < found.bytes_per_s < 1.05 * 10e6  # 80 Mbit/s
+        assert 0.002 <= found.one_way_s < 0.012  # 2 ms each way
+    with pytest.raises(BoardError, match="no board is named 'nobody'"):
+        link_of(client, "s0", "nobody")
+
+
+def test_profile_finds_the_boards_rates_and_links(running, bundle):
+    client, _ = running
+    told = []
+    profiled = profile_cluster(client, bundle, slow_boards(), lambda *done: told.append(done))
+    found = profiled.cluster
+    assert told[-1] == (5, 5)
+    rates = [board.gflops_per_s for board in found.boards]
+    assert rates[0] / rates[1] == pytest.approx(3.0, rel=0.5)  # slowed down by 40 and by 120
+    assert {link.between for link in found.links} == {
+        ("s0", "client"), ("s1", "client"), ("s1", "s0")
+    }  # fmt: skip
+    for link in found.links:
+        assert 40 < link.bandwidth_mbit_per_s < 85
+        total_ms = link.latency_ms + found.network.message_ms
+        assert 2.0 <= total_ms < 12.0
+    # By these figures a board takes for its segments what it was measured to take.
+    measured = client.questions.ask("s1", "measure")
+    described = Costs(bundle.manifest, slow_boards())
+    pieces = [name for name in measured if name != WHOLE]
+    planned_s = described.run_s(WHOLE, "s1") * 0.01 / rates[1] + found.board("s1").call_s
+    assert planned_s == pytest.approx(measured[WHOLE], rel=0.6)
+    assert {board: set(known) for board, known in profiled.seconds.items()} == {
+        name: set(bundle.manifest.segments) for name in NAMES
+    }
+    total_s = sum(measured[name] for name in pieces)
+    assert sum(profiled.seconds["s1"][name] for name in pieces) == pytest.approx(total_s, rel=0.6)
+    own = client.questions.ask("s0", "measure", b'["model"]')
+    assert set(own) == {WHOLE}
+    with pytest.raises(BoardError, match="has no segment 'nothing'"):
+        client.questions.ask("s0", "measure", b'["nothing"]')
+
+
+def test_who_asks_a_board_that_disappears_hears_of_it_at_once(running):
+    client, exchange = running
+    timer = threading.Timer(0.2, lambda: exchange.cut("client", "s0"))
+    timer.start()
+    begun = time.monotonic()
+    many = json.dumps(["model"] * 1000).encode()
+    with pytest.raises(BoardError, match="s0 disappeared before it answered 'measure'"):
+        client.questions.ask("s0", "measure", many, timeout_s=20)
+    assert time.monotonic() - begun < 10
+
+
+# ---------------------------------------------------------------- slow boards
+
+
+def test_slowness_compares_what_was_both_measured_and_planned():
+    assert slowness({"a": 2.0, "b": 4.0}, {"a": 1.0, "b": 2.0, "c": 9.0}) == 2.0
+    assert slowness({}, {"a": 1.0}) == 1.0
+    assert slowness({"a": 1.0}, {}) == 1.0
+
+
+def test_a_slow_board_is_noticed_and_a_rebalance_takes_work_from_it(running, bundle):
+    client, _ = running
+    image = random_images(bundle, 1)[0]
+    for _ in range(3):
+        client.infer(image)
+    before = {event.board for event in client.timeline() if event.kind == "run"}
+    assert before == set(NAMES)
+    # By plan the boards take many milliseconds, here less; so make the plan's times small.
+    client.rebalance({"s1": 50.0})
+    deadline = time.monotonic() + 5
+    while client._requests.route == 0 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    client.infer(image)
+    runs = [event for event in client.timeline() if event.kind == "run"]
+    assert {event.board for event in runs} == {"s0"}
+    assert set(client.slow_boards()) <= {"s0"}
+
+
+def test_boards_slower_than_planned_are_named_with_how_much(running, bundle):
+    client, _ = running
+    planned = {
+        e.name: e.end_s - e.start_s for e in bundle.placement("boards").predicted if e.kind == "run"
+    }
+    times = {"s0": 1.2, "s1": 3.0}  # a fifth more is no reason to complain
+    client.questions.ask = lambda board, what: {
+        "p95_s": {name: seconds * times[board] for name, seconds in planned.items()}
+    }
+    assert client.slow_boards() == {"s1": pytest.approx(3.0)}
+
+
+# ---------------------------------------------------------------- the doctor
+
+
+def test_the_doctor_finds_nothing_wrong_where_nothing_is(running, bundle):
+    client, _ = running
+    findings = examine(client, bundle, slow_boards())
+    links = [finding for finding in findings if "->" in finding.about]
+    assert [finding.about for finding in links] == ["s0 -> s1", "s1 -> s0"]
+    assert {finding.about for finding in findings} == {*NAMES, "s0 -> s1", "s1 -> s0"}
+    facts = " ".join(finding.fact for finding in findings)
+    assert "emulated 40.0 times slower" in facts
+    assert f"bundle {bundle.sha256[:12]}" in facts
+    assert [f for f in findings if f.advice and "memory" not in f.fact] == []
+
+
+def test_the_doctor_says_what_to_do_about_each_fault(running, bundle, small_file, tmp_path):
+    client, exchange = running
+    more = slow_boards(mbit_per_s=10_000.0)
+    more = dataclasses.replace(
+        more, boards=(*more.boards, BoardEntry("s2", 1.0, "tcp/127.0.0.1:7999"))
+    )
+    client.reach = lambda names, timeout_s=0.0: tuple(n for n in names if n != "s2")
+    exchange.cut("s0", "s1")
+    other = export_bundle(small_file, slow_boards(5.0), tmp_path / "other")
+    deadline = time.monotonic() + 5
+    while not client.questions.ask("s0", "status")["unreached"] and time.monotonic() < deadline:
+        time.sleep(0.02)
+    client.questions.ask = _impatient(client.questions.ask)
+    advice = {}
+    for finding in examine(client, other, more):
+        if finding.advice:
+            advice.setdefault(finding.about, []).append(f"{finding.fact}: {finding.advice}")
+    assert "does not answer at tcp/127.0.0.1:7999" in advice["s2"][0]
+    assert any("keras-concurrent deploy" in line for line in advice["s0"])
+    assert any("cannot be reached: check the cable" in line for line in advice["s0 -> s1"])
+    assert any("does not answer 'probe:s0'" in line for line in advice["s1 -> s0"])
+
+
+def _impatient(ask):
+    return lambda board, what, payload=b"", timeout_s=5.0: ask(board, what, payload, timeout_s=0.5)
+
+
+def test_the_doctor_names_a_link_that_is_slower_than_described(running, bundle):
+    client, _ = running
+    findings = examine(client, bundle, slow_boards(mbit_per_s=1000.0))
+    slow = [
+        finding for finding in findings if "the cluster file says 1000 Mbit/s" in finding.advice
+    ]
+    assert [finding.about for finding in slow] == ["s0 -> s1", "s1 -> s0"]
+
+
+# ---------------------------------------------------------------- the live table
+
+
+STATUS = {
+    "bundle_sha256": "x", "images": 10, "compute_s": 1.0, "p95_s": {"a": 0.03}, "in_flight": 2,
+    "resident_bytes": 50e6, "refused": 0,
+}  # fmt: skip
+
+
+def test_a_row_says_what_a_board_did_since_the_last_look():
+    before = Sample(100.0, STATUS)
+    now = Sample(102.0, {**STATUS, "images": 30, "compute_s": 2.5})
+    assert row("pi1", before, now, {"a": 0.02}, "x") == (
+        "pi1", "ready", "10.0", "75%", "2", "1.50", "50", "0"
+    )  # fmt: skip
+    assert row("pi1", None, now, {"a": 0.02}, "y")[1:4] == ("another bundle", "-", "-")
+    restarted = Sample(103.0, {**STATUS, "images": 0, "p95_s": {}})
+    assert row("pi1", now, restarted, {}, "x")[2:6] == ("-", "-", "2", "-")
+    assert row("pi1", now, Sample(1.0, None), {}, "x") == ("pi1", "gone", *"------")
+    assert len(row("pi1", before, now, {}, "x")) == len(COLUMNS)
+
+
+def test_the_table_is_drawn_as_often_as_asked(running, bundle, capsys):
+    client, _ = running
+    client.infer(random_images(bundle, 1)[0])
+    watch(client, bundle, slow_boards(), 0.05, 2)
+    said = capsys.readouterr().out
+    assert all(name in said for name in NAMES)
+    assert "ready" in said
+
+
+# ---------------------------------------------------------------- where time goes
+
+
+def test_shares_of_a_boards_time():
+    events = [
+        Event("run", "s", "a", 0.0, 0.3),
+        Event("run", "t", "a", 0.5, 0.6),
+        Event("send", "x", "a", 0.3, 0.5, "b", 1),
+        Event("send", "y", "a", 0.4, 0.7, "client", 1),  # overlaps
+        Event("send", "z", "client", 0.0, 0.1, "a", 1),
+    ]
+    assert shares(events, 1.0) == {
+        "a": Share(pytest.approx(0.4), pytest.approx(0.4), pytest.approx(0.6))
+    }

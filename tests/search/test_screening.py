@@ -1,0 +1,181 @@
+import csv
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.networks.generators import generate
+from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.schedule import schedule
+from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.search import Costs, Limit, Screening, Space, architecture_of, screen
+from keras_concurrent.search.limits import excess
+from keras_concurrent.search.pareto import front, hypervolume, losses
+from keras_concurrent.search.screening import Candidate, capacity_of
+
+SPACE = Space((16, 16, 3), 10, vertices=(12, 16))
+CLUSTER = Cluster.of("pi4", 4, "1gbit")
+
+
+@pytest.fixture(scope="module")
+def screened():
+    return screen(SPACE, CLUSTER, 450, seed=3, processes=1)
+
+
+def candidate(index, latency_s, capacity):
+    return Candidate(index, {"n": index}, Costs(latency_s, 1.0, 1, 1, 0.5), capacity)
+
+
+def test_the_number_of_processes_does_not_matter(screened):
+    told = []
+    again = screen(
+        SPACE, CLUSTER, 450, seed=3, processes=3, progress=lambda *done: told.append(done)
+    )
+    assert again == screened
+    assert told[-1] == (450, 450)
+
+
+def test_a_candidate_costs_what_its_plan_says(screened):
+    for each in screened.candidates[::50]:
+        network = architecture_of(each.values)
+        graph = TaskGraph.from_architecture(network)
+        assert each.costs.latency_s == schedule(graph, CLUSTER).latency_s
+        alone = schedule(graph, Cluster.of("pi4", 1, "1gbit")).latency_s
+        assert each.costs.one_board_latency_s == pytest.approx(alone)
+        assert each.costs.flops == sum(network.block_flops.values())
+        assert each.costs.parameters == network.parameters
+
+
+def test_candidates_are_the_draws_each_once():
+    tiny = Space(
+        (8, 8, 1), 2, kinds=("chain",), vertices=(2, 3), graph_seeds=2, stagings=("uniform",),
+        filters=(4,), channel_caps=(8,), convolutions=("dense",), optimizers=("adam",),
+    )  # fmt: skip
+    # Two sizes and two seeds; the learning rate is continuous, but always the default here.
+    found = screen(tiny, CLUSTER, 60)
+    draws = [tiny.draw(0, c.index) for c in found.candidates]
+    assert {(v["vertices"], v["graph_seed"]) for v in draws} == {(2, 0), (2, 1), (3, 0), (3, 1)}
+    assert len(draws) == 4
+    rate = tiny.defaults()["adam_rate"]
+    assert [c.values for c in found.candidates] == [{**v, "adam_rate": rate} for v in draws]
+    assert all(v["adam_rate"] != rate for v in draws)
+
+
+def test_capacity_is_the_weights_times_the_share_of_the_image_that_is_seen(screened):
+    # A chain of four: 3, 5, 7, 9 pixels of a side of 16.
+    chain = stage(generate("chain", 4, seed=0), (16, 16, 3), 10, staging="uniform", filters=8)
+    assert capacity_of(chain) == pytest.approx(chain.parameters * 9 / 16)
+    # Halving at each: 3, 7, 15, 31 pixels, more than there are.
+    chain = stage(generate("chain", 4, seed=0), (16, 16, 3), 10, staging="greedy", filters=4)
+    assert capacity_of(chain) == chain.parameters
+    for each in screened.candidates[::50]:
+        assert each.capacity == capacity_of(architecture_of(each.values))
+
+
+def test_limits_keep_what_they_say(screened):
+    kept = screened.keeping("latency_s <= 0.002", "efficiency >= 0.2")
+    assert 0 < len(kept.candidates) < len(screened.candidates)
+    assert {c.index for c in kept.candidates} == {
+        c.index
+        for c in screened.candidates
+        if c.costs.latency_s <= 0.002 and c.costs.efficiency >= 0.2
+    }
+
+
+def test_a_screening_does_not_know_the_concurrency_score(screened):
+    with pytest.raises(ValueError, match=r"are on latency_s, .* got 'concurrency_score <= 1'"):
+        screened.keeping("concurrency_score <= 1")
+
+
+def test_no_candidate_beats_one_of_the_pareto_set(screened):
+    best = screened.pareto({"latency_s": "min", "flops": "max"})
+    assert [c.costs.latency_s for c in best] == sorted(c.costs.latency_s for c in best)
+    for one in best:
+        for other in screened.candidates:
+            quicker = other.costs.latency_s <= one.costs.latency_s
+            larger = other.costs.flops >= one.costs.flops
+            same = (other.costs.latency_s, other.costs.flops) == (
+                one.costs.latency_s, one.costs.flops,
+            )  # fmt: skip
+            assert same or not (quicker and larger)
+
+
+def test_a_spread_takes_the_two_most_capable_and_the_widest_gap_by_turns():
+    # On the front: latencies 1, 2, 4, 8, 16; in its shadow: 3 with the capacity of 1.
+    on = [candidate(i, float(2**i), 2.0**i) for i in range(5)]
+    shadow = [candidate(9, 3.0, 1.0)]
+    spread = Screening((*shadow, *on)).spread(9)
+    # Capacities 16 and 8; farthest from both, 1; capacities 4 and 2; what is left.
+    assert [c.costs.latency_s for c in spread] == [16.0, 8.0, 1.0, 4.0, 2.0, 3.0]
+    assert Screening((*shadow, *on)).spread(3) == spread[:3]
+    assert Screening(()).spread(3) == ()
+
+
+def test_a_spread_takes_networks_of_the_same_figures_once():
+    twins = [candidate(i, 2.0, 3.0) for i in range(4)]
+    assert [c.index for c in Screening((*twins, candidate(4, 1.0, 1.0))).spread(9)] == [0, 4]
+
+
+def test_the_table_holds_costs_and_values(screened):
+    rows = list(csv.DictReader(screened.to_csv().splitlines()))
+    assert len(rows) == len(screened.candidates)
+    first = screened.candidates[0]
+    assert float(rows[0]["latency_s"]) == first.costs.latency_s
+    assert float(rows[0]["capacity"]) == first.capacity
+    assert rows[0]["kind"] == first.values["kind"]
+
+
+@pytest.mark.parametrize("wrong", [{"samples": 0}, {"processes": 0}])
+def test_numbers_below_one_are_refused(wrong):
+    with pytest.raises(ValueError, match="must be at least 1, got 0"):
+        screen(SPACE, CLUSTER, **wrong)
+
+
+@given(st.lists(st.tuples(*[st.integers(0, 5)] * 3), min_size=1, max_size=30))
+def test_the_front_is_what_nobody_dominates(points):
+    expected = [
+        i
+        for i, one in enumerate(points)
+        if not any(
+            all(a <= b for a, b in zip(other, one, strict=True)) and other != one
+            for other in points
+        )
+    ]
+    assert front(np.array(points, float)) == expected
+
+
+@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
+def test_the_hypervolume_counts_the_cells_that_are_dominated(points):
+    cells = sum(
+        any(x <= a and y <= b for x, y in points) for a, b in itertools.product(range(5), range(5))
+    )
+    assert hypervolume(np.array(points, float).reshape(-1, 2), (5, 5)) == cells
+
+
+def test_aims_need_a_direction():
+    with pytest.raises(ValueError, match="'min' or 'max'"):
+        losses([{"a": 1.0}], {"a": "less"})
+    assert losses([{"a": 1.0, "b": 2.0}], {"b": "max", "a": "min"}).tolist() == [[-2.0, 1.0]]
+
+
+def test_a_limit_reads_as_it_is_written():
+    assert Limit.parse(" latency_s<=3e-2 ") == Limit("latency_s", True, 0.03)
+    assert str(Limit.parse("efficiency >= 0.5")) == "efficiency >= 0.5"
+
+
+@pytest.mark.parametrize(
+    "text", ["latency <= 1", "latency_s < 1", "latency_s <= 0", "latency_s <= x", "", "flops"]
+)
+def test_other_limits_are_refused(text):
+    with pytest.raises(ValueError, match="limit"):
+        Limit.parse(text)
+
+
+def test_an_excess_is_a_share_of_the_bound():
+    limits = (Limit.parse("latency_s <= 0.02"), Limit.parse("efficiency >= 0.5"))
+    assert excess(limits, {"latency_s": 0.02, "efficiency": 0.5}) == 0
+    assert excess(limits, {"latency_s": 0.03, "efficiency": 0.9}) == pytest.approx(0.5)
+    assert excess(limits, {"latency_s": 0.03, "efficiency": 0.4}) == pytest.approx(0.7)
