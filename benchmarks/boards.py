@@ -29,11 +29,11 @@ from board_networks import Candidate, built, papers_plan
 from outcome import Section, Target, finish_each
 
 from keras_concurrent import Cluster, export_bundle
-from keras_concurrent.edge.board.stretch import slowdown_for
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.connect import connect
 from keras_concurrent.edge.client.deploy import deploy
+from keras_concurrent.edge.testbed.local_boards import slowdown_for
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.edge.watch.bench import random_images
 from keras_concurrent.edge.watch.survey import profile_cluster

@@ -78,7 +78,7 @@ def board(
 
 
 def _slowdown(cluster: Any) -> dict[str, float]:
-    from keras_concurrent.edge.board.stretch import slowdown_for
+    from keras_concurrent.edge.testbed.local_boards import slowdown_for
     from keras_concurrent.measured.host import measure_host
 
     return slowdown_for(cluster, measure_host())

@@ -91,7 +91,7 @@ def testbed(
     import sys
 
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.edge.board.stretch import slowdown_for
+    from keras_concurrent.edge.testbed.local_boards import slowdown_for
     from keras_concurrent.edge.testbed.testbed import Testbed
     from keras_concurrent.measured.host import measure_host
 

@@ -10,11 +10,12 @@ from pathlib import Path
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board.store import Store
-from keras_concurrent.edge.board.stretch import Stretch, limit_memory, pacer_of
+from keras_concurrent.edge.board.stretch import Stretch, limit_memory
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.link.keys import keys_of
+from keras_concurrent.edge.link.pacing import pacer_of
 from keras_concurrent.edge.link.zenoh_channel import ZenohChannel
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import load_interpreter

@@ -22,10 +22,10 @@ from keras_concurrent.edge.board.depot import Depot
 from keras_concurrent.edge.board.engine import Engine, Finish, Instruction, Run, Transmit
 from keras_concurrent.edge.board.status import Counts, machine
 from keras_concurrent.edge.board.store import Store
-from keras_concurrent.edge.board.stretch import Interface, Pacer
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.link.outbox import Outbox
+from keras_concurrent.edge.link.pacing import Pacer
 from keras_concurrent.edge.link.probe import Probe
 from keras_concurrent.edge.link.transport import (
     GONE,
@@ -53,7 +53,7 @@ class Board:
         channel: to the client and the other boards.
         others: names of the boards that it may send to.
         workshop: computes; by default on this machine as it is.
-        pacer: of its interface, see `keras_concurrent.edge.board.stretch.pacer_of`.
+        pacer: of its interface, see `keras_concurrent.edge.link.pacing.pacer_of`.
         store: where deployed bundles are kept; without it none can be deployed.
 
     Raises:
@@ -68,7 +68,7 @@ class Board:
         others: frozenset[str],
         workshop: Workshop | None = None,
         *,
-        pacer: Pacer | Interface | None = None,
+        pacer: Pacer | None = None,
         store: Store | None = None,
     ) -> None:
         self.name = name

@@ -19,7 +19,6 @@ from typing import Any
 from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.edge.board.engine import MOST_IMAGES
 from keras_concurrent.edge.board.status import slow_boards
-from keras_concurrent.edge.board.stretch import Interface, Pacer
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.dispatch import Inbox
 from keras_concurrent.edge.client.flights import Answers, Flights
@@ -40,6 +39,7 @@ from keras_concurrent.edge.client.routes import reroute
 from keras_concurrent.edge.client.suspects import Suspects
 from keras_concurrent.edge.images import check_inputs
 from keras_concurrent.edge.link.outbox import Outbox
+from keras_concurrent.edge.link.pacing import Pacer
 from keras_concurrent.edge.link.protocol import Session
 from keras_concurrent.edge.link.transport import Channel, Packet
 from keras_concurrent.edge.manifest import Event
@@ -62,7 +62,7 @@ class Client:
         cluster: the boards.
         channel: to them.
         placement: ``"boards"`` or ``"one_board"``.
-        pacer: of its interface, see `keras_concurrent.edge.board.stretch.pacer_of`.
+        pacer: of its interface, see `keras_concurrent.edge.link.pacing.pacer_of`.
         in_flight: how many images may be asked for and not yet answered.
         fallback: compute here when no board is left, if this machine has an interpreter.
 
@@ -77,7 +77,7 @@ class Client:
         channel: Channel,
         placement: str = "boards",
         *,
-        pacer: Pacer | Interface | None = None,
+        pacer: Pacer | None = None,
         in_flight: int = IN_FLIGHT,
         fallback: bool = True,
     ) -> None:

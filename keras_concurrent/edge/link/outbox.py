@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from keras_concurrent.edge.board.stretch import Interface, Pacer
+from keras_concurrent.edge.link.pacing import Pacer
 from keras_concurrent.edge.link.transport import Channel, Packet
 
 _log = logging.getLogger(__name__)
@@ -20,10 +20,10 @@ class Outbox:
 
     Args:
         channel: to send on.
-        pacer: of the interface, see `keras_concurrent.edge.board.stretch.pacer_of`.
+        pacer: of the interface, see `keras_concurrent.edge.link.pacing.pacer_of`.
     """
 
-    def __init__(self, channel: Channel, pacer: Pacer | Interface | None) -> None:
+    def __init__(self, channel: Channel, pacer: Pacer | None) -> None:
         self._channel = channel
         self._pacer = pacer
         self._queue: queue.SimpleQueue[tuple[str, Packet, float, Sent | None] | None] = (

@@ -35,6 +35,29 @@ def free_ports(count: int) -> list[int]:
         return [opened.getsockname()[1] for opened in sockets]
 
 
+def slowdown_for(cluster: Cluster, host_flops_per_s: float) -> dict[str, float]:
+    """How many times slower than this machine each board is.
+
+    Args:
+        cluster: described boards.
+        host_flops_per_s: from `keras_concurrent.measured.host.measure_host`.
+
+    Raises:
+        ValueError: a board faster than this machine's share for it: its emulation would lie.
+    """
+    cores = os.cpu_count() or 1
+    least = max(1.0, len(cluster.boards) / cores)
+    factors = {board.name: host_flops_per_s / board.flops_per_s for board in cluster.boards}
+    for name, factor in factors.items():
+        if factor < least:
+            raise ValueError(
+                f"{name} cannot be emulated truthfully: {len(cluster.boards)} boards on {cores} "
+                f"cores need boards at least {least:.1f} times slower than one core, and it is "
+                f"{factor:.1f} times slower"
+            )
+    return factors
+
+
 class Processes:
     """Board processes; they end with this one, however it ends."""
 
@@ -155,7 +178,7 @@ class LocalBoards:
                 folder = Path(name)
                 cluster_file = folder / "cluster.toml"
                 cluster_file.write_text(self._cluster.to_toml(), encoding="utf-8")
-                pace = None if self._slowdown is None else Medium.make(folder / "medium")
+                pace = None if self._slowdown is None else Medium.make(folder / "pace")
                 for board in sorted(self._bundle.placement(self._placement).programs):
                     self._start(board, cluster_file, pace)
                 # A session that still looks for boards takes seconds to close, so open it when

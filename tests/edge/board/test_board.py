@@ -12,16 +12,17 @@ import pytest
 
 from keras_concurrent import cluster
 from keras_concurrent.cluster import Cluster, Link, Network
-from keras_concurrent.edge.board.stretch import Pacer, Stretch, slowdown_for
+from keras_concurrent.edge.board.stretch import Stretch
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.questions import Questions
 from keras_concurrent.edge.images import check_image
-from keras_concurrent.edge.link.pacing import Medium
+from keras_concurrent.edge.link.pacing import EmulatedInterface, Medium
 from keras_concurrent.edge.link.protocol import Session
 from keras_concurrent.edge.link.transport import Exchange, Packet
+from keras_concurrent.edge.testbed.local_boards import slowdown_for
 from keras_concurrent.edge.watch.bench import (
     Measurement,
     compare,
@@ -471,7 +472,9 @@ def test_emulated_boards_measure_one_at_a_time(tmp_path):
 def test_paced_messages_queue_for_the_bandwidth_and_share_the_latency():
     slow = Link(("pi4-1", "client"), 10.0, 3.0)
     cluster = dataclasses.replace(Cluster.of("pi4", 2, "100mbit"), links=(slow,))
-    pacer = Pacer(cluster, "pi4-1")  # 12.5 MB/s and 0.5 ms; to the client 1.25 MB/s and 3 ms
+    pacer = EmulatedInterface(
+        cluster, "pi4-1"
+    )  # 12.5 MB/s and 0.5 ms; to the client 1.25 MB/s and 3 ms
     begun = time.monotonic()
     first = pacer.pass_on("pi4-2", 125_000, begun)  # 10 ms on the interface
     second = pacer.pass_on("client", 12_500, begun)  # queues behind it for 10 ms of its own
@@ -487,7 +490,7 @@ def test_on_a_shared_medium_one_message_goes_at_a_time_whoever_sends_it(tmp_path
     wifi = dataclasses.replace(Cluster.of("pi4", 2, "100mbit-wifi"))  # 12.5 MB/s and 2 ms
     file = Medium.make(tmp_path / "medium")
     ready = time.monotonic()
-    senders = [Pacer(wifi, name, Medium(file)) for name in ("pi4-1", "pi4-2", "client")]
+    senders = [EmulatedInterface(wifi, name, Medium(file)) for name in ("pi4-1", "pi4-2", "client")]
     starts = [sender.pass_on("pi4-1", 125_000, ready) for sender in senders]
     assert starts == pytest.approx([ready, ready + 0.010, ready + 0.020])
     medium = Medium(file)
@@ -497,7 +500,7 @@ def test_on_a_shared_medium_one_message_goes_at_a_time_whoever_sends_it(tmp_path
     for sender in senders:
         sender.close()
     with pytest.raises(ValueError, match="a shared medium needs the file"):
-        Pacer(wifi, "client")
+        EmulatedInterface(wifi, "client")
 
 
 def test_boards_too_fast_to_emulate_are_refused(monkeypatch):

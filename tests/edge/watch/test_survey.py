@@ -11,11 +11,12 @@ from keras_concurrent.cli.top import COLUMNS, Sample, row, watch
 from keras_concurrent.cluster import Board as BoardEntry
 from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.board.status import slowness
-from keras_concurrent.edge.board.stretch import Pacer, Stretch
+from keras_concurrent.edge.board.stretch import Stretch
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.routes import WHOLE, Costs
+from keras_concurrent.edge.link.pacing import EmulatedInterface
 from keras_concurrent.edge.link.probe import SIZES, LinkFigures, Probe, figures_of
 from keras_concurrent.edge.link.transport import Exchange, Packet
 from keras_concurrent.edge.manifest import Event
@@ -49,7 +50,7 @@ def running(bundle):
         threading.Thread(
             target=Board(
                 name, bundle, exchange.join(name), frozenset(NAMES) - {name},
-                Workshop(Stretch(factor)), pacer=Pacer(cluster, name),
+                Workshop(Stretch(factor)), pacer=EmulatedInterface(cluster, name),
             ).serve,
             args=(stopped,),
         )
@@ -58,7 +59,7 @@ def running(bundle):
     for thread in threads:
         thread.start()
     channel = exchange.join("client")
-    with Client(bundle, cluster, channel, pacer=Pacer(cluster, "client")) as client:
+    with Client(bundle, cluster, channel, pacer=EmulatedInterface(cluster, "client")) as client:
         client.wait_ready(10)
         yield client, exchange
     stopped.set()
