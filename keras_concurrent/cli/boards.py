@@ -104,9 +104,8 @@ def infer(
 
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.edge.bundle import Bundle
-    from keras_concurrent.edge.images import check_image
+    from keras_concurrent.edge.images import check_image, read_image
     from keras_concurrent.edge.testbed.local_boards import answering
-    from keras_concurrent.files import read_image
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
     name = opened.manifest.inputs[0]

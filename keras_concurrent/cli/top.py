@@ -12,10 +12,9 @@ from rich.live import Live
 
 from keras_concurrent.cli.console import table
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.board.status import slowness
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
-from keras_concurrent.edge.client.routes import Costs
+from keras_concurrent.edge.client.segment_costs import SegmentCosts, slowness
 from keras_concurrent.errors import BoardError
 
 COLUMNS = ("board", "state", "images/s", "busy", "in flight", "p95 / plan", "memory MB", "refused")
@@ -77,7 +76,7 @@ def watch(
         times: end after so many; ``None`` goes on until Ctrl-C.
     """
     names = [board.name for board in cluster.boards]
-    costs = Costs(bundle.manifest, cluster)
+    costs = SegmentCosts(bundle.manifest, cluster)
     planned = {
         name: {segment: costs.run_s(segment, name) for segment in bundle.manifest.segments}
         for name in names

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_concurrent.edge.images import read_image
 from keras_concurrent.edge.manifest import TensorSpec
-from keras_concurrent.files import read_image
 
 RGB = TensorSpec((1, 2, 4, 3), "float32")
 

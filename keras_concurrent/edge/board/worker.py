@@ -19,7 +19,7 @@ import numpy as np
 from keras_concurrent.cluster import CLIENT
 from keras_concurrent.edge.board.complaints import Complaints
 from keras_concurrent.edge.board.depot import Depot
-from keras_concurrent.edge.board.engine import Engine, Finish, Instruction, Run, Transmit
+from keras_concurrent.edge.board.engine import Engine, Finish, Instruction, RunSegment, Transmit
 from keras_concurrent.edge.board.status import Counts, machine
 from keras_concurrent.edge.board.store import Store
 from keras_concurrent.edge.board.workshop import Workshop
@@ -285,12 +285,12 @@ class Board:
         if isinstance(instruction, Finish):
             self._counts.images += 1
             self._tensors.pop(instruction.image, None)
-        elif isinstance(instruction, Run):
+        elif isinstance(instruction, RunSegment):
             self._run(instruction)
         elif instruction.image in self._tensors:  # not dropped since
             self._transmit(instruction)
 
-    def _run(self, run: Run) -> None:
+    def _run(self, run: RunSegment) -> None:
         tensors = self._tensors.get(run.image)
         if tensors is None:  # dropped since
             self._pending.extend(self._engine.finished(run.image, run.segment))

@@ -17,11 +17,9 @@ from concurrent.futures import Future
 from typing import Any
 
 from keras_concurrent.cluster import CLIENT, Cluster
-from keras_concurrent.edge.board.engine import MOST_IMAGES
-from keras_concurrent.edge.board.status import slow_boards
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.dispatch import Inbox
-from keras_concurrent.edge.client.flights import Answers, Flights
+from keras_concurrent.edge.client.flights import Flights, Outputs
 from keras_concurrent.edge.client.instructions import (
     Answer,
     Begin,
@@ -32,15 +30,15 @@ from keras_concurrent.edge.client.instructions import (
     Offer,
 )
 from keras_concurrent.edge.client.own_interpreter import OwnInterpreter
-from keras_concurrent.edge.client.questions import Questions
+from keras_concurrent.edge.client.questions import Questions, Suspects
 from keras_concurrent.edge.client.readiness import Readiness
 from keras_concurrent.edge.client.requests import Requests
 from keras_concurrent.edge.client.routes import reroute
-from keras_concurrent.edge.client.suspects import Suspects
+from keras_concurrent.edge.client.segment_costs import slow_boards
 from keras_concurrent.edge.images import check_inputs
 from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.pacing import Pacer
-from keras_concurrent.edge.link.protocol import Session
+from keras_concurrent.edge.link.protocol import MOST_IMAGES, Session
 from keras_concurrent.edge.link.transport import Channel, Packet
 from keras_concurrent.edge.manifest import Event
 from keras_concurrent.edge.timeline import merge
@@ -209,7 +207,7 @@ class Client:
 
     def infer(
         self, images: Array | Mapping[str, Array], *, deadline_s: float = DEADLINE_S
-    ) -> Answers:
+    ) -> Outputs:
         """Recognise one image.
 
         Args:
@@ -228,14 +226,14 @@ class Client:
 
     def stream(
         self, images: Iterable[Array | Mapping[str, Array]], *, deadline_s: float = DEADLINE_S
-    ) -> Iterator[Answers]:
+    ) -> Iterator[Outputs]:
         """Recognise images, several at a time; answers come in the order of the images.
 
         Raises:
             ValueError: a wrong shape or dtype.
             BoardError: a board failed, or an answer did not come in time.
         """
-        waiting: deque[Future[Answers]] = deque()
+        waiting: deque[Future[Outputs]] = deque()
         for image in images:
             waiting.append(self.submit(image, deadline_s=deadline_s))
             while waiting and waiting[0].done():
@@ -245,7 +243,7 @@ class Client:
 
     def submit(
         self, images: Array | Mapping[str, Array], *, deadline_s: float = DEADLINE_S
-    ) -> Future[Answers]:
+    ) -> Future[Outputs]:
         """Ask for one image without waiting for the answer; see `infer`.
 
         While as many images are in flight as may be, this waits for one to be answered. What was
@@ -255,7 +253,7 @@ class Client:
             raise ValueError(f"deadline_s must be above 0, got {deadline_s!r}")
         values = check_inputs(self._bundle.manifest, images)
         self._slots.acquire()
-        future: Future[Answers] = Future()
+        future: Future[Outputs] = Future()
         future.set_running_or_notify_cancel()  # a sent image cannot be called back
         future.add_done_callback(lambda _: self._slots.release())
         with self._lock:
@@ -368,7 +366,7 @@ class Client:
     def _compute(self, request: int) -> None:
         """Recognise an image here: no board is left."""
 
-        def done(outputs: Answers) -> None:
+        def done(outputs: Outputs) -> None:
             with self._lock:
                 if self._requests.computed(request):
                     self._flights.deliver(request, outputs)

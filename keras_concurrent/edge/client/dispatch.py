@@ -8,9 +8,8 @@ from collections.abc import Collection
 
 from keras_concurrent.edge.client.flights import Flights
 from keras_concurrent.edge.client.instructions import Instruction
-from keras_concurrent.edge.client.questions import Questions
+from keras_concurrent.edge.client.questions import Questions, Suspects
 from keras_concurrent.edge.client.requests import Requests
-from keras_concurrent.edge.client.suspects import Suspects
 from keras_concurrent.edge.link.protocol import Session
 from keras_concurrent.edge.link.transport import GONE, HERE, MOST_ANSWER_BYTES, Packet
 from keras_concurrent.errors import BoardError

@@ -21,7 +21,7 @@ from keras_concurrent.interpreter import Array
 
 _RECORDS = 64  # images whose timeline can be asked for
 
-Answers = dict[str, Array]
+Outputs = dict[str, Array]
 
 
 class Flights:
@@ -37,14 +37,14 @@ class Flights:
         self._session = session
         self.outputs = tuple(name for name in manifest.outputs if name not in manifest.inputs)
         """Names of the outputs that boards compute."""
-        self._futures: dict[int, Future[Answers]] = {}
+        self._futures: dict[int, Future[Outputs]] = {}
         self._values: dict[int, dict[str, Array]] = {}
-        self._results: dict[int, Answers] = {}
+        self._results: dict[int, Outputs] = {}
         self._records: OrderedDict[int, Record] = OrderedDict()
         self.last: Record | None = None
         """The image that was answered last."""
 
-    def add(self, request: int, values: dict[str, Array], future: Future[Answers]) -> None:
+    def add(self, request: int, values: dict[str, Array], future: Future[Outputs]) -> None:
         """Somebody waits for a request's answer."""
         self._futures[request], self._values[request] = future, values
 
@@ -117,7 +117,7 @@ class Flights:
         self.last = self._records.get(image)
         self.deliver(request, self._results.pop(image))
 
-    def deliver(self, request: int, outputs: Answers) -> None:
+    def deliver(self, request: int, outputs: Outputs) -> None:
         """Hand a request's answer over."""
         values = self._values.pop(request)
         answer = {

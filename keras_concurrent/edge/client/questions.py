@@ -1,10 +1,12 @@
-"""What a client asks boards beside images, and their answers."""
+"""What a client asks boards beside images, their answers, and who owes them."""
 
 from __future__ import annotations
 
 import json
+import logging
 import threading
 import time
+from collections.abc import Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
@@ -13,11 +15,13 @@ from keras_concurrent.cluster import CLIENT
 from keras_concurrent.edge.link.outbox import Outbox, Sent
 from keras_concurrent.edge.link.probe import LinkFigures, Probe
 from keras_concurrent.edge.link.protocol import Session
-from keras_concurrent.edge.link.transport import Packet
+from keras_concurrent.edge.link.transport import LEASE_S, Packet
 from keras_concurrent.errors import BoardError
 
+_log = logging.getLogger(__name__)
 _CLOCK_PINGS = 9
 _GONE = "its process has ended, or its link"
+_LEFT_OUT = float("-inf")  # instead of when a board's sign of life is due
 
 
 class Questions:
@@ -126,3 +130,39 @@ class Questions:
             return LinkFigures(**future.result(timeout_s))
         except FutureTimeoutError:
             raise BoardError(f"no echo from {board} within {timeout_s:g} s") from None
+
+
+class Suspects:
+    """The boards under suspicion.
+
+    Args:
+        questions: to ask them.
+    """
+
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
+        self._asked: dict[str, tuple[float, Future[Any]]] = {}
+
+    def ask(self, boards: Iterable[str], now_s: float) -> None:
+        """Boards must give a sign of life within the lease."""
+        for board in boards:
+            if board not in self._asked:
+                self._asked[board] = now_s + LEASE_S, self._questions.put(board, "ping")
+
+    def clear(self, board: str) -> None:
+        """A board has come or gone: what it owed counts no more."""
+        self._asked.pop(board, None)
+
+    def look(self, now_s: float) -> tuple[list[str], list[str]]:
+        """Boards that must be left out from now on, and those that are back."""
+        out, back = [], []
+        for board, (due, future) in list(self._asked.items()):
+            if future.done():
+                del self._asked[board]
+                if due == _LEFT_OUT:
+                    back.append(board)
+            elif due <= now_s and due != _LEFT_OUT:
+                _log.warning("%s is there and does nothing: it is left out", board)
+                self._asked[board] = _LEFT_OUT, future
+                out.append(board)
+        return out, back

@@ -22,8 +22,8 @@ from keras_concurrent.edge.client.instructions import (
     Forget,
     Instruction,
 )
-from keras_concurrent.edge.client.route_book import Plan, Route, RouteBook
-from keras_concurrent.edge.client.routes import avoid
+from keras_concurrent.edge.client.presence import Presence
+from keras_concurrent.edge.client.routes import Reroute, Route, RouteBook
 from keras_concurrent.edge.manifest import Placement
 
 _OWN = -1  # instead of an image's number: the client computes it
@@ -44,7 +44,7 @@ class Requests:
     Args:
         boards: names of the cluster's boards; none of them is known to be there.
         outputs: names of the model's outputs that boards compute.
-        plan: the placement without some boards, or ``None`` where that leaves none.
+        reroute: the placement without some boards, or ``None`` where that leaves none.
         computes: whether the client computes when no board is left; otherwise requests wait for
             one to come back.
     """
@@ -53,18 +53,16 @@ class Requests:
         self,
         boards: Collection[str],
         outputs: Collection[str],
-        plan: Plan,
+        reroute: Reroute,
         *,
         computes: bool = True,
     ) -> None:
         self._computes = computes
         self._outputs = frozenset(outputs)
-        self._book = RouteBook(plan)
-        self._boards = frozenset(boards)
-        self._absent = set(boards)
+        self._book = RouteBook(reroute)
+        self._presence = Presence(boards)
         self.refusals: dict[str, str] = {}
         """Boards that are left out because they do not take their parts, and why."""
-        self._cuts: dict[str, frozenset[str]] = {}
         self._current: Route | None = None
         self._alone = False
         self.started = False
@@ -78,11 +76,11 @@ class Requests:
     @property
     def absent(self) -> tuple[str, ...]:
         """The boards that are not there, or left out because they do not reach another."""
-        return tuple(sorted(self._key))
+        return tuple(sorted(self._presence.out))
 
     def is_here(self, board: str) -> bool:
         """Whether a board is there."""
-        return board not in self._absent
+        return board not in self._presence.absent
 
     @property
     def route(self) -> int | None:
@@ -92,7 +90,7 @@ class Requests:
     @property
     def settled(self) -> bool:
         """Whether the best route for the boards that are there is in use."""
-        return self._current is not None and self._current is self._book.known(self._key)
+        return self._current is not None and self._current is self._book.known(self._presence.out)
 
     @property
     def alone(self) -> bool:
@@ -112,16 +110,6 @@ class Requests:
         """When `tick` has something to do."""
         return min((request.deadline_s for request in self._requests.values()), default=None)
 
-    @property
-    def _key(self) -> frozenset[str]:
-        cuts = {
-            frozenset((board, other))
-            for board, others in self._cuts.items()
-            for other in others
-            if board not in self._absent and other not in self._absent
-        }
-        return avoid(self._absent, sorted(cuts, key=sorted))
-
     # ------------------------------------------------------------- events
 
     def start(self) -> list[Instruction]:
@@ -136,7 +124,7 @@ class Requests:
 
     def here(self, board: str) -> list[Instruction]:
         """A board has appeared. It knows no route yet."""
-        self._absent.discard(board)
+        self._presence.here(board)
         self.refusals.pop(board, None)
         self._book.forget(board)
         self._book.readmit(board)
@@ -144,8 +132,7 @@ class Requests:
 
     def gone(self, board: str) -> list[Instruction]:
         """A board has disappeared."""
-        self._absent.add(board)
-        self._cuts.pop(board, None)
+        self._presence.gone(board)
         self._book.forget(board)
         return self._settle()
 
@@ -165,7 +152,7 @@ class Requests:
         """
         if not isinstance(absent, list) or not all(isinstance(name, str) for name in absent):
             raise ValueError(f"expected a list of names, got {absent!r:.80}")
-        self._cuts[board] = self._boards.intersection(absent) - {board}
+        self._presence.links(board, absent)
         return self._settle()
 
     def acknowledged(self, board: str, route: int) -> list[Instruction]:
@@ -180,10 +167,10 @@ class Requests:
         Where the route is needed now the board is left out; otherwise it goes on, and only what
         would be done after the loss of others is planned without it.
         """
-        if board in self._absent:
+        if board in self._presence.absent:
             return []
         refused = self._book[route]
-        if refused is self._current or refused is self._book.known(self._key):
+        if refused is self._current or refused is self._book.known(self._presence.out):
             self.refusals[board] = reason
             return self.gone(board)
         self._book.refuse(refused, board)
@@ -236,11 +223,11 @@ class Requests:
         """Offer one more route for the loss of a board; nothing when all are offered."""
         if self._current is None:
             return []
-        key = self._key
+        key = self._presence.out
         for board in sorted(self._current.placement.programs):
             if not self._book.knows(key | {board}):
                 route = self._book.without(key | {board})
-                return self._book.offers(route, self._absent) if route else []
+                return self._book.offers(route, self._presence.absent) if route else []
         return []
 
     @property
@@ -248,11 +235,12 @@ class Requests:
         """Whether the loss of any one board has its route, known to all the others."""
         if self._current is None:
             return False
-        routes = (
-            (self._book.known(self._key | {board}), self._book.knows(self._key | {board}))
-            for board in self._current.placement.programs
-        )
-        return all(known and (route is None or route.ready) for route, known in routes)
+        out = self._presence.out
+        for board in self._current.placement.programs:
+            route = self._book.known(out | {board})
+            if not self._book.knows(out | {board}) or (route is not None and not route.ready):
+                return False
+        return True
 
     # ------------------------------------------------------------- what follows
 
@@ -260,19 +248,19 @@ class Requests:
         """Take the best route for the boards that are there, once they all know it."""
         if not self.started:
             return []
-        key = self._key
+        key = self._presence.out
         best = self._book.without(key)
         instructions: list[Instruction] = []
         self._alone = best is None
         if best is not None:
-            instructions += self._book.offers(best, self._absent)
+            instructions += self._book.offers(best, self._presence.absent)
         if best is not None and best.ready:
             self._current = best
         elif self._current is not None and self._current.uses(key):
             self._current = None
         for standby in self._book.standing():  # a board that came back must learn them anew
             if not standby.uses(key):
-                instructions += self._book.offers(standby, self._absent)
+                instructions += self._book.offers(standby, self._presence.absent)
         for number, request in list(self._requests.items()):
             if request.route is not None and self._book[request.route].uses(key):
                 instructions += self._abandon(number)
@@ -299,7 +287,7 @@ class Requests:
         request = self._requests[number]
         if request.image is None or request.route is None:
             return []
-        boards = sorted(set(self._book[request.route].placement.programs) - self._absent)
+        boards = sorted(set(self._book[request.route].placement.programs) - self._presence.absent)
         image = request.image
         self._request_of.pop(image, None)
         request.image = request.route = None
@@ -319,9 +307,9 @@ class Requests:
         if request.route is not None:
             owing = set(self._book[request.route].placement.programs)
         else:
-            best = self._book.known(self._key)
+            best = self._book.known(self._presence.out)
             owing = set(best.placement.programs) - best.acknowledged if best else set()
-        boards = tuple(sorted(owing - self._absent))
+        boards = tuple(sorted(owing - self._presence.absent))
         return [Check(boards)] if boards else []
 
     def _lack(self, request: _Request) -> str:

@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass, field
 
+MOST_IMAGES = 32
+"""Images that a board works on at a time; one more, and the oldest is dropped."""
+
 
 @dataclass
 class Session:

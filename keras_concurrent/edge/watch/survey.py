@@ -10,7 +10,7 @@ from keras_concurrent._version import __version__
 from keras_concurrent.cluster import CLIENT, Cluster, Link
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
-from keras_concurrent.edge.client.routes import WHOLE, Costs
+from keras_concurrent.edge.client.segment_costs import WHOLE, SegmentCosts
 from keras_concurrent.edge.link.probe import LinkFigures
 from keras_concurrent.errors import BoardError
 
@@ -48,7 +48,7 @@ def profile_cluster(
     Raises:
         BoardError: a board does not answer.
     """
-    costs = Costs(bundle.manifest, cluster)
+    costs = SegmentCosts(bundle.manifest, cluster)
     names = [board.name for board in cluster.boards]
     total = len(names) + len(names) * (len(names) + 1) // 2
     boards, seconds, done = [], {}, 0

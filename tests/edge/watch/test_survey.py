@@ -10,12 +10,11 @@ import pytest
 from keras_concurrent.cli.top import COLUMNS, Sample, row, watch
 from keras_concurrent.cluster import Board as BoardEntry
 from keras_concurrent.cluster import Cluster, Network
-from keras_concurrent.edge.board.status import slowness
 from keras_concurrent.edge.board.stretch import Stretch
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.client.client import Client
-from keras_concurrent.edge.client.routes import WHOLE, Costs
+from keras_concurrent.edge.client.segment_costs import WHOLE, SegmentCosts, slowness
 from keras_concurrent.edge.link.pacing import EmulatedInterface
 from keras_concurrent.edge.link.probe import SIZES, LinkFigures, Probe, figures_of
 from keras_concurrent.edge.link.transport import Exchange, Packet
@@ -118,7 +117,7 @@ def test_profile_finds_the_boards_rates_and_links(running, bundle):
         assert 2.0 <= total_ms < 12.0
     # By these figures a board takes for its segments what it was measured to take.
     measured = client.questions.ask("s1", "measure")
-    described = Costs(bundle.manifest, slow_boards())
+    described = SegmentCosts(bundle.manifest, slow_boards())
     pieces = [name for name in measured if name != WHOLE]
     planned_s = described.run_s(WHOLE, "s1") * 0.01 / rates[1] + found.board("s1").call_s
     assert planned_s == pytest.approx(measured[WHOLE], rel=0.6)
