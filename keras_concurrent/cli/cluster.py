@@ -54,6 +54,7 @@ def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_j
     boards = [board.name for board in where.boards]
     with connect(opened, where, keys=keys_folder_of(cluster, keys), ready="none") as client:
         missing = set(boards) - set(client.reach(boards))
+        client.questions.check_protocol(*boards)
         if missing:
             raise BoardError(f"{', '.join(sorted(missing))} cannot be reached; no board switched")
         if roll_back:

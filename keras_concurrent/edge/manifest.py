@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_concurrent.cluster import CLIENT
 from keras_concurrent.errors import BundleError
 
 SCHEMA_VERSION = 1
@@ -176,9 +177,9 @@ class Manifest:
 
     def _check_placement(self, name: str, placement: Placement) -> None:
         delivered: dict[str, set[str]] = {board: set() for board in placement.programs}
-        everyone = {"client": Program((), placement.client_sends), **placement.programs}
+        everyone = {CLIENT: Program((), placement.client_sends), **placement.programs}
         for sender, program in everyone.items():
-            written = set(self.inputs) if sender == "client" else set()
+            written = set(self.inputs) if sender == CLIENT else set()
             for segment in program.segments:
                 if segment not in self.segments:
                     raise BundleError(f"placement {name!r} runs the unknown segment {segment!r}")
@@ -203,7 +204,7 @@ class Manifest:
                             f"{tensor!r}"
                         )
         for tensor in self.outputs:
-            if tensor not in delivered["client"]:
+            if tensor not in delivered[CLIENT]:
                 raise BundleError(f"placement {name!r}: the client never gets {tensor!r}")
 
     def to_json(self) -> str:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import platform
 from collections import deque
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from keras_concurrent._version import __version__
+from keras_concurrent.edge.link.answers import Machine
 from keras_concurrent.errors import MissingExtraError
 from keras_concurrent.interpreter import interpreter_package
 
@@ -40,20 +40,20 @@ class Counts:
         return {name: float(np.percentile(list(runs), 95)) for name, runs in self._runs.items()}
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Machine:
     """Versions and memory of this machine."""
     try:
         interpreter = interpreter_package()
     except MissingExtraError as error:
         interpreter = f"none: {error}"
-    return {
-        "version": __version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "interpreter": interpreter,
-        "resident_bytes": _kilobytes("/proc/self/status", "VmRSS:") * 1024,
-        "free_bytes": _kilobytes("/proc/meminfo", "MemAvailable:") * 1024,
-    }
+    return Machine(
+        version=__version__,
+        python=platform.python_version(),
+        machine=platform.machine(),
+        interpreter=interpreter,
+        resident_bytes=_kilobytes("/proc/self/status", "VmRSS:") * 1024,
+        free_bytes=_kilobytes("/proc/meminfo", "MemAvailable:") * 1024,
+    )
 
 
 def _kilobytes(path: str, key: str) -> int:

@@ -9,7 +9,7 @@ it ends in an answer, in the client's own hands, or in an error that says what i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
 from keras_concurrent.cluster import CLIENT
@@ -144,15 +144,9 @@ class Requests:
             used.add(self._current.number)
         return sorted(used)
 
-    def links(self, board: str, absent: object) -> list[Instruction]:
-        """A board tells whom it does not reach; names that are none of our boards do not count.
-
-        Raises:
-            ValueError: it tells something else.
-        """
-        if not isinstance(absent, list) or not all(isinstance(name, str) for name in absent):
-            raise ValueError(f"expected a list of names, got {absent!r:.80}")
-        self._presence.links(board, absent)
+    def links(self, board: str, unreached: Iterable[str]) -> list[Instruction]:
+        """A board tells whom it does not reach; names that are none of our boards do not count."""
+        self._presence.links(board, unreached)
         return self._settle()
 
     def acknowledged(self, board: str, route: int) -> list[Instruction]:

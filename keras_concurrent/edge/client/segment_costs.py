@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
 
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.edge.client.questions import Ask
+from keras_concurrent.edge.link import questions
 from keras_concurrent.edge.manifest import Manifest, Placement
 
 WHOLE = "model"
@@ -73,24 +74,24 @@ def slowness(p95_s: Mapping[str, float], planned_s: Mapping[str, float]) -> floa
     return sum(p95_s[name] for name in both) / planned if planned > 0 else 1.0
 
 
-def slow_boards(ask: Callable[[str, str], Any], placement: Placement) -> dict[str, float]:
+def slow_boards(ask: Ask, placement: Placement) -> dict[str, float]:
     """Boards whose segments take longer than planned, and how many times.
 
     Args:
-        ask: a board its status.
+        ask: `keras_concurrent.edge.client.questions.Questions.ask` of their client.
         placement: the plan.
 
     Raises:
         BoardError: a board does not answer.
     """
-    found = {}
+    slow = {}
     for board in sorted(placement.programs):
         planned = {
             e.name: e.end_s - e.start_s
             for e in placement.predicted
             if e.kind == "run" and e.board == board
         }
-        ratio = slowness(ask(board, "status")["p95_s"], planned)
-        if ratio > SLOW:
-            found[board] = ratio
-    return found
+        times = slowness(ask(board, questions.Status()).p95_s, planned)
+        if times > SLOW:
+            slow[board] = times
+    return slow

@@ -75,13 +75,13 @@ class Share:
 def shares(events: Sequence[Event], latency_s: float) -> dict[str, Share]:
     """Where the time of every board that runs a segment went."""
     boards = sorted({event.board for event in events if event.kind == "run"})
-    found = {}
+    by_board = {}
     for board in boards:
         own = [event for event in events if event.board == board]
         compute_s = sum(e.end_s - e.start_s for e in own if e.kind == "run")
         wire_s = _covered_s([(e.start_s, e.end_s) for e in own if e.kind == "send"])
-        found[board] = Share(compute_s, wire_s, max(0.0, latency_s - compute_s))
-    return found
+        by_board[board] = Share(compute_s, wire_s, max(0.0, latency_s - compute_s))
+    return by_board
 
 
 def _covered_s(spans: Sequence[tuple[float, float]]) -> float:

@@ -18,6 +18,7 @@ from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.bundle import Bundle, digest
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.deploy import Deployment, deploy, roll_back
+from keras_concurrent.edge.link import questions
 from keras_concurrent.edge.link.transport import Exchange
 from keras_concurrent.edge.testbed.local_boards import free_ports
 from keras_concurrent.edge.watch.bench import random_images, reference
@@ -121,9 +122,9 @@ def test_times_of_a_bundle_do_not_count_for_the_next(bundles, stores):
         deploy(client.questions.ask, first, NAMES)
         client.wait_ready(5)
         client.infer(random_images(first, 1)[0])
-        assert any(client.questions.ask(name, "status")["p95_s"] for name in NAMES)
+        assert any(client.questions.ask(name, questions.Status()).p95_s for name in NAMES)
         deploy(client.questions.ask, second, NAMES)
-        assert not any(client.questions.ask(name, "status")["p95_s"] for name in NAMES)
+        assert not any(client.questions.ask(name, questions.Status()).p95_s for name in NAMES)
 
 
 def test_roll_back_returns_to_the_bundle_before_and_again_to_the_later_one(bundles, stores):
@@ -154,7 +155,7 @@ def test_no_board_switches_when_one_cannot_be_given_its_files(bundles, stores):
     with boards_with(stores, first) as (client, boards):
         deploy(client.questions.ask, first, NAMES)
         boards[1]._depot.store.take = lambda *_: (_ for _ in ()).throw(BundleError("no space left"))
-        with pytest.raises(BoardError, match=r"d1 refuses 'file:.*no space left"):
+        with pytest.raises(BoardError, match=r"d1 refuses 'file': no space left"):
             deploy(client.questions.ask, second, NAMES)
         assert [board._workshop.sha256 for board in boards] == [first.sha256] * 2
 
@@ -204,7 +205,7 @@ def test_a_store_takes_only_the_files_of_the_offered_bundle(bundles, tmp_path):
     for wrong in (b"", b"\xff", b"{}", b"[" * 5000, manifest.replace(b".tflite", b"/x.tflite")):
         with pytest.raises(BundleError):
             store.offer(wrong)
-        assert store.lacking() == []
+        assert store.lacking() == ()
 
 
 def test_a_store_that_was_tampered_with_is_not_run(bundles, tmp_path):

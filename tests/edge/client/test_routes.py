@@ -11,6 +11,7 @@ from keras_concurrent.cluster import Board, Cluster, Network
 from keras_concurrent.edge.client.presence import avoid
 from keras_concurrent.edge.client.routes import assign, reroute
 from keras_concurrent.edge.client.segment_costs import WHOLE, SegmentCosts
+from keras_concurrent.edge.manifest import Event, Manifest, Placement, SegmentSpec, TensorSpec
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.planning.schedule import decode
@@ -201,3 +202,23 @@ def test_a_board_gets_no_more_than_it_has_memory_for(made):
     free = reroute(bundle.manifest, cluster, "boards", [lost])
     assert roomy in free.programs
     assert placement.predicted_latency_s >= free.predicted_latency_s
+
+
+def test_tensors_are_sent_as_they_become_ready_whatever_the_order_in_the_file():
+    spec = SegmentSpec("x.tflite", "0" * 64, 1, (), (), flops=10**6)
+    segments = {
+        "early": dataclasses.replace(spec, inputs=("image",), outputs=("z",)),
+        "late": dataclasses.replace(spec, inputs=("image",), outputs=("a",)),
+        "join": dataclasses.replace(spec, inputs=("a", "z"), outputs=("y",)),
+    }
+    events = tuple(Event("run", name, "p0", 0.0, 0.1) for name in segments)
+    placement = Placement({}, (), 0.3, events)
+    tensors = {name: TensorSpec((1, 1000), "float32") for name in ("image", "a", "z", "y")}
+    manifest = Manifest(("image",), ("a", "y", "z"), tensors, segments, {"boards": placement})
+    cluster = slow_boards(2)
+    placed = assign(
+        manifest, cluster, list(segments), {"early": "p0", "late": "p0", "join": "p1"},
+        SegmentCosts(manifest, cluster),
+    )  # fmt: skip
+    sends = [(send.tensor, send.receiver) for send in placed.programs["p0"].sends]
+    assert sends == [("z", "p1"), ("a", "p1"), ("z", "client"), ("a", "client")]
