@@ -154,7 +154,8 @@ def bench(
     from keras_concurrent.cli.console import progress_bars, table
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.edge.bundle import Bundle
-    from keras_concurrent.edge.watch.bench import measure_bundle, random_images, shares
+    from keras_concurrent.edge.watch.bench import measure_bundle, random_images
+    from keras_concurrent.edge.watch.shares import shares
     from keras_concurrent.files import write_beside
 
     if images < 1:

@@ -16,7 +16,7 @@ def check_inputs(manifest: Manifest, images: Array | Mapping[str, Array]) -> dic
     """A model's inputs by name, each with its batch axis.
 
     Args:
-        manifest: of the bundle.
+        manifest: says what the model's inputs are.
         images: one array where the model has one input, otherwise a mapping by name.
 
     Raises:
@@ -56,7 +56,7 @@ def read_image(path: Path, spec: TensorSpec) -> Array:
     its values are divided by 255 where the input is floating point.
 
     Args:
-        path: of the image.
+        path: the image file.
         spec: shape ``(1, h, w, c)`` and dtype of the input.
 
     Raises:

@@ -85,12 +85,12 @@ class Event:
 
     Args:
         kind: ``"run"`` or ``"send"``.
-        name: of the segment or tensor.
+        name: the segment's or tensor's.
         board: who runs or sends.
-        receiver: of a send.
+        receiver: to whom a send goes.
         start_s: beginning.
         end_s: end; of a send, its arrival.
-        bytes: of a send.
+        bytes: how many a send has.
     """
 
     kind: str
@@ -107,7 +107,7 @@ class Placement:
     """Who does what, and how long that was predicted to take.
 
     Args:
-        programs: of every board that has work, by name.
+        programs: what every board that has work does, by name.
         client_sends: what the client sends, in order.
         predicted_latency_s: from sending the image to having the answer.
         predicted: the predicted timeline.

@@ -45,7 +45,7 @@ class Record:
         image: its number.
         route: the route it took.
         started_s: when it was sent, by the client's clock.
-        sends: of its inputs, by that clock.
+        sends: when its inputs went, by that clock.
         arrived_s: when each output came, by that clock.
     """
 

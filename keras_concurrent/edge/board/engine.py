@@ -60,8 +60,8 @@ class Engine:
     """The decisions of one board.
 
     Args:
-        segments: of the bundle, by name.
-        program: of route 0; others are told by `learn`.
+        segments: what the bundle's segments read and write, by name.
+        program: what to do on route 0; others are told by `learn`.
     """
 
     def __init__(self, segments: Mapping[str, SegmentSpec], program: Program | None = None) -> None:

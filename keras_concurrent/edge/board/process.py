@@ -41,11 +41,11 @@ def serve_board(
     """Run a board over Zenoh until told to stop.
 
     Args:
-        name: of the board in the cluster file.
+        name: the board's, as in the cluster file.
         bundle_path: the bundle's folder; ``None`` for the one last deployed to the store.
         cluster_path: the cluster file.
         stopped: ends it.
-        threads: of the interpreter.
+        threads: how many the interpreter computes with.
         slowdown: emulate a board so many times slower; ``None`` runs it as it is.
         pace: emulate the cluster's links, with this file that all participants share; ``None``
             takes them as they are.

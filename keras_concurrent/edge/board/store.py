@@ -221,7 +221,7 @@ class Depot:
     Args:
         board: its name.
         store: where bundles are kept; without it none can be deployed.
-        workshop: of the board.
+        workshop: holds what the board runs.
         begin: makes the board begin anew with a bundle.
     """
 

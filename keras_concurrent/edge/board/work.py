@@ -27,7 +27,7 @@ class Work:
 
     Args:
         board: its name.
-        session: of the client.
+        session: number by which the board knows the client.
         workshop: computes.
         outbox: sends.
         counts: what the board has done.

@@ -44,12 +44,12 @@ class Board:
     """One board at work.
 
     Args:
-        name: of the board.
+        name: the board's, as in the cluster file.
         bundle: the segments; ``None`` where none was deployed yet.
         channel: to the client and the other boards.
         others: names of the boards that it may send to.
         workshop: computes; by default on this machine as it is.
-        pacer: of its interface, see `keras_concurrent.edge.link.pacing.pacer_of`.
+        pacer: keeps its messages in order, see `keras_concurrent.edge.link.pacing.pacer_of`.
         store: where deployed bundles are kept; without it none can be deployed.
 
     Raises:

@@ -44,7 +44,7 @@ class Client:
         cluster: the boards.
         channel: to them.
         placement: ``"boards"`` or ``"one_board"``.
-        pacer: of its interface, see `keras_concurrent.edge.link.pacing.pacer_of`.
+        pacer: keeps its messages in order, see `keras_concurrent.edge.link.pacing.pacer_of`.
         in_flight: how many images may be asked for and not yet answered.
         fallback: compute here when no board is left, if this machine has an interpreter.
 

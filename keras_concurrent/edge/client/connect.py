@@ -32,7 +32,7 @@ def connect(
         placement: ``"boards"`` or ``"one_board"``.
         keys: folder of keys, where they listen beyond loopback.
         pace: file of an emulated network, see `keras_concurrent.edge.link.pacing.pacer_of`.
-        in_flight: see `Client`.
+        in_flight: how many images may be asked for and not yet answered.
         ready: boards to wait for: ``"all"``; ``"some"``, of which those that are there do the
             others' work until they come; ``"none"``, to ask boards that may be missing, or have
             another bundle.

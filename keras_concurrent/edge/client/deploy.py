@@ -22,7 +22,7 @@ class Deployment:
     Args:
         board: its name.
         files: how many files it lacked.
-        bytes: of them together.
+        bytes: how many they have together.
     """
 
     board: str

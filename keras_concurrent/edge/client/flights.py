@@ -27,8 +27,8 @@ class Flights:
     """What belongs to requests, and to the images that are sent for them.
 
     Args:
-        manifest: of the bundle.
-        session: of the client.
+        manifest: the bundle's.
+        session: number by which boards know the client.
         clock: the client's.
     """
 

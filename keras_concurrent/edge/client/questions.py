@@ -70,7 +70,7 @@ class Questions:
 
     Args:
         outbox: sends them.
-        session: of the client.
+        session: number by which boards know the client.
         clock: the client's.
     """
 

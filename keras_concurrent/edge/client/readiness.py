@@ -23,7 +23,7 @@ class Readiness:
 
     Args:
         bundle: that they must have.
-        boards: of the plan.
+        boards: those that the plan uses.
         channel: to them.
         questions: to ask them.
         is_here: whether a board was seen.

@@ -12,7 +12,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from keras_concurrent.cluster import CLIENT
 from keras_concurrent.edge.client.instructions import (
     Answer,
     Begin,
@@ -64,7 +63,8 @@ class Requests:
         self.refusals: dict[str, str] = {}
         """Boards that are left out because they do not take their parts, and why."""
         self._current: Route | None = None
-        self._alone = False
+        self.alone = False
+        """Whether no board is left."""
         self.started = False
         """Whether routes are planned: from then on the session stays what it is."""
         self._requests: dict[int, _Request] = {}  # in the order asked
@@ -91,11 +91,6 @@ class Requests:
     def settled(self) -> bool:
         """Whether the best route for the boards that are there is in use."""
         return self._current is not None and self._current is self._book.known(self._presence.out)
-
-    @property
-    def alone(self) -> bool:
-        """Whether no board is left."""
-        return self._alone
 
     @property
     def waiting(self) -> int:
@@ -187,7 +182,7 @@ class Requests:
         number = self._request_of.get(image)
         if number is None:
             return []
-        return [*self._abandon(number), *self._fail(number, reason)]
+        return self._fail(number, reason)
 
     def computed(self, request: int) -> bool:
         """The client has computed a request itself; whether anybody still waits for it."""
@@ -201,11 +196,10 @@ class Requests:
         instructions: list[Instruction] = []
         for number in late:
             request = self._requests[number]
-            reason = (
-                f"no answer after {request.deadline_s - request.asked_s:g} s: {self._lack(request)}"
-            )
+            waited_s = request.deadline_s - request.asked_s
+            reason = f"no answer after {waited_s:g} s: {self._lack(request)}"
             instructions += self._checks(request)
-            instructions += [*self._abandon(number), *self._fail(number, reason)]
+            instructions += self._fail(number, reason)
         return instructions
 
     def replan(self) -> list[Instruction]:
@@ -217,24 +211,15 @@ class Requests:
         """Offer one more route for the loss of a board; nothing when all are offered."""
         if self._current is None:
             return []
-        key = self._presence.out
-        for board in sorted(self._current.placement.programs):
-            if not self._book.knows(key | {board}):
-                route = self._book.without(key | {board})
-                return self._book.offers(route, self._presence.absent) if route else []
-        return []
+        loss = self._book.unplanned_loss(self._presence.out, self._current)
+        standby = self._book.without(loss) if loss is not None else None
+        return self._book.offers(standby, self._presence.absent) if standby is not None else []
 
     @property
     def prepared(self) -> bool:
         """Whether the loss of any one board has its route, known to all the others."""
-        if self._current is None:
-            return False
-        out = self._presence.out
-        for board in self._current.placement.programs:
-            route = self._book.known(out | {board})
-            if not self._book.knows(out | {board}) or (route is not None and not route.ready):
-                return False
-        return True
+        current = self._current
+        return current is not None and self._book.outlives_loss(self._presence.out, current)
 
     # ------------------------------------------------------------- what follows
 
@@ -244,10 +229,8 @@ class Requests:
             return []
         key = self._presence.out
         best = self._book.without(key)
-        instructions: list[Instruction] = []
-        self._alone = best is None
-        if best is not None:
-            instructions += self._book.offers(best, self._presence.absent)
+        self.alone = best is None
+        instructions = self._book.offers(best, self._presence.absent) if best is not None else []
         if best is not None and best.ready:
             self._current = best
         elif self._current is not None and self._current.uses(key):
@@ -265,7 +248,7 @@ class Requests:
     def _place(self, number: int) -> list[Instruction]:
         """Begin a request on the current route, or by hand; without either it waits."""
         request = self._requests[number]
-        if self._alone and self._computes:
+        if self.alone and self._computes:
             request.image = _OWN
             return [Compute(number)]
         if self._current is None:
@@ -288,8 +271,9 @@ class Requests:
         return [Forget(image, tuple(boards))]
 
     def _fail(self, number: int, reason: str) -> list[Instruction]:
+        forgotten = self._abandon(number)
         self._end(number)
-        return [Fail(number, reason)]
+        return [*forgotten, Fail(number, reason)]
 
     def _end(self, number: int) -> None:
         request = self._requests.pop(number, None)
@@ -308,14 +292,9 @@ class Requests:
 
     def _lack(self, request: _Request) -> str:
         if request.route is None:
-            if self._alone:
+            if self.alone:
                 return "no board is left"
             lost = f" ({', '.join(self.absent)} left out)" if self.absent else ""
             return f"the boards did not agree on who does what{lost}"
-        programs = self._book[request.route].placement.programs
-        writers = sorted(
-            board
-            for board, program in programs.items()
-            if any(s.receiver == CLIENT and s.tensor in request.missing for s in program.sends)
-        )
+        writers = self._book[request.route].writers_of(request.missing)
         return f"{', '.join(sorted(request.missing))} did not come from {', '.join(writers)}"

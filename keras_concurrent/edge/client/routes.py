@@ -41,9 +41,9 @@ def assign(
     """The orders and times of an assignment.
 
     Args:
-        manifest: of the bundle.
+        manifest: the bundle's.
         cluster: the boards.
-        order: of the segments; each after those whose tensors it reads.
+        order: the segments; each after those whose tensors it reads.
         boards: the board of each segment.
         costs: seconds.
     """
@@ -102,9 +102,9 @@ def reroute(
     everything on one board is the alternative.
 
     Args:
-        manifest: of the bundle.
+        manifest: the bundle's.
         cluster: the boards.
-        name: of the placement to start from.
+        name: the placement to start from.
         out: boards that must not be used.
         slowness: how many times longer than described a board takes, by name; where it is given,
             every segment may move.
@@ -165,7 +165,7 @@ class Route:
     """A placement that boards are told of.
 
     Args:
-        number: of the route.
+        number: by which boards know the route.
         placement: who does what.
         out: boards without which it was planned.
         acknowledged: boards that have what they need for it.
@@ -186,6 +186,14 @@ class Route:
     def uses(self, boards: Collection[str]) -> bool:
         """Whether any of these boards has work on it."""
         return not self.placement.programs.keys().isdisjoint(boards)
+
+    def writers_of(self, outputs: Collection[str]) -> list[str]:
+        """The boards from which some outputs come to the client."""
+        return sorted(
+            board
+            for board, program in self.placement.programs.items()
+            if any(send.receiver == CLIENT and send.tensor in outputs for send in program.sends)
+        )
 
 
 class RouteBook:
@@ -228,6 +236,23 @@ class RouteBook:
         if len(self._by_key) > _MOST_STANDING:
             del self._by_key[next(iter(self._by_key))]
         return route
+
+    def unplanned_loss(self, out: frozenset[str], route: Route) -> frozenset[str] | None:
+        """Boards, and one more of a route, for whose loss none was planned; ``None`` if all were.
+
+        Args:
+            out: boards that are left out already.
+            route: in use without them.
+        """
+        losses = (out | {board} for board in sorted(route.placement.programs))
+        return next((loss for loss in losses if not self.knows(loss)), None)
+
+    def outlives_loss(self, out: frozenset[str], route: Route) -> bool:
+        """Whether the loss of one more board of a route has its own, known to all the others."""
+        if self.unplanned_loss(out, route) is not None:
+            return False
+        standbys = (self.known(out | {board}) for board in route.placement.programs)
+        return all(standby is None or standby.ready for standby in standbys)
 
     def standing(self) -> list[Route]:
         """The routes that are in use or stand by."""

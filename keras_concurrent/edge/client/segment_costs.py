@@ -20,7 +20,7 @@ class SegmentCosts:
     """Seconds of segments on boards, and of tensors between them.
 
     Args:
-        manifest: of the bundle.
+        manifest: the bundle's.
         cluster: the boards and their network.
         slowness: how many times longer than described a board takes, by name.
     """

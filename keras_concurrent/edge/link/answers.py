@@ -25,7 +25,7 @@ class Identity:
 
     Args:
         board: its name.
-        bundle_sha256: of its bundle; empty before the first.
+        bundle_sha256: which bundle it has; empty before the first.
         slowdown: how many times slower than its machine it is emulated; ``None`` as it is.
         clock_s: its clock at the moment of answering.
         session: greatest session number that it knows.
@@ -45,12 +45,12 @@ class Machine:
     """What a board's program runs on.
 
     Args:
-        version: of keras_concurrent.
-        python: version of Python.
+        version: keras_concurrent's.
+        python: Python's version.
         machine: the processor's architecture.
         interpreter: the package that runs .tflite files, or ``none:`` and why.
-        resident_bytes: of the process.
-        free_bytes: of the machine's memory.
+        resident_bytes: memory that the process holds.
+        free_bytes: memory that the machine has left.
     """
 
     version: str
@@ -69,7 +69,7 @@ class Status:
         identity: who it is.
         machine: what it runs on.
         refused: messages that were none of ours.
-        images: of which it has done its part.
+        images: how many it has done its part of.
         in_flight: images that it works on.
         compute_s: seconds in which it ran segments.
         p95_s: 95th percentile of the latest runs of every segment.
@@ -111,8 +111,8 @@ class LinkFigures:
     """What a link was found to do.
 
     Args:
-        one_way_s: of a small message, the software of both ends included.
-        bytes_per_s: beyond that.
+        one_way_s: seconds that a small message takes, the software of both ends included.
+        bytes_per_s: what a large one adds.
     """
 
     one_way_s: float

@@ -21,7 +21,7 @@ class Outbox:
 
     Args:
         channel: to send on.
-        pacer: of the interface, see `keras_concurrent.edge.link.pacing.pacer_of`.
+        pacer: keeps messages in order, see `keras_concurrent.edge.link.pacing.pacer_of`.
     """
 
     def __init__(self, channel: Channel, pacer: Pacer | None) -> None:

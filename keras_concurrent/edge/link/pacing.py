@@ -28,7 +28,7 @@ class Medium:
     """The medium that a file stands for.
 
     Args:
-        path: of the file, see `make`. It may be removed once all have opened it.
+        path: the file, see `make`. It may be removed once all have opened it.
 
     Raises:
         OSError: it cannot be opened.
@@ -47,7 +47,7 @@ class Medium:
         """Take a turn of ``hold_s``; when it begins: when the message is ready and others are done.
 
         Args:
-            ready_at: of the message, by `time.monotonic`.
+            ready_at: when the message is, by `time.monotonic`.
             hold_s: how long it takes.
         """
         fcntl.flock(self._file, fcntl.LOCK_EX)
@@ -74,7 +74,7 @@ class Pacer(Protocol):
 
         Args:
             receiver: a board, or the client.
-            size: of the message in bytes.
+            size: how many bytes the message has.
             ready_at: when it was handed to the interface.
         """
 

@@ -65,10 +65,10 @@ class Tensor:
     """A tensor of an image.
 
     Args:
-        session: of the client whose image it is.
+        session: number of the client whose image it is.
         image: number of the image in its session.
         route: number of the route that the image takes.
-        name: of the tensor.
+        name: the tensor's, as in the bundle's manifest.
         content: its values, as the bundle's manifest describes them.
     """
 
@@ -84,7 +84,7 @@ class Failed:
     """A board could not do its part of an image.
 
     Args:
-        session: of the client whose image it is.
+        session: number of the client whose image it is.
         image: number of the image in its session.
         segment: that failed; empty where none was begun.
         cause: why, in words for a person.
@@ -101,7 +101,7 @@ class Drop:
     """Nobody waits for an image any more.
 
     Args:
-        session: of the client whose image it was.
+        session: number of the client whose image it was.
         image: number of the image in its session.
     """
 
@@ -125,8 +125,8 @@ class Ask:
     """A client's question.
 
     Args:
-        session: of the client.
-        number: of the question, by which its answer is known.
+        session: number of the client that asks.
+        number: by which the answer is known.
         question: what is asked.
     """
 
@@ -140,8 +140,8 @@ class Answer:
     """The answer to a question.
 
     Args:
-        session: of the question.
-        number: of the question.
+        session: number of the client that asked.
+        number: the question's.
         result: what the question is answered by, or a refusal.
     """
 
@@ -155,7 +155,7 @@ class Probe:
     """To be echoed at once.
 
     Args:
-        session: of the client; 0 between boards.
+        session: number of the client that measures; 0 between boards.
         number: by which the echo is known.
         content: as many bytes as are to be measured.
     """
@@ -170,8 +170,8 @@ class Echo:
     """A probe has arrived.
 
     Args:
-        session: of the probe.
-        number: of the probe.
+        session: the probe's.
+        number: the probe's.
     """
 
     session: int

@@ -78,8 +78,8 @@ class Route(Question[answers.RouteTaken]):
     """Prepare for images that take a route.
 
     Args:
-        number: of the route.
-        bundle_sha256: of the bundle whose segments are meant.
+        number: by which images name the route.
+        bundle_sha256: which bundle's segments are meant.
         program: what the board does for an image on it.
         routes: numbers of the routes that it must still know; it may forget all others.
     """
@@ -108,8 +108,8 @@ class File(Question[answers.FileKept]):
     """Keep a file of the bundle that was offered.
 
     Args:
-        sha256: of the file.
-        content: of the file.
+        sha256: by which the manifest names the file.
+        content: the file's bytes.
     """
 
     answer = answers.FileKept

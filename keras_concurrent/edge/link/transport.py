@@ -117,8 +117,8 @@ def admitted(sender: str, text: bytes, size: int, largest: Largest) -> Message:
 
     Args:
         sender: whose message.
-        text: of the message.
-        size: of its content in bytes.
+        text: all of the message but its content.
+        size: how many bytes of content came with it.
         largest: says how much may be taken.
 
     Raises:
@@ -147,7 +147,7 @@ class Exchange:
         """The channel of a participant; the others see it appear.
 
         Args:
-            name: of the participant.
+            name: a board's, or the client's.
             protocol: the version that it speaks; who speaks another gets none of its messages.
             clock: the participant's.
         """

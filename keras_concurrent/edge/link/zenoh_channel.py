@@ -51,7 +51,7 @@ class ZenohChannel:
     """A participant's channel over Zenoh.
 
     Args:
-        name: of this participant: a board of the cluster, or the client.
+        name: who takes part: a board of the cluster, or the client.
         cluster: where the boards listen.
         keys: this participant's, see `keras_concurrent.edge.link.keys.keys_of`; ``None`` within
             loopback.

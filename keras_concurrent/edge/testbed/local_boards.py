@@ -70,7 +70,7 @@ class Processes:
 
         Args:
             board: its name.
-            options: of ``keras-concurrent board``, the name aside.
+            options: words for ``keras-concurrent board``, the name aside.
             within: words before the command, such as a network namespace's.
         """
         command = [
@@ -144,10 +144,10 @@ class LocalBoards:
         bundle: what they run.
         cluster: where they listen; written to a file that they read.
         placement: ``"boards"`` or ``"one_board"``.
-        slowdown: of each board by name, to emulate it; ``None`` runs at full speed.
+        slowdown: how many times slower each board is emulated, by name; ``None`` at full speed.
         keys: folder of `keras_concurrent.edge.link.keys.make_keys`, where the endpoints are
         ``tls``.
-        in_flight: see `keras_concurrent.edge.client.client.Client`.
+        in_flight: how many images may be asked for and not yet answered.
 
     Raises:
         BoardError: a board ended while starting; its last words are in the message.
@@ -235,11 +235,11 @@ def answering(
         placement: ``"boards"`` or ``"one_board"``.
         local: start them as processes of this machine and stop them afterwards; otherwise they
             must run already.
-        slowdown: the same, emulating slower boards.
+        slowdown: start them too, so many times slower, by name.
         keys: folder of keys, where the boards listen beyond loopback.
         pace: file of the emulated network in which the boards run already.
-        in_flight: see `keras_concurrent.edge.client.client.Client`.
-        ready: see `keras_concurrent.edge.client.connect.connect`.
+        in_flight: how many images may be asked for and not yet answered.
+        ready: boards to wait for, see `keras_concurrent.edge.client.connect.connect`.
     """
     if local or slowdown is not None:
         started = LocalBoards(bundle, cluster, placement, slowdown, keys=keys, in_flight=in_flight)

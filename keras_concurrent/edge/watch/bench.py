@@ -58,42 +58,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Share:
-    """Where a board's time went during one image, in seconds.
-
-    Args:
-        compute_s: it ran segments.
-        wire_s: tensors that it sent were on their way, at least one at any moment.
-        waiting_s: it ran nothing, from sending the image to having the answer.
-    """
-
-    compute_s: float
-    wire_s: float
-    waiting_s: float
-
-
-def shares(events: Sequence[Event], latency_s: float) -> dict[str, Share]:
-    """Where the time of every board that runs a segment went."""
-    boards = sorted({event.board for event in events if event.kind == "run"})
-    by_board = {}
-    for board in boards:
-        own = [event for event in events if event.board == board]
-        compute_s = sum(e.end_s - e.start_s for e in own if e.kind == "run")
-        wire_s = _covered_s([(e.start_s, e.end_s) for e in own if e.kind == "send"])
-        by_board[board] = Share(compute_s, wire_s, max(0.0, latency_s - compute_s))
-    return by_board
-
-
-def _covered_s(spans: Sequence[tuple[float, float]]) -> float:
-    """Length of the union of spans of time."""
-    covered, until = 0.0, float("-inf")
-    for start, end in sorted(spans):
-        covered += max(0.0, end - max(start, until))
-        until = max(until, end)
-    return covered
-
-
-@dataclass(frozen=True)
 class Measurement:
     """What was measured of a bundle; JSON both ways.
 
@@ -169,7 +133,7 @@ def measure(
     """Send images one after another for the latency, then several at a time for the throughput.
 
     Args:
-        client: of boards that are ready.
+        client: asks boards that are ready.
         images: at least one.
         progress: told how many images are answered, and of how many.
 
@@ -215,10 +179,10 @@ def measure_bundle(
         bundle: what the boards run.
         cluster: where they listen.
         images: at least one.
-        local: see `keras_concurrent.edge.testbed.local_boards.answering`.
-        slowdown: the same.
-        keys: the same.
-        pace: the same.
+        local: start the boards as processes of this machine, and stop them afterwards.
+        slowdown: how many times slower each local board is emulated, by name; ``None`` as it is.
+        keys: folder of keys, where the boards listen beyond loopback.
+        pace: file of the emulated network in which the boards run already.
         rebalance: share the work anew if boards take longer than planned, and measure that.
         progress: given a title, gives what is told how many images are answered.
 

@@ -41,7 +41,7 @@ def profile_cluster(
     """Measure every segment on every board, and every link.
 
     Args:
-        client: of boards that have the bundle.
+        client: asks boards that have the bundle.
         bundle: whose segments are measured.
         cluster: as described.
         progress: told how many measurements are done, and of how many.
@@ -113,7 +113,7 @@ class Finding:
 
     Args:
         about: a board, or ``"a -> b"``.
-        fact: what was found.
+        fact: what the boards or measurements say.
         advice: what to do; empty where all is well.
     """
 

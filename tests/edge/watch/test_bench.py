@@ -7,14 +7,11 @@ import pytest
 from in_process import running
 
 from keras_concurrent.edge.board.stretch import Stretch
-from keras_concurrent.edge.manifest import Event
 from keras_concurrent.edge.watch.bench import (
     Measurement,
-    Share,
     compare,
     measure,
     random_images,
-    shares,
 )
 
 
@@ -51,16 +48,3 @@ def test_compare_finds_the_largest_difference_and_counts_images_whose_class_diff
 )
 def test_compare_takes_no_broken_answer_for_an_equal_one(mine, other, largest):
     assert compare([{"y": np.array(mine)}], [{"y": np.array(other)}])[0] == largest
-
-
-def test_shares_of_a_boards_time():
-    events = [
-        Event("run", "s", "a", 0.0, 0.3),
-        Event("run", "t", "a", 0.5, 0.6),
-        Event("send", "x", "a", 0.3, 0.5, "b", 1),
-        Event("send", "y", "a", 0.4, 0.7, "client", 1),  # overlaps
-        Event("send", "z", "client", 0.0, 0.1, "a", 1),
-    ]
-    assert shares(events, 1.0) == {
-        "a": Share(pytest.approx(0.4), pytest.approx(0.4), pytest.approx(0.6))
-    }

@@ -195,6 +195,19 @@ def test_the_doctor_says_what_to_do_about_each_fault(running, bundle, small_file
     assert any("does not answer 'probe'" in line for line in advice["s1 -> s0"])
 
 
+def test_the_doctor_and_the_table_name_a_board_of_another_version(running, bundle, capsys):
+    client, exchange = running
+    exchange.leave("s1")
+    exchange.join("s1", protocol=1)
+    begun = time.monotonic()
+    (finding,) = [f for f in examine(client, bundle, slow_boards()) if f.about == "s1"]
+    assert finding.fact == "speaks protocol 1, this client 2"
+    assert finding.advice == "install the same version of keras-concurrent on both"
+    watch(client, bundle, slow_boards(), 0.05, 1)
+    assert time.monotonic() - begun < 1.0
+    assert "protocol 1" in capsys.readouterr().out
+
+
 def _impatient(ask):
     return lambda board, question, timeout_s=5.0: ask(board, question, timeout_s=0.5)
 
