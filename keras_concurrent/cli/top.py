@@ -6,16 +6,17 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from rich.console import Console
+from rich.console import Console, Group
 from rich.live import Live
 
 from keras_concurrent.cli.console import table
-from keras_concurrent.cluster import Cluster
+from keras_concurrent.cluster import CLIENT, Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.segment_costs import SegmentCosts, slowness
 from keras_concurrent.edge.link import answers, questions
-from keras_concurrent.errors import BoardError
+from keras_concurrent.edge.link.protocol import version_fault
+from keras_concurrent.errors import BoardError, ProtocolError
 
 COLUMNS = ("board", "state", "images/s", "busy", "in flight", "p95 / plan", "memory MB", "refused")
 Row = tuple[str, ...]
@@ -93,7 +94,12 @@ def watch(
                 row(name, before.get(name), now[name], planned[name], bundle.sha256)
                 for name in names
             ]
-            live.update(table(str(bundle.path), COLUMNS, rows), refresh=True)
+            faults = [
+                version_fault(f"board {name}", sample.protocol, CLIENT)
+                for name, sample in now.items()
+                if sample.protocol is not None
+            ]
+            live.update(Group(table(str(bundle.path), COLUMNS, rows), *faults), refresh=True)
             before = now
             if times is not None:
                 times -= 1
@@ -106,6 +112,6 @@ def _sample(client: Client, name: str, timeout_s: float) -> Sample:
     if name in client.reach([name], 0.0):
         try:
             status = client.questions.ask(name, questions.Status(), timeout_s=timeout_s)
-        except BoardError:
+        except (BoardError, ProtocolError):
             status = None
     return Sample(time.monotonic(), status, client.questions.other_protocols.get(name))

@@ -122,17 +122,21 @@ class Dispatch:
                 self.questions.other_protocols[board] = presence.protocol
                 fault = version_fault(f"board {board}", presence.protocol, CLIENT)
                 self._complain(board, f"is not used: {fault}")
+                self._gone(board)
             else:
                 self.questions.other_protocols.pop(board, None)
-            return
-        self._suspects.clear(board)
-        if isinstance(presence, Here):
+        elif isinstance(presence, Here):
             self.questions.other_protocols.pop(board, None)
+            self._suspects.clear(board)
             self.carry_out(self.requests.here(board))
         else:
-            instructions = self.requests.gone(board)
-            self.questions.gone(board)  # routes that it was offered are none of its any more
-            self.carry_out(instructions)
+            self._gone(board)
+
+    def _gone(self, board: str) -> None:
+        self._suspects.clear(board)
+        instructions = self.requests.gone(board)
+        self.questions.gone(board)  # routes that it was offered are none of its any more
+        self.carry_out(instructions)
 
     def _output(self, board: str, tensor: protocol.Tensor, received_s: float) -> None:
         try:

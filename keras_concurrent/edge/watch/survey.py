@@ -13,7 +13,7 @@ from keras_concurrent.edge.client.segment_costs import WHOLE, SegmentCosts
 from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.answers import LinkFigures
 from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, SAME_VERSION
-from keras_concurrent.errors import BoardError
+from keras_concurrent.errors import BoardError, ProtocolError
 
 _MEASURE_S = 120.0
 _PROBE_S = 30.0
@@ -145,7 +145,7 @@ def examine(client: Client, bundle: Bundle, cluster: Cluster) -> list[Finding]:
                 client.questions.ask(board.name, questions.Status()),
                 client.questions.clock_offset_s(board.name),
             )
-        except BoardError as error:
+        except (BoardError, ProtocolError) as error:
             findings.append(Finding(board.name, str(error), "restart its board program"))
             continue
         findings += _of_status(board.name, status, offset_s, bundle)
@@ -196,7 +196,7 @@ def _of_link(client: Client, cluster: Cluster, sender: str, receiver: str) -> Fi
     about = f"{sender} -> {receiver}"
     try:
         figures = link_of(client, sender, receiver)
-    except BoardError as error:
+    except (BoardError, ProtocolError) as error:
         return Finding(about, str(error), "check the cable and the firewall between them")
     described = cluster.bytes_per_s(sender, receiver)
     fact = f"{figures.bytes_per_s * 8 / 1e6:.0f} Mbit/s, {figures.one_way_s * 1e3:.2f} ms"
