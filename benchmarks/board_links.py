@@ -131,7 +131,7 @@ def hop_ms(folder: Path, images: int) -> float:
     groups: dict[str, list[str]] = {}
     for task in tasks.tasks:
         groups.setdefault(task.vertices[0] if task.vertices else "head", []).append(task.name)
-    merged = tasks.merged(groups.values())
+    merged = tasks.quotient(groups.values())
     boards = {task.name: f"h{i % 2}" for i, task in enumerate(merged.tasks)}
     plan = decode(merged, cluster, boards)
     bundle = export_bundle(file, cluster, folder / "hops", plan=plan)

@@ -12,8 +12,9 @@ from outcome import Section, Target
 
 from keras_concurrent import Cluster, TaskGraph, TfliteFile
 from keras_concurrent.cli.console import load_tensorflow
+from keras_concurrent.export.cutting import cut
 from keras_concurrent.planning.bounds import lower_bound_s
-from keras_concurrent.planning.segments import cut, one_board, plan_segments
+from keras_concurrent.planning.segments import one_board, plan_segments
 
 NAMES = (
     "VGG16", "MobileNet", "MobileNetV2", "EfficientNetB0", "ResNet50", "DenseNet121", "Xception",

@@ -23,6 +23,7 @@ from keras_concurrent.measured.operators import profile_tasks
 from keras_concurrent.networks.architecture import Architecture
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.chains import chains_as_tasks
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.report.page import write_report
 from keras_concurrent.report.summary import summarise
@@ -142,7 +143,7 @@ def run_demo(
 
     images = dataset.test_images[:_TEST_IMAGES]
     file = TfliteFile(to_tflite(model))
-    graph = TaskGraph.from_tflite(file).chains_merged()
+    graph = chains_as_tasks(TaskGraph.from_tflite(file))
     with progress_bars() as progress:
         profiled = profile_tasks(file, graph, progress=progress("profiling"))
         graph = graph.timed(profiled.seconds, host)

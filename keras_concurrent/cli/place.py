@@ -10,6 +10,7 @@ import click
 
 from keras_concurrent.cli.command import command
 from keras_concurrent.cli.options import as_json, described, existing, new_path, options
+from keras_concurrent.planning.chains import chains_as_tasks
 
 if TYPE_CHECKING:
     from keras_concurrent.cluster import Cluster
@@ -220,7 +221,7 @@ def tasks_of(
 
     graph = TaskGraph.from_tflite(file)
     if measured:
-        graph = _measured_on_host(file, graph.chains_merged())
+        graph = _measured_on_host(file, chains_as_tasks(graph))
     return graph if timings is None else timings.applied(file, graph, where)
 
 

@@ -15,8 +15,9 @@ from keras_concurrent.edge.manifest import (
     Send,
     TensorSpec,
 )
+from keras_concurrent.export.cutting import cut
 from keras_concurrent.planning.schedule import Plan
-from keras_concurrent.planning.segments import cut, one_board, plan_segments
+from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
 

@@ -13,7 +13,8 @@ import numpy as np
 
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.planning.taskgraph import TaskGraph
-from keras_concurrent.tflite.file import Operator, TfliteFile
+from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.tflite.parts import Operator
 
 _PASSES = 15  # runs of what is measured
 _Work = tuple[str, int, tuple[tuple[tuple[int, ...], str], ...]]

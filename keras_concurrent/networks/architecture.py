@@ -14,6 +14,7 @@ from typing import Any
 
 from keras_concurrent import flops
 from keras_concurrent.networks.generators import SOURCE
+from keras_concurrent.planning.taskgraph import Task, TaskGraph
 
 SCHEMA_VERSION = 1
 HEADS = ("concat", "merge")
@@ -215,6 +216,22 @@ class Architecture:
         """Bytes of a block's output in float32."""
         height, width, channels = self.shapes[name]
         return height * width * channels * FLOAT_BYTES
+
+    def tasks(self) -> TaskGraph:
+        """One task a vertex, one tensor a vertex; source and sink are no tasks (paper, III-C).
+
+        The source's tensor is the graph's input. A block that only the sink reads hands over what
+        the sink takes of it: with the ``"concat"`` head its averages.
+        """
+        tasks = tuple(
+            Task(b.name, self.block_flops[b.name], b.inputs, (b.name,), vertices=(b.name,))
+            for b in self.blocks
+        )
+        sizes = {name: self.block_bytes(name) for name in self.shapes}
+        if self.head == "concat":
+            for name in self.outputs:
+                sizes[name] = FLOAT_BYTES * self.shapes[name][2]
+        return TaskGraph(tasks, sizes, (SOURCE,), self.outputs)
 
     def to_json(self) -> str:
         """The architecture as a JSON text, read back by `from_json`."""

@@ -148,7 +148,7 @@ def _plan(segments: list[tuple[str, list[int]]], graph: TaskGraph, cluster: Clus
             )
     groups = [dict.fromkeys(task_of[operator] for operator in own) for _, own in segments]
     try:
-        merged = graph.merged([list(group) for group in groups])
+        merged = graph.quotient([list(group) for group in groups])
     except ValueError as error:
         raise PlacementError(f"the segments cannot run in any order: {error}") from error
     number_of = {task.name: placed[task.operators[0]] for task in merged.tasks}

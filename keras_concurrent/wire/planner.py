@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.interpreter import Array
+from keras_concurrent.planning.chains import chains
 from keras_concurrent.planning.schedule import Plan, fits
 from keras_concurrent.planning.segments import EVALUATIONS, one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
@@ -201,7 +202,7 @@ class WirePlanner:
             graph = replace(graph, tensor_bytes=sizes)
         if self.costs is not None:
             pins = self._pins_of(graph) if pins is None else pins
-            graph = self.costs(file, graph.merged(graph.chains(pins)))
+            graph = self.costs(file, graph.quotient(chains(graph, pins)))
         return graph
 
     def _plan(self, graph: TaskGraph, pins: Mapping[str, str]) -> Plan:
@@ -239,7 +240,7 @@ def whole_blocks(graph: TaskGraph) -> TaskGraph | None:
     groups: dict[str, list[str]] = {}
     for name, group in group_of.items():
         groups.setdefault(group, []).append(name)
-    return graph.merged(groups.values()) if any(t.vertices for t in graph.tasks) else None
+    return graph.quotient(groups.values()) if any(t.vertices for t in graph.tasks) else None
 
 
 def _homes(plan: Plan) -> dict[int, str]:

@@ -66,7 +66,7 @@ def test_a_segments_seconds_are_shared_out_as_its_tasks_flops():
 
 def test_a_merged_task_takes_what_its_parts_do():
     graph = TIMINGS.applied(FILE, chain((100, 300, 0, 500)), two())
-    whole = graph.merged([["n0", "n1", "n2", "n3"]])
+    whole = graph.quotient([["n0", "n1", "n2", "n3"]])
     assert whole.seconds_on(whole.tasks[0], SLOW) == pytest.approx(1.1 + 500 / 1e9)
     assert whole.seconds_on(whole.tasks[0], FAST) == pytest.approx(0.7 + 500 / 2e9)
 

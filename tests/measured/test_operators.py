@@ -9,6 +9,7 @@ from wires import SLOW
 
 from keras_concurrent.measured import operators as profile
 from keras_concurrent.measured.operators import MeasuredCosts
+from keras_concurrent.planning.chains import chains_as_tasks
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.wire.encoding import crossing, encode
 from keras_concurrent.wire.format import SIGMOID
@@ -37,7 +38,7 @@ def test_a_rewritten_file_costs_what_the_model_does_and_its_encoders(small_file,
         sum(t.seconds for t in whole.tasks) + added
     )
     tried.clear()
-    merged = costs(coded, TaskGraph.from_tflite(coded).chains_merged())
+    merged = costs(coded, chains_as_tasks(TaskGraph.from_tflite(coded)))
     assert sum(t.seconds for t in merged.tasks) == pytest.approx(
         sum(t.seconds for t in found.tasks)
     )

@@ -122,7 +122,7 @@ def test_what_cannot_run_is_refused_with_the_reason(read, text, message):
 
 
 def test_operators_that_are_one_task_stay_together(read):
-    chains = GRAPH.merged([["a"], ["b", "c"], ["d"]])
+    chains = GRAPH.quotient([["a"], ["b", "c"], ["d"]])
     assert read(GOOD, graph=chains).latency_s == read(GOOD).latency_s
     apart = edited('"1-2"', '"1"') + '[[segment]]\nboard = "p2"\noperators = "2"\n'
     with pytest.raises(PlacementError, match="operators 1-2 are one task"):

@@ -5,6 +5,7 @@ import pytest
 from plans import HEAVY, check_replay, check_valid, cluster_of, with_memory, work
 
 from keras_concurrent.cluster import Cluster, Link
+from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
 from keras_concurrent.planning.polish import polish
@@ -97,3 +98,17 @@ def test_a_time_limit_must_be_positive():
     cluster = cluster_of(1.0)
     with pytest.raises(ValueError, match="time_limit_s must be positive, got 0"):
         polish(schedule(LANES, cluster), cluster, time_limit_s=0)
+
+
+def test_a_solver_that_dies_is_told_as_an_error_of_ours(monkeypatch):
+    plan = schedule(HEAVY, cluster_of(1.0))
+    monkeypatch.setattr("keras_concurrent.planning.polish.pickle.dumps", lambda question: b"none")
+    with pytest.raises(ConcurrentError, match=r"(?s)the solver ended with 1: .*UnpicklingError"):
+        polish(plan, cluster_of(1.0), time_limit_s=1.0)
+
+
+def test_a_solver_that_does_not_end_is_ended(monkeypatch):
+    plan = schedule(HEAVY, cluster_of(1.0))
+    monkeypatch.setattr("keras_concurrent.planning.polish._GRACE_S", 0.0)
+    with pytest.raises(ConcurrentError, match=r"was given 0.001 s and did not end 0 s later"):
+        polish(plan, cluster_of(1.0), time_limit_s=0.001)

@@ -207,7 +207,7 @@ def reference_merge(plan, cluster):
 
     def decoded():
         try:
-            merged = graph.merged(group for board in groups for group in groups[board])
+            merged = graph.quotient(group for board in groups for group in groups[board])
         except ValueError:
             return None  # the groups would wait for each other
         return decode(merged, cluster, {t.name: plan.assignment[t.name] for t in merged.tasks})

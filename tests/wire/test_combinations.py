@@ -7,8 +7,8 @@ from pieces import run
 
 from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
 from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.export.cutting import cut
 from keras_concurrent.interpreter import Segment
-from keras_concurrent.planning.segments import cut
 from keras_concurrent.precision import PRECISIONS
 
 
