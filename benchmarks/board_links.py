@@ -23,7 +23,8 @@ from keras_concurrent import (
     stage,
     to_tflite,
 )
-from keras_concurrent.cluster import Board, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Network
 from keras_concurrent.edge.board.stretch import slowdown_for
 from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
 from keras_concurrent.edge.testbed.namespaces import LATENCY_MS

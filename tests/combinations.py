@@ -6,7 +6,8 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.convert import to_tflite
 from keras_concurrent.models import build_model
 from keras_concurrent.networks.generators import generate

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.board_kinds import BOARD_KINDS, parse_link
-from keras_concurrent.cluster import CLIENT, Board, Cluster, Link, Network
+from keras_concurrent.board import CLIENT, Board
+from keras_concurrent.board_kinds import BOARD_KINDS
+from keras_concurrent.cluster import Cluster, Link, Network, parse_link
 from keras_concurrent.errors import ClusterError
 
 GOOD = """\

@@ -11,8 +11,9 @@ import numpy as np
 from rich.console import Console
 
 from keras_concurrent import datasets
+from keras_concurrent.board import Board
 from keras_concurrent.cli.console import load_tensorflow, progress_bars, stderr, table
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.board.stretch import slowdown_for
 from keras_concurrent.edge.testbed.local_boards import free_ports
 from keras_concurrent.edge.watch.bench import Answers, compare, measure_bundle
@@ -112,7 +113,7 @@ def run_demo(
     Args:
         boards: how many board processes.
         kind: of emulated board, or ``"none"`` for this machine's own speed over loopback.
-        link: of the emulated boards, see `keras_concurrent.board_kinds.parse_link`.
+        link: of the emulated boards, see `keras_concurrent.cluster.parse_link`.
         data: name of a data set.
         seed: of the candidates, the training and the data.
         out: folder for model.keras, bundle/, cluster.toml, report.html, report.png, trace.json.

@@ -14,7 +14,8 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from keras_concurrent.cluster import CLIENT, Board, Cluster
+from keras_concurrent.board import CLIENT, Board
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import MissingExtraError
 from keras_concurrent.planning.schedule import Plan, check_memory, decode
 

@@ -18,7 +18,8 @@ from functools import cached_property
 
 import numpy as np
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.planning.problem import (
     Problem,

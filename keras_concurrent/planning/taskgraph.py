@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Protocol
 
-from keras_concurrent.cluster import Board
+from keras_concurrent.board import Board
 
 
 class HasTasks(Protocol):

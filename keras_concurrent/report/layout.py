@@ -13,7 +13,7 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.manifest import Manifest
 from keras_concurrent.networks.architecture import Architecture
 from keras_concurrent.networks.generators import SINK, SOURCE

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.manifest import Event, Manifest
 from keras_concurrent.report.summary import Timeline
 

@@ -6,7 +6,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.bundle import digest
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.export.assemble import export_bundle

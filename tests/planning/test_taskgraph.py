@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.cluster import Board
+from keras_concurrent.board import Board
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
 from keras_concurrent.planning.chains import chains_as_tasks

@@ -5,7 +5,8 @@ import random
 
 import pytest
 
-from keras_concurrent.cluster import CLIENT, Board, Cluster, Link, Network
+from keras_concurrent.board import CLIENT, Board
+from keras_concurrent.cluster import Cluster, Link, Network
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.planning.schedule import schedule
 from keras_concurrent.planning.segments import merge_segments

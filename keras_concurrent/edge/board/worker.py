@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.board.complaints import Complaints
 from keras_concurrent.edge.board.depot import Depot
 from keras_concurrent.edge.board.engine import Engine, Finish, Instruction, Run, Transmit

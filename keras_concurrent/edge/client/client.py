@@ -16,7 +16,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
 from typing import Any
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board.engine import MOST_IMAGES
 from keras_concurrent.edge.board.status import slow_boards
 from keras_concurrent.edge.board.stretch import Interface, Pacer

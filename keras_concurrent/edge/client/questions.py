@@ -9,7 +9,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.link.outbox import Outbox, Sent
 from keras_concurrent.edge.link.probe import LinkFigures, Probe
 from keras_concurrent.edge.link.protocol import Session

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.client.instructions import (
     Answer,
     Begin,

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.manifest import Event, Manifest, Placement, Program, Send
 
 WHOLE = "model"

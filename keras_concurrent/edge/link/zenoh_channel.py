@@ -16,7 +16,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.link.keys import AUTHORITY, CERTIFICATE, KEY, Keys
 from keras_concurrent.edge.link.transport import (
     GONE,

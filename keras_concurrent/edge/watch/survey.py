@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from keras_concurrent._version import __version__
-from keras_concurrent.cluster import CLIENT, Cluster, Link
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster, Link
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.routes import WHOLE, Costs

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.client.routes import WHOLE, Costs, assign, avoid, reroute
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Segment
