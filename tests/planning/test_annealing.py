@@ -48,6 +48,7 @@ def best_of_all(graph, cluster):
     return least
 
 
+@pytest.mark.timeout(180)  # the first compiles the search, and all try every order
 @pytest.mark.parametrize("kind", ["DP", "WS", "lanes"])
 @pytest.mark.parametrize("mbit", [20.0, 1000.0])
 def test_small_networks_are_planned_as_well_as_by_trying_everything(kind, mbit):
