@@ -1,5 +1,3 @@
-import math
-
 import numpy as np
 import pytest
 from pieces import check_pieces, image_for
@@ -11,7 +9,6 @@ from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.wire.encoding import crossing
 from keras_concurrent.wire.format import SIGMOID
 from keras_concurrent.wire.planner import WirePlanner
-from keras_concurrent.wire.ranges import measured_ranges, proven_ranges
 
 
 @pytest.mark.parametrize(
@@ -126,34 +123,6 @@ def test_the_pool_of_a_scaling_block_sits_on_the_sender():
     assert names[pool.outputs[0]] == "b0"
     check_pieces(file, [[t.name for t in graph.tasks if set(t.operators) <= set(s.operators)]
                         for s in plan.graph.tasks])  # fmt: skip
-
-
-def test_ranges_that_follow_from_the_graph():
-    import tensorflow as tf
-
-    def function(x, y):
-        a, b = tf.sigmoid(x), tf.tanh(y)
-        c = a * 2.0 + b * -3.0
-        return c, tf.nn.relu(c * 0.5), tf.reshape(x, (2, 2))
-
-    file = converted(function, (1, 4), (1, 4))
-    found = proven_ranges(file)
-    by_output = [found.get(name) for name in file.outputs]
-    # 2 x (0..1) - 3 x (-1..1) = -3..5; its half without what is below zero: 0..2.5.
-    assert (-3.0, 5.0) in by_output
-    assert (0.0, 2.5) in by_output
-    assert None in by_output
-    assert measured_ranges(file, (), [{}]) == {}
-
-
-def test_measured_values_keep_to_proven_ranges(small_file):
-    proven = proven_ranges(small_file)
-    images = [image_for(small_file, seed) for seed in range(4)]
-    assert len(proven) > 20
-    for name, (low, high) in measured_ranges(small_file, tuple(proven), images).items():
-        least, most = proven[name]
-        assert least - 1e-6 <= low <= high <= most + 1e-6, name
-        assert math.isfinite(least + most)
 
 
 def test_the_same_plan_twice(small_file):
