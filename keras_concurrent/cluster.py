@@ -36,7 +36,7 @@ from pathlib import Path
 
 from keras_concurrent.board import CLIENT, Board, check_number
 from keras_concurrent.board_kinds import BOARD_KINDS
-from keras_concurrent.cluster_file import SCHEMA_VERSION, built, lines_of, read_tables
+from keras_concurrent.cluster_file import FILE, built, lines_of, read_tables
 from keras_concurrent.errors import ClusterError
 
 MEDIA = ("switch", "shared")
@@ -207,7 +207,7 @@ class Cluster:
 
     def to_toml(self) -> str:
         """The text of a file that `read` understands."""
-        lines = [f"schema_version = {SCHEMA_VERSION}", "", "[network]", *lines_of(self.network)]
+        lines = [FILE.to_toml_line(), "", "[network]", *lines_of(self.network)]
         for board in self.boards:
             lines += ["", "[[board]]", *lines_of(board)]
         for link in self.links:

@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from keras_concurrent.errors import ClusterError
+from keras_concurrent.versioned import FileKind
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover - Python 3.10
     import tomli as tomllib
 
-SCHEMA_VERSION = 1
+FILE = FileKind("a cluster", 1, "describe it anew, see docs/boards.md", ClusterError)
 
 
 def read_tables(path: str | Path) -> dict[str, Any]:
@@ -30,9 +31,7 @@ def read_tables(path: str | Path) -> dict[str, Any]:
         raise ClusterError(f"cannot read {path}: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClusterError(f"{path} is no TOML file: {error}") from error
-    version = data.pop("schema_version", None)
-    if type(version) is not int or version != SCHEMA_VERSION:
-        raise ClusterError(f"{path}: schema_version must be {SCHEMA_VERSION}, got {version!r}")
+    data = FILE.content(data, path)
     network = data.pop("network", None)
     tables = {key: data.pop(key, []) for key in ("board", "link")}
     if data:

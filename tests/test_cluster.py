@@ -119,8 +119,11 @@ NO_BOARDS = GOOD[: GOOD.index("[[board]]")]
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (edited("schema_version = 1", "schema_version = 2"), "schema_version must be 1, got 2"),
-        (edited("schema_version = 1", ""), "schema_version must be 1, got None"),
+        (
+            edited("schema_version = 1", "schema_version = 2"),
+            "a cluster must have schema_version 1, got 2: describe",
+        ),
+        (edited("schema_version = 1", ""), "a cluster must have schema_version 1, got None"),
         (edited("schema_version = 1", "schema_version = 1\nowner = 1"), "got owner"),
         (edited("latency_ms", "latencies_ms"), r"\[network\] has the unknown key 'latencies_ms'"),
         (edited("call_ms", "call_s"), r"\[\[board\]\] has the unknown key 'call_s'; it takes call"),
@@ -201,7 +204,7 @@ def test_a_number_beyond_floats_is_refused(read):
 
 
 def test_a_version_that_is_no_number_is_refused(read):
-    with pytest.raises(ClusterError, match="schema_version must be 1, got True"):
+    with pytest.raises(ClusterError, match="a cluster must have schema_version 1, got True"):
         read(edited("schema_version = 1", "schema_version = true"))
 
 

@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 
 from keras_concurrent.errors import BundleError
+from keras_concurrent.versioned import FileKind
 
-SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+_FILE = FileKind(MANIFEST, 1, "export the model anew", BundleError)
 PLACEMENTS = ("boards", "one_board")
 
 _DTYPES = (
@@ -208,7 +209,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+        return _FILE.to_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -221,11 +222,7 @@ class Manifest:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{MANIFEST} is damaged: {error}") from error
-        version = data.pop("schema_version", None) if isinstance(data, dict) else None
-        if type(version) is not int or version != SCHEMA_VERSION:
-            raise BundleError(
-                f"{MANIFEST} must have schema_version {SCHEMA_VERSION}, got {version!r}"
-            )
+        data = _FILE.content(data)
         try:
             manifest = cls(
                 inputs=tuple(data.pop("inputs")),

@@ -14,15 +14,15 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.versioned import FileKind
 
-SCHEMA_VERSION = 1
+_FILE = FileKind("a file of timings", 1, "`keras-concurrent profile` writes one")
 _WHOLE = "model"
 
 
@@ -124,7 +124,7 @@ class Timings:
 
     def to_json(self) -> str:
         """A text that `read` understands."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+        return _FILE.to_json(asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> Timings:
@@ -134,9 +134,7 @@ class Timings:
             ClusterError: the file cannot be read, or is something else.
         """
         try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if data.pop("schema_version", None) != SCHEMA_VERSION:
-                raise ValueError(f"schema_version must be {SCHEMA_VERSION}")
+            data = _FILE.content(json.loads(path.read_text(encoding="utf-8")))
             segments = tuple(
                 SegmentTiming(tuple(segment["tensors"]), dict(segment["seconds"]))
                 for segment in data.pop("segments")

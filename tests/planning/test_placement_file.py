@@ -93,7 +93,10 @@ def edited(old, new):
     ("text", "message"),
     [
         ("= nonsense", "is no TOML file"),
-        (edited("schema_version = 1", "schema_version = 2"), "schema_version must be 1, got 2"),
+        (
+            edited("schema_version = 1", "schema_version = 2"),
+            "must have schema_version 1, got 2: `keras-concurrent plan --out` writes one",
+        ),
         (edited(SHA, "cd"), f"it places another model: model_sha256 must be {SHA}, got 'cd'"),
         (edited('"p2"', '"p9"'), "segment 2: no board is named 'p9'; the cluster has p1, p2"),
         (edited('"1-2"', '"1-2 4"'), "segment 3: there is no operator 4; the model's are 0-3"),
