@@ -16,12 +16,12 @@ import math
 import os
 import pickle
 import queue
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
+from keras_concurrent.children import Child, end_with_parent
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.networks.architecture import Architecture
@@ -223,11 +223,7 @@ def _shared(job: _Job, chunks: Sequence[range], processes: int) -> Iterator[tupl
     """The costs and capacities of all chunks, as they come from several processes."""
     code = f"from {__name__} import _serve; _serve()"
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    pipe = subprocess.PIPE
-    workers = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe)
-        for _ in range(processes)
-    ]
+    workers = [Child([sys.executable, "-c", code]) for _ in range(processes)]
     try:
         for number, worker in enumerate(workers):
             share = chunks[number::processes]
@@ -241,15 +237,13 @@ def _shared(job: _Job, chunks: Sequence[range], processes: int) -> Iterator[tupl
     finally:
         for worker in workers:
             worker.kill()
-            worker.wait()
 
 
-def _talk(worker: subprocess.Popen[bytes], work: object, lines: queue.SimpleQueue[bytes]) -> None:
+def _talk(worker: Child, work: object, lines: queue.SimpleQueue[bytes]) -> None:
     """Hand a process its share and pass on the lines that it answers, an empty one at the end."""
-    assert worker.stdin
-    assert worker.stdout
-    with contextlib.suppress(BrokenPipeError), worker.stdin:
+    with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended, its pipe is closed
         pickle.dump(work, worker.stdin)
+        worker.stdin.flush()
     with worker.stdout:
         for line in worker.stdout:
             lines.put(line)
@@ -260,6 +254,7 @@ def _talk(worker: subprocess.Popen[bytes], work: object, lines: queue.SimpleQueu
 def _serve() -> None:
     """What a process does: a share of the chunks from standard input, a line of JSON for each."""
     job, chunks = pickle.load(sys.stdin.buffer)  # from the process that started this one
+    end_with_parent()
     for chunk in chunks:
         found = [(index, *_figures(job, index)) for index in chunk]
         print(json.dumps([(index, astuple(costs), cap) for index, costs, cap in found]), flush=True)

@@ -3,7 +3,6 @@
 import json
 import os
 import stat
-import subprocess
 import sys
 from types import SimpleNamespace
 
@@ -291,20 +290,6 @@ def test_the_dead_are_started_again_and_the_chief_stopped_at_the_end(tmp_path, m
     assert sum("--chief 127.0.0.1:8642" in line for line in lines) == 2
     for name in ("worker-0", "worker-1"):
         assert sum(f"--worker 127.0.0.1:8642 --name {name}" in line for line in lines) == 3
-
-
-def test_processes_end_with_the_one_that_started_them(tmp_path):
-    code = "from keras_concurrent.search.workers import end_with_stdin as end; end();"
-    child = subprocess.Popen(
-        [sys.executable, "-c", code + "import time; print('here', flush=True); time.sleep(60)"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert child.stdout.readline() == b"here\n"
-    assert child.poll() is None
-    child.stdin.close()
-    assert child.wait(10) == 1
-    child.stdout.close()
 
 
 def test_only_one_process_hands_out_the_trials(tmp_path):
