@@ -25,12 +25,13 @@ from keras_concurrent.cli.options import (
 @click.option("--out", type=new_path, default=Path("keys"), show_default=True, help="Folder.")
 def keys(cluster: Path, out: Path) -> None:
     """Make an authority, and keys for each board and the client, for endpoints tls/..."""
+    from keras_concurrent.board import CLIENT
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.edge.link.keys import make_keys
 
     made = make_keys(Cluster.read(cluster), out)
     for folder in made:
-        click.echo(f"{folder}: copy it to {folder.name}" if folder.name != "client" else folder)
+        click.echo(f"{folder}: copy it to {folder.name}" if folder.name != CLIENT else folder)
     if not made:
         click.echo(f"{out} has keys for everyone already")
 

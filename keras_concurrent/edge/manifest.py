@@ -20,6 +20,8 @@ from keras_concurrent.errors import BundleError
 from keras_concurrent.versioned import FileKind
 
 MANIFEST = "manifest.json"
+WHOLE = "model"
+"""Name of the segment that is the uncut model."""
 _FILE = FileKind(MANIFEST, 1, "export the model anew", BundleError)
 PLACEMENTS = ("boards", "one_board")
 
@@ -127,7 +129,7 @@ class Manifest:
         inputs: names of the model's inputs.
         outputs: names of the model's outputs.
         tensors: shape and dtype of every tensor that a segment reads or writes.
-        segments: by name; ``"model"`` is the uncut model.
+        segments: by name; ``WHOLE`` is the uncut model.
         placements: ``"boards"`` and ``"one_board"``.
         architecture: the network's recipe as JSON, where it has one.
     """

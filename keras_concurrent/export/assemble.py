@@ -8,6 +8,7 @@ from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import MODEL, Bundle, digest
 from keras_concurrent.edge.manifest import (
+    WHOLE,
     Event,
     Manifest,
     Placement,
@@ -21,8 +22,6 @@ from keras_concurrent.planning.schedule import Plan
 from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
-
-_WHOLE = "model"
 
 
 def export_bundle(
@@ -79,7 +78,7 @@ def assemble(
     """
     planned = file if rewritten is None else rewritten
     segments: dict[str, SegmentSpec] = {
-        _WHOLE: SegmentSpec(
+        WHOLE: SegmentSpec(
             MODEL,
             digest(file.data),
             len(file.data),
@@ -91,7 +90,7 @@ def assemble(
         )
     }
     files = {MODEL: file.data}
-    names = {plan.graph.tasks[0].name: _WHOLE}
+    names = {plan.graph.tasks[0].name: WHOLE}
     if len(plan.graph.tasks) > 1:
         names = {}
         digits = len(str(len(plan.graph.tasks) - 1))
@@ -123,7 +122,7 @@ def assemble(
         segments=segments,
         placements={
             "boards": _placement(plan, names),
-            "one_board": _placement(alone, {alone.graph.tasks[0].name: _WHOLE}),
+            "one_board": _placement(alone, {alone.graph.tasks[0].name: WHOLE}),
         },
         architecture=architecture,
     )

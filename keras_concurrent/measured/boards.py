@@ -17,13 +17,13 @@ from pathlib import Path
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.manifest import WHOLE
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.versioned import FileKind
 
 _FILE = FileKind("a file of timings", 1, "`keras-concurrent profile` writes one")
-_WHOLE = "model"
 
 
 def timings_path(cluster: Path) -> Path:
@@ -75,7 +75,7 @@ class Timings:
             seconds: by board, then by segment, the call included.
             cluster: the boards, with what a call costs them.
         """
-        names = [name for name in bundle.manifest.segments if name != _WHOLE] or [_WHOLE]
+        names = [name for name in bundle.manifest.segments if name != WHOLE] or [WHOLE]
         segments = []
         for name in names:
             file = TfliteFile(bundle.content(name), name)
@@ -85,7 +85,7 @@ class Timings:
             }
             written = tuple(tensor for o in file.operators for tensor in o.outputs)
             segments.append(SegmentTiming(written, own))
-        return cls(bundle.manifest.segments[_WHOLE].sha256, tuple(segments))
+        return cls(bundle.manifest.segments[WHOLE].sha256, tuple(segments))
 
     def applied(self, file: TfliteFile, graph: TaskGraph, cluster: Cluster) -> TaskGraph:
         """A task graph with the measured seconds; tasks never measured keep their costs.
