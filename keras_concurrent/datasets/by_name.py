@@ -52,13 +52,13 @@ def _mnist(size: int | None, rng: np.random.Generator) -> Dataset:
 
 def _digits(size: int | None, rng: np.random.Generator) -> Dataset:
     only_size("digits", size, 8)
-    found = package("scikit-learn", "sklearn.datasets").load_digits()
-    images = (found.images[..., np.newaxis] / 16.0).astype(np.float32)
+    digits = package("scikit-learn", "sklearn.datasets").load_digits()
+    images = (digits.images[..., np.newaxis] / 16.0).astype(np.float32)
     note = (
         "1,797 handwritten digits of 8x8 pixels that come inside scikit-learn. A random fifth of "
         "each digit is kept for the test."
     )
-    return _split("digits", images, found.target, note, rng)
+    return _split("digits", images, digits.target, note, rng)
 
 
 def _split(

@@ -25,8 +25,8 @@ def components(graph: TaskGraph) -> list[list[str]]:
     joined.add_nodes_from(task.name for task in graph.tasks)
     joined.add_edges_from((a, b) for a, after in graph.successors.items() for b in after)
     position = {task.name: i for i, task in enumerate(graph.tasks)}
-    found = (sorted(names, key=position.__getitem__) for names in nx.connected_components(joined))
-    return sorted(found, key=lambda names: position[names[0]])
+    parts = (sorted(names, key=position.__getitem__) for names in nx.connected_components(joined))
+    return sorted(parts, key=lambda names: position[names[0]])
 
 
 def distribute(graph: TaskGraph, units: int) -> Partition:

@@ -186,7 +186,7 @@ def screen(
             raise ValueError(f"{name} must be at least 1, got {number!r}")
     tell = progress or (lambda done, total: None)
     job = (space, cluster, seed)
-    found = {0: _figures(job, 0)}  # compiles, for the processes to load
+    figures_of = {0: _figures(job, 0)}  # compiles, for the processes to load
     chunks = [range(i, min(i + _CHUNK, samples)) for i in range(0, samples, _CHUNK)]
     results: Iterator[tuple[int, _Figures]]
     if processes == 1 or samples < _WORTH_A_PROCESS:
@@ -194,9 +194,9 @@ def screen(
     else:
         results = _shared(job, chunks, min(processes, len(chunks)))
     for index, figures in results:
-        found[index] = figures
+        figures_of[index] = figures
         if index % _CHUNK == _CHUNK - 1:
-            tell(len(found), samples)
+            tell(len(figures_of), samples)
     tell(samples, samples)
     seen: set[tuple[tuple[str, Value], ...]] = set()
     candidates = []
@@ -205,7 +205,7 @@ def screen(
         key = tuple(values.items())
         if key not in seen:
             seen.add(key)
-            candidates.append(Candidate(index, values, *found[index]))
+            candidates.append(Candidate(index, values, *figures_of[index]))
     return Screening(tuple(candidates))
 
 
@@ -256,5 +256,6 @@ def _serve() -> None:
     job, chunks = pickle.load(sys.stdin.buffer)  # from the process that started this one
     end_with_parent()
     for chunk in chunks:
-        found = [(index, *_figures(job, index)) for index in chunk]
-        print(json.dumps([(index, astuple(costs), cap) for index, costs, cap in found]), flush=True)
+        screened = [(index, *_figures(job, index)) for index in chunk]
+        answer = [(index, astuple(costs), capacity) for index, costs, capacity in screened]
+        print(json.dumps(answer), flush=True)

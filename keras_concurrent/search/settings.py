@@ -79,13 +79,13 @@ class Settings:
     @cached_property
     def dataset(self) -> datasets.Dataset:
         """The images."""
-        found = load_data(self.data, self.size)
+        loaded = load_data(self.data, self.size)
         if self.images is None:
-            return found
+            return loaded
         kept = slice(self.images)
         return datasets.Dataset(
-            found.name, found.train_images[kept], found.train_labels[kept], found.test_images,
-            found.test_labels, found.class_names, found.note,
+            loaded.name, loaded.train_images[kept], loaded.train_labels[kept], loaded.test_images,
+            loaded.test_labels, loaded.class_names, loaded.note,
         )  # fmt: skip
 
     def searched(self) -> Space:

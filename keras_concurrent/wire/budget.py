@@ -151,11 +151,11 @@ def in_each_format(
     planner: WirePlanner, planned: WirePlan
 ) -> dict[str, tuple[TfliteFile, Plan | None]]:
     """A plan with all of its tensors in the same format, for each format: file and plan by name."""
-    found: dict[str, tuple[TfliteFile, Plan | None]] = {}
+    ways: dict[str, tuple[TfliteFile, Plan | None]] = {}
     for wire in WIRES[1:] if planned.formats else ():
         other = replace(planner, wire=wire)
         formats = other.formats(planned.summed, planned.homes)
         with suppress(ClusterError):  # heavier tensors may not fit where lighter ones do
             way = other.encoded(planned.summed, planned.homes, formats)
-            found[f"sent as {wire}"] = way.file, way.plan
-    return found
+            ways[f"sent as {wire}"] = way.file, way.plan
+    return ways

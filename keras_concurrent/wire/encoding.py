@@ -32,13 +32,13 @@ def crossing(file: TfliteFile, homes: Mapping[int, str]) -> dict[str, tuple[str,
     """
     operators = [operator for operator in file.operators if not operator.constant]
     written_on = {name: homes[o.index] for o in operators for name in o.outputs}
-    found: dict[str, list[str]] = {name: [] for name in written_on}
+    receivers: dict[str, list[str]] = {name: [] for name in written_on}
     for operator in operators:
         for name in operator.inputs:
             receiver = homes[operator.index]
-            if name in written_on and receiver not in (written_on[name], *found[name]):
-                found[name].append(receiver)
-    return {name: tuple(sorted(boards)) for name, boards in found.items() if boards}
+            if name in written_on and receiver not in (written_on[name], *receivers[name]):
+                receivers[name].append(receiver)
+    return {name: tuple(sorted(boards)) for name, boards in receivers.items() if boards}
 
 
 def encode(
