@@ -158,7 +158,7 @@ class Cluster:
         """Bandwidth from one to another."""
         return self._between(sender, receiver).bandwidth_mbit_per_s * 1e6 / 8
 
-    def wire_s(self, sender: str, receiver: str) -> float:
+    def wire_latency_s(self, sender: str, receiver: str) -> float:
         """Latency of the wire alone from one to another, in seconds."""
         return self._between(sender, receiver).latency_ms / 1e3
 

@@ -56,7 +56,7 @@ def test_a_file_describes_boards_and_network_in_the_units_of_its_keys(read):
     assert (slow.memory_bytes, fast.memory_bytes) == (math.inf, 256e6)
     assert (slow.int8_ops_per_s, fast.int8_ops_per_s) == (2.5e9, 40e9)  # unsaid: as float32
     assert cluster.bytes_per_s("slow", "fast") == 12.5e6  # 100 million bits, eight to a byte
-    assert cluster.wire_s("slow", "fast") == 0.5e-3
+    assert cluster.wire_latency_s("slow", "fast") == 0.5e-3
     # and the software's share
     assert cluster.latency_s("slow", "fast") == pytest.approx(0.5e-3 + 0.25e-3)
     for pair in (("fast", "client"), ("client", "fast")):

@@ -124,7 +124,7 @@ class Pacer:
         else:
             start = max(ready_at, self._free_at)
         self._free_at = start + hold_s
-        _sleep_until(self._free_at + self._cluster.wire_s(self._sender, receiver))
+        _sleep_until(self._free_at + self._cluster.wire_latency_s(self._sender, receiver))
         return start
 
     def close(self) -> None:
