@@ -21,14 +21,14 @@ from keras_concurrent.cli.place import (
     tasks_of,
 )
 from keras_concurrent.precision import PRECISIONS
-from keras_concurrent.wire.format import WIRES
+from keras_concurrent.wire.format import SENT_AS
 
 if TYPE_CHECKING:
     from keras_concurrent.measured.operators import MeasuredCosts
     from keras_concurrent.planning.schedule import Plan
     from keras_concurrent.planning.taskgraph import TaskGraph
     from keras_concurrent.tflite.file import TfliteFile
-    from keras_concurrent.wire.budget import Budget, Choice
+    from keras_concurrent.wire.budget import Budget, Variant
 
 
 @command(
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 @how_to_plan
 @click.option(
     "--wire",
-    type=click.Choice(WIRES),
+    type=click.Choice(SENT_AS),
     help="Sums regrouped to send less, and tensors sent as float32, as float16, as int8 where "
     "their range is known, or what the accuracy allows. Without it the model is cut as it is.",
 )
@@ -84,10 +84,10 @@ def export(
 
     from rich.console import Console
 
-    from keras_concurrent.cli.tables import choice_table, load_table
+    from keras_concurrent.cli.tables import load_table, variant_table
     from keras_concurrent.export.assemble import export_bundle
     from keras_concurrent.files import write_beside
-    from keras_concurrent.wire.budget import choices
+    from keras_concurrent.wire.budget import variants
 
     in_one_go = how["measured"] and wire is None
     asked = read_model(
@@ -106,14 +106,14 @@ def export(
     else:
         rewritten, best, ways = _wired(asked, costs, wire, lose_points, **how)
     bundle = export_bundle(file, where, out, graph=graph, plan=best, rewritten=rewritten)
-    found: list[Choice] = []
+    found: list[Variant] = []
     if wire or asked.original is not file:
         ways = {
             "as it was": (asked.original, _plan_as_it_was(asked, costs, **how)),
             **ways,
             "chosen": (rewritten or file, best),
         }
-        found = choices(ways, _measure(asked))
+        found = variants(ways, _measure(asked))
     if how["cluster"] is None:
         write_beside(out.parent / "cluster.toml", where.to_toml().encode())
     many, one = (bundle.placement(name) for name in ("boards", "one_board"))
@@ -134,14 +134,14 @@ def export(
         "predicted_one_board_latency_s": one.predicted_latency_s,
         "board_bytes": board_bytes,
         "link_bytes": link_bytes,
-        "choices": [asdict(choice) for choice in found],
+        "choices": [asdict(variant) for variant in found],
     }
     if as_json:
         click.echo(json.dumps(figures))
         return
     console = Console()
     if found:
-        console.print(choice_table(found))
+        console.print(variant_table(found))
         console.print(load_table(board_bytes, link_bytes))
     if len(many.programs) == 1:
         click.echo(f"{out}: one board is best, {one.predicted_latency_s * 1e3:.1f} ms predicted")
@@ -224,7 +224,7 @@ def _wired(
         return known if timings is None else timings.applied(rewritten, known, where)
 
     planner = WirePlanner(
-        file, where, wire=wire, images=images, pins=pins,
+        file, where, sent_as=wire, images=images, pins=pins,
         costs=as_measured if costs or timings else None,
         evaluations=evaluations, seed=seed, budget_s=budget_s, polish_s=polish_s,
     )  # fmt: skip

@@ -26,7 +26,7 @@ from keras_concurrent.planning.segments import EVALUATIONS, one_board, plan_segm
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.wire.encoding import crossing, encode
-from keras_concurrent.wire.format import BYTES, FLOAT16, FLOAT32, WIRES, WireFormat, int8_for
+from keras_concurrent.wire.format import BYTES, FLOAT16, FLOAT32, SENT_AS, WireFormat, int8_for
 from keras_concurrent.wire.ranges import Range, measured_ranges, proven_ranges
 from keras_concurrent.wire.sums import regroup_sums
 
@@ -47,10 +47,10 @@ class WirePlan:
 
     Args:
         file: the model, encoders included.
-        plan: of segments of that file.
+        plan: what each board runs when; its tasks are segments of ``file``.
         summed: the model without encoders, its sums regrouped.
         homes: board of every operator of ``summed`` that is not constant.
-        formats: of the tensors of ``summed`` that pass from board to board.
+        formats: how each tensor of ``summed`` that passes from board to board travels, by name.
     """
 
     file: TfliteFile
@@ -67,24 +67,26 @@ class WirePlanner:
     Args:
         file: the model.
         cluster: the boards and their network.
-        wire: ``"float32"``; ``"float16"``; ``"int8"``: int8 where the range is known, float32
-            elsewhere; ``"auto"``: int8 where the range is known, float16 elsewhere.
+        sent_as: what tensors travel as: ``"float32"``; ``"float16"``; ``"int8"``: int8 where the
+            range is known, float32 elsewhere; ``"auto"``: int8 where the range is known, float16
+            elsewhere.
         images: a value for each of the model's inputs, by name; the ranges of tensors are measured
             on them. Without any, only ranges that follow from the graph are known.
         costs: gives a file's task graph measured seconds; without it, costs follow from FLOPs.
         pins: board of the operator that writes a tensor, by the tensor's name.
-        evaluations: of the search, see `keras_concurrent.planning.segments.plan_segments`.
-        seed: likewise.
-        budget_s: likewise.
-        polish_s: likewise.
+        evaluations: plans that each search tries, see
+            `keras_concurrent.planning.segments.plan_segments`.
+        seed: what the searches draw from.
+        budget_s: seconds that each search may take; ``None``: as long as it takes.
+        polish_s: seconds for the exact solver after each search; ``None``: none.
 
     Raises:
-        ValueError: an unknown ``wire``, or a pin of a tensor that no operator writes.
+        ValueError: an unknown ``sent_as``, or a pin of a tensor that no operator writes.
     """
 
     file: TfliteFile
     cluster: Cluster
-    wire: str = "auto"
+    sent_as: str = "auto"
     images: Images = ()
     costs: Costs | None = None
     pins: Mapping[str, str] | None = None
@@ -94,8 +96,8 @@ class WirePlanner:
     polish_s: float | None = None
 
     def __post_init__(self) -> None:
-        if self.wire not in WIRES:
-            raise ValueError(f"wire must be one of {', '.join(WIRES)}, got {self.wire!r}")
+        if self.sent_as not in SENT_AS:
+            raise ValueError(f"sent_as must be one of {', '.join(SENT_AS)}, got {self.sent_as!r}")
         written = {name for operator in self.file.operators for name in operator.outputs}
         for name in self.pins or ():
             if name not in written:
@@ -131,7 +133,7 @@ class WirePlanner:
         What some board has not the memory for is left out.
         """
         ways = [(False, False)]
-        if self.wire != "float32":
+        if self.sent_as != "float32":
             ways += [(True, False), (True, True)]
         for light, whole in ways:
             current = self.file
@@ -151,7 +153,7 @@ class WirePlanner:
                 homes = _homes(plan)
                 if not light:
                     yield WirePlan(current, plan, current, homes, {})
-                if self.wire != "float32":
+                if self.sent_as != "float32":
                     yield from self._encoded(current, homes)
                 current, homes = regroup_sums(current, homes, tuple(self.pins or ()))
                 yield from self._encoded(current, homes)
@@ -217,11 +219,11 @@ class WirePlanner:
         return {t.name: pins[name] for t in graph.tasks for name in t.outputs if name in pins}
 
     def _dtype(self, name: str, ranges: Mapping[str, Range]) -> str:
-        if self.wire not in ("auto", "int8"):
-            return self.wire
+        if self.sent_as not in ("auto", "int8"):
+            return self.sent_as
         if self.images or name in ranges:
             return "int8"
-        return "float16" if self.wire == "auto" else "float32"
+        return "float16" if self.sent_as == "auto" else "float32"
 
 
 def whole_blocks(graph: TaskGraph) -> TaskGraph | None:

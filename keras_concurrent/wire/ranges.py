@@ -88,7 +88,7 @@ def measured_ranges(
 
     Args:
         file: the model.
-        names: of the tensors.
+        names: which tensors.
         images: a value for each of the model's inputs, by name; at least one image.
     """
     if not names:

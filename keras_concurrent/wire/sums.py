@@ -32,8 +32,8 @@ class _Leaf:
     """A tensor that a sum reads.
 
     Args:
-        index: of the tensor that is added.
-        source: of the tensor that would travel.
+        index: number of the tensor that is added.
+        source: number of the tensor that would travel.
         way: the operators between the two, which serve this sum alone.
         before: the operators before the source that keep or shrink what they read.
         board: where all this begins.

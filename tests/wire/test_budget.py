@@ -64,7 +64,7 @@ def test_export_reports_every_way_and_writes_the_chosen_one(model, small_file):
     )  # fmt: skip
     figures = json.loads(run(*words, "--json").stdout)
     ways = {choice["name"]: choice for choice in figures["choices"]}
-    formats = [f"sent as {wire}" for wire in ("float32", "float16", "int8")]
+    formats = [f"sent as {dtype}" for dtype in ("float32", "float16", "int8")]
     assert list(ways) == ["as it was", *formats, "chosen"]
     sent = [ways[name]["wire_bytes"] for name in formats]
     assert sent == sorted(sent, reverse=True)
@@ -132,7 +132,7 @@ def test_what_cannot_be_exported_is_said(model, words, message, monkeypatch):
 
 
 def test_a_plan_that_keeps_the_budget_is_kept(small_file, samples):
-    planner = WirePlanner(small_file, SLOW, wire="float16", evaluations=1000)
+    planner = WirePlanner(small_file, SLOW, sent_as="float16", evaluations=1000)
     planned = planner.plan()
     assert Budget(small_file, samples, points=100.0).keep(planner, planned) is planned
 
@@ -151,14 +151,13 @@ def test_formats_become_finer_until_the_budget_is_kept(small_file, samples):
 
         def _keeps(self, file):
             self.tried += 1
-            found = self.choice("", file, planned.plan)
-            return found.largest_difference <= self.most
+            return self.variant("", file, planned.plan).largest_difference <= self.most
 
     strict = Strict(small_file, samples)
-    strict.most = 0.1 * strict.choice("", planned.file, planned.plan).largest_difference
+    strict.most = 0.1 * strict.variant("", planned.file, planned.plan).largest_difference
     assert strict.most > 0
     kept = strict.keep(planner, planned)
-    assert strict.choice("", kept.file, kept.plan).largest_difference <= strict.most
+    assert strict.variant("", kept.file, kept.plan).largest_difference <= strict.most
     assert kept.formats.keys() == planned.formats.keys()
     count = [sum(w.bytes for w in each.formats.values()) for each in (planned, kept)]
     assert count[0] == len(planned.formats) < count[1] < 4 * count[0]
@@ -168,11 +167,11 @@ def test_formats_become_finer_until_the_budget_is_kept(small_file, samples):
 def test_samples_are_split_and_counted_by_hand(tmp_path):
     images = np.arange(10, dtype=np.float32).reshape(10, 1, 1, 1)
     np.savez(tmp_path / "s.npz", images=images, labels=np.arange(10) % 2)
-    found = Samples.load(str(tmp_path / "s.npz"), (1, 1, 1))
-    assert found.calibration.ravel().tolist() == [0, 1, 2, 3, 4]
-    assert found.validation.ravel().tolist() == [5, 6, 7, 8, 9]
+    loaded = Samples.load(str(tmp_path / "s.npz"), (1, 1, 1))
+    assert loaded.calibration.ravel().tolist() == [0, 1, 2, 3, 4]
+    assert loaded.validation.ravel().tolist() == [5, 6, 7, 8, 9]
     answers = np.eye(2)[[1, 1, 1, 1, 0]]
-    assert found.accuracy(answers, answers) == pytest.approx(2 / 5)  # 5 and 7 are odd
+    assert loaded.accuracy(answers, answers) == pytest.approx(2 / 5)  # 5 and 7 are odd
     unknown = Samples(images[:1], images[5:])
     assert unknown.accuracy(answers, answers) == 1.0
     with pytest.raises(ValueError, match="labels must be one an image of validation, got 3 for 5"):
@@ -198,8 +197,8 @@ def test_every_precision_end_to_end(trained, samples, precision, tolerance, dtyp
     assert len(file.data) < (0.7 if precision == "float16" else 0.45) * len(float32.data)
     graph = TaskGraph.from_tflite(file)
     assert {file.tensors[name].dtype for name in graph.tensor_bytes} == dtypes
-    for wire in ("float32", "auto"):
-        planned = WirePlanner(file, SLOW, wire=wire, evaluations=1000).plan()
+    for sent_as in ("float32", "auto"):
+        planned = WirePlanner(file, SLOW, sent_as=sent_as, evaluations=1000).plan()
         assert len(planned.plan.boards) > 1
         gap = check_answers(planned, float32, tolerance)
         assert gap > 0
@@ -255,10 +254,10 @@ def test_seconds_measured_on_the_boards_count_for_images_as_bytes_too(model, sma
     alone_s = json.loads(run(*words).stdout)["predicted_one_board_latency_s"]
     pixels = run(*words, "--pixels")
     assert "another model" not in pixels.output
-    found = json.loads(pixels.stdout)
+    figures = json.loads(pixels.stdout)
     image_s = np.prod(SHAPE) * 3 / 1.25e6  # three quarters of its bytes, at 10 Mbit/s
-    assert alone_s - found["predicted_one_board_latency_s"] == pytest.approx(image_s, rel=0.05)
-    assert found["choices"][0]["latency_s"] <= alone_s
+    assert alone_s - figures["predicted_one_board_latency_s"] == pytest.approx(image_s, rel=0.05)
+    assert figures["choices"][0]["latency_s"] <= alone_s
 
 
 def test_a_model_of_other_images_is_refused(trained, samples):

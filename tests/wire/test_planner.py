@@ -12,7 +12,7 @@ from keras_concurrent.wire.planner import WirePlanner
 
 
 @pytest.mark.parametrize(
-    ("wire", "tolerance", "dtypes"),
+    ("sent_as", "tolerance", "dtypes"),
     [
         ("float32", 1e-5, {"float32"}),
         ("float16", 1e-3, {"float16"}),
@@ -20,8 +20,8 @@ from keras_concurrent.wire.planner import WirePlanner
         ("auto", 1e-2, {"int8", "float16"}),
     ],
 )
-def test_every_wire_end_to_end(small_file, wire, tolerance, dtypes):
-    planned = WirePlanner(small_file, SLOW, wire=wire, evaluations=5000).plan()
+def test_every_way_to_send_end_to_end(small_file, sent_as, tolerance, dtypes):
+    planned = WirePlanner(small_file, SLOW, sent_as=sent_as, evaluations=5000).plan()
     assert len(planned.plan.boards) > 1
     assert {each.dtype for each in planned.formats.values()} <= dtypes
     assert set(planned.formats) <= set(crossing(planned.summed, planned.homes))
@@ -30,7 +30,7 @@ def test_every_wire_end_to_end(small_file, wire, tolerance, dtypes):
 
 def test_calibrated_int8_end_to_end(small_file):
     images = [image_for(small_file, seed) for seed in range(8)]
-    planner = WirePlanner(small_file, SLOW, wire="int8", images=images, evaluations=2000)
+    planner = WirePlanner(small_file, SLOW, sent_as="int8", images=images, evaluations=2000)
     rng = np.random.default_rng(0)
     homes = on_boards(small_file, lambda o: f"b{rng.integers(3)}")
     planned = planner.encoded(small_file, homes, planner.formats(small_file, homes))
@@ -38,14 +38,17 @@ def test_calibrated_int8_end_to_end(small_file):
     assert {each.dtype for each in planned.formats.values()} == {"int8"}
     check_answers(planned, small_file, 1e-2)
     kinds = {name: o.kind for o in planned.summed.operators for name in o.outputs}
-    for name, wire in planned.formats.items():
-        assert (wire == SIGMOID) == (kinds[name] == "LOGISTIC"), name
+    for name, wire_format in planned.formats.items():
+        assert (wire_format == SIGMOID) == (kinds[name] == "LOGISTIC"), name
 
 
 def test_lighter_tensors_make_better_plans(small_file):
     latency_s = {
-        wire: WirePlanner(small_file, SLOW, wire=wire, evaluations=20_000).plan().plan.latency_s
-        for wire in ("float32", "auto")
+        planner.sent_as: planner.plan().plan.latency_s
+        for planner in (
+            WirePlanner(small_file, SLOW, sent_as=sent_as, evaluations=20_000)
+            for sent_as in ("float32", "auto")
+        )
     }
     plain = plan_segments(TaskGraph.from_tflite(small_file), SLOW, evaluations=20_000)
     assert latency_s["auto"] <= latency_s["float32"] <= plain.latency_s
@@ -84,11 +87,11 @@ def test_a_pin_is_kept_where_one_board_is_best(small_file):
         WirePlanner(small_file, far, pins={"nothing": "b2"})
 
 
-def test_a_wire_that_is_none(small_file):
+def test_a_way_to_send_that_is_none(small_file):
     with pytest.raises(
-        ValueError, match="wire must be one of auto, float32, float16, int8, got 'int4'"
+        ValueError, match="sent_as must be one of auto, float32, float16, int8, got 'int4'"
     ):
-        WirePlanner(small_file, SLOW, wire="int4")
+        WirePlanner(small_file, SLOW, sent_as="int4")
 
 
 def test_the_pool_of_a_scaling_block_sits_on_the_sender():
