@@ -58,8 +58,8 @@ def split_cells(height: int, width: int, offset: int = 0) -> tuple[list[Cell], l
     photograph of a few dozen cells often loses a whole motif to a test set drawn blindly.
 
     Args:
-        height: of the photograph, in pixels.
-        width: as well.
+        height: the photograph's, in pixels.
+        width: the photograph's, in pixels.
         offset: shifts which cells are for testing.
     """
     side = min(height, width) // GRID_ROWS

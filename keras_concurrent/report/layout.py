@@ -31,11 +31,11 @@ class Node:
     Args:
         name: its name.
         label: what is written into it.
-        board: that computes it; the source's is the client, the sink's whoever has the answer.
+        board: who computes it; the source's is the client, the sink's whoever has the answer.
             ``None`` where no segment names it.
         x: depth; 0 for the source.
         y: downwards, in heights of a vertex.
-        channels: of its output, 0 where unknown.
+        channels: how many its output has; 0 where unknown.
         detail: more about it.
     """
 

@@ -47,7 +47,7 @@ def write_report(
     Args:
         folder: made where it is not there.
         bundle: its plan is drawn.
-        measurement: of the same bundle; without it the report shows predictions.
+        measurement: what the same bundle took on boards; without it the report shows predictions.
         score: the network's concurrency score.
         facts: more lines to show, value by name.
 

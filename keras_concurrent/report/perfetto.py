@@ -25,7 +25,7 @@ def trace_json(manifest: Manifest, timelines: Sequence[Timeline], *, emulated: s
     arrived is in its ``args``.
 
     Args:
-        manifest: of the bundle.
+        manifest: what the bundle holds.
         timelines: as predicted and measured.
         emulated: what to tell about emulated boards.
     """

@@ -83,7 +83,7 @@ class Latency:
         predicted_s: predicted latency.
         median_s: measured, where it was measured.
         p95_s: 95th percentile, where it was measured.
-        wire_bytes: that travel for one image, image and answer included.
+        wire_bytes: what travels for one image, image and answer included.
     """
 
     title: str
@@ -100,9 +100,9 @@ class BoardWork:
     Args:
         board: its name.
         segments: in planned order.
-        vertices: that are computed here, see `vertex_boards`.
-        sent_bytes: that it sends for one image.
-        timelines: of the placement ``"boards"``, for the board's compute time.
+        vertices: those that are computed here, see `vertex_boards`.
+        sent_bytes: what it sends for one image.
+        timelines: what happens in the placement ``"boards"``, for the board's compute time.
     """
 
     board: str
@@ -120,7 +120,8 @@ class Summary:
         one: the single board.
         many: the plan.
         boards: the plan's boards.
-        timelines: of both placements, the predicted one first, as far as there are events.
+        timelines: what happens in both placements, the predicted one first, as far as there are
+            events.
         emulated: what to tell the reader about emulated boards; ``None`` for real ones.
     """
 
@@ -189,8 +190,8 @@ def summarise(manifest: Manifest, measurement: Measurement | None) -> Summary:
     """Compute what a report shows.
 
     Args:
-        manifest: of the bundle.
-        measurement: of the same bundle; without it everything is predicted.
+        manifest: what the bundle holds.
+        measurement: what the same bundle took on boards; without it everything is predicted.
 
     Raises:
         ValueError: the measurement is of another bundle.

@@ -56,7 +56,7 @@ def balance(loads: Sequence[float]) -> float:
     """Normalised Shannon entropy of the units' loads: 1 is even, 0 is all on one unit.
 
     Args:
-        loads: of every unit, unused ones included.
+        loads: the load of every unit, unused ones included.
 
     Raises:
         ValueError: no unit, or no load at all.

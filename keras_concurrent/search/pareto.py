@@ -14,7 +14,7 @@ def losses(figures: Sequence[Mapping[str, float]], aims: Mapping[str, str]) -> A
     """(n, aims) what is to be made small.
 
     Args:
-        figures: of each.
+        figures: each candidate's figures by name.
         aims: ``"min"`` or ``"max"`` by the figure's name.
 
     Raises:

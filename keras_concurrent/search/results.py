@@ -28,7 +28,8 @@ class Result:
         trial: its id.
         status: ``"COMPLETED"``, ``"FAILED"``, ``"RUNNING"`` or ``"INVALID"`` (to be tried again).
         score: its objective, where it is completed.
-        values: of its parameters; `keras_concurrent.search.space.architecture_of` builds them.
+        values: its parameters' values by name, from which
+            `keras_concurrent.search.space.architecture_of` builds its network.
         figures: metrics and predicted costs of its best epoch.
         message: what went wrong, where something did.
     """

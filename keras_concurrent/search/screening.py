@@ -52,8 +52,9 @@ class Candidate:
 
     Args:
         index: in the series of draws.
-        values: see `keras_concurrent.search.space`; learning rates are the default.
-        costs: on the cluster.
+        values: its parameters' values by name, see `keras_concurrent.search.space`; learning
+            rates are the default.
+        costs: what its network costs on the cluster.
         capacity: how accurate it may become, see `capacity_of`.
     """
 
@@ -171,7 +172,7 @@ def screen(
         cluster: the boards.
         samples: how many candidates, with the default learning rates; two of the same values are
             kept once, the first.
-        seed: of the draws.
+        seed: names the series of draws.
         processes: how many; by default one a core. Few samples are screened in this process.
         progress: told how many are done, and of how many.
 

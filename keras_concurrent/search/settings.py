@@ -35,11 +35,11 @@ class Settings:
         images: use at most so many training images.
         tuner: one of ``TUNERS``.
         trials: how many; Hyperband finds its number itself.
-        epochs: of each trial; of the longest, with Hyperband.
+        epochs: how long each trial trains; with Hyperband, the longest.
         batch_size: images a step.
         limits: such as ``"latency_s <= 0.03"``.
         samples: candidates to be screened before training; 0 leaves the screening out.
-        seed: of everything.
+        seed: what all draws come from: candidates, first weights, orders of images.
         space: arguments of `keras_concurrent.search.space.Space` that are not its defaults.
 
     Raises:

@@ -165,9 +165,9 @@ def supervise(folder: Path, workers: int, port: int, look: Callable[[], int]) ->
     Each writes ``FOLDER/NAME.log``.
 
     Args:
-        folder: of the search.
+        folder: where the search is kept.
         workers: how many.
-        port: of the chief, on the loopback.
+        port: where the chief listens, on the loopback.
         look: tells what is new, and gives the number of trials that have ended.
 
     Raises:

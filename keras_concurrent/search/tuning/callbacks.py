@@ -32,7 +32,8 @@ class PredictedCosts(keras.callbacks.Callback):
 
     Args:
         cluster: the boards.
-        architecture: of the model; without it, the model is converted and its .tflite read.
+        architecture: what the model was built from; without it, the model is converted and its
+            .tflite read.
     """
 
     def __init__(self, cluster: Cluster, architecture: Architecture | None = None):

@@ -29,7 +29,7 @@ class OptunaOracle(keras_tuner.Oracle):
             "latency_s": "min"}``. The first gives a trial's score, and its best epoch.
         max_trials: how many.
         startup: so many trials are drawn at random before Optuna is asked.
-        seed: of the draws, from 1.
+        seed: what Optuna draws from, 1 or more.
         **kwargs: the base class's arguments.
 
     Raises:

@@ -61,7 +61,7 @@ class Session:
     """A search in a folder.
 
     Args:
-        folder: of the search; its settings are there already.
+        folder: where the search is kept; its settings are there already.
     """
 
     def __init__(self, folder: Path):
