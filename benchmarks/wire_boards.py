@@ -19,6 +19,7 @@ from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Array
 from keras_concurrent.measured.host import measure_host
 from keras_concurrent.measured.operators import MeasuredCosts
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.segments import plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
@@ -52,14 +53,14 @@ def measured(
                     costs(drawn.plain, whole_blocks(graph) or graph), costs.call_s,
                 )  # fmt: skip
                 profiled = bench.profiled(plain)(boards)
-                plan = plan_segments(plain.graph, profiled, evaluations=evaluations)
+                plan = plan_segments(plain.graph, profiled, effort=Effort(evaluations))
                 before = bench.measured(plain, link, profiled, plan)
                 lighter = []
                 for file in (drawn.pixels, drawn.int8):
                     own = costs if file is drawn.pixels else MeasuredCosts(file, host)
                     planned = WirePlanner(
                         file, profiled, images=random_inputs(file), costs=own,
-                        evaluations=evaluations,
+                        effort=Effort(evaluations),
                     ).plan()  # fmt: skip
                     graph = own(planned.file, TaskGraph.from_tflite(planned.file))
                     after = replace(plain, file=planned.file, graph=graph)

@@ -166,6 +166,7 @@ def _plan_as_it_was(
 ) -> Plan | None:
     """The best plan of the float32 model, cut as it is; ``None`` where no board has the memory."""
     from keras_concurrent.errors import ClusterError
+    from keras_concurrent.planning.effort import Effort
     from keras_concurrent.planning.segments import plan_segments
 
     original = asked.original
@@ -175,9 +176,8 @@ def _plan_as_it_was(
         graph = graph if costs is None else costs(original, graph)
     try:
         return plan_segments(
-            graph, asked.cluster, evaluations=evaluations, seed=seed,
-            budget_s=budget_s, polish_s=polish_s,
-        )  # fmt: skip
+            graph, asked.cluster, effort=Effort(evaluations, seed, budget_s, polish_s)
+        )
     except ClusterError:
         return None
 
@@ -205,6 +205,7 @@ def _wired(
     **_: Any,
 ) -> tuple[TfliteFile, Plan, dict[str, tuple[TfliteFile, Plan | None]]]:
     """The rewritten file, its plan, and the same in each wire format."""
+    from keras_concurrent.planning.effort import Effort
     from keras_concurrent.wire.budget import Budget, in_each_format
     from keras_concurrent.wire.planner import WirePlanner
 
@@ -226,7 +227,7 @@ def _wired(
     planner = WirePlanner(
         file, where, wire=wire, images=images, pins=pins,
         costs=as_measured if costs or timings else None,
-        evaluations=evaluations, seed=seed, budget_s=budget_s, polish_s=polish_s,
+        effort=Effort(evaluations, seed, budget_s, polish_s),
     )  # fmt: skip
     found = planner.plan()
     if samples is not None and wire == "auto":

@@ -277,15 +277,15 @@ def make_plan(
 ) -> Plan:
     """The plan of a placement file, or the best that a search finds."""
     from keras_concurrent.edge.bundle import digest
+    from keras_concurrent.planning.effort import Effort
     from keras_concurrent.planning.placement_file import read_placement
     from keras_concurrent.planning.segments import plan_segments
 
     pins = pins_of(pinned, graph)
     if placement is None:
         return plan_segments(
-            graph, where, evaluations=evaluations, seed=seed, budget_s=budget_s,
-            polish_s=polish_s, pins=pins,
-        )  # fmt: skip
+            graph, where, effort=Effort(evaluations, seed, budget_s, polish_s), pins=pins
+        )
     if pins:
         raise ValueError("--pin asks for a search, --placement for none: give one of them")
     return read_placement(placement, graph, where, digest(file.data))

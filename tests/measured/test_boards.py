@@ -13,6 +13,7 @@ from keras_concurrent.errors import ClusterError
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.measured.boards import SegmentTiming, Timings, timings_path
 from keras_concurrent.planning.bounds import lower_bound_s
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.explain import what_if
 from keras_concurrent.planning.schedule import decode
 from keras_concurrent.planning.segments import one_board, plan_segments
@@ -107,7 +108,7 @@ def test_a_task_goes_where_it_was_measured_to_be_quickest_whatever_the_rates():
     )
     graph = TaskGraph(tasks, dict.fromkeys(("x", "t0", "t1"), 8), ("x",), ("t0", "t1"))
     for polish_s in (None, 1.0):
-        plan = plan_segments(graph, two(), polish_s=polish_s)
+        plan = plan_segments(graph, two(), effort=Effort(polish_s=polish_s))
         assert plan.assignment == {"n0": "slow", "n1": "fast"}
         assert plan.latency_s == pytest.approx(0.1, rel=1e-3)  # either of them
     assert 0.0999 < lower_bound_s(graph, two()) <= plan.latency_s
