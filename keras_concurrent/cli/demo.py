@@ -12,7 +12,7 @@ from rich.console import Console
 
 from keras_concurrent import datasets
 from keras_concurrent.board import Board
-from keras_concurrent.cli.console import load_tensorflow, progress_bars, stderr, table
+from keras_concurrent.cli.console import progress_bars, stderr, table
 from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.board.stretch import slowdown_for
 from keras_concurrent.edge.testbed.local_boards import free_ports
@@ -29,6 +29,7 @@ from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.report.page import write_report
 from keras_concurrent.report.summary import summarise
 from keras_concurrent.scoring.concurrency import concurrency_score
+from keras_concurrent.tensorflow_loading import load_tensorflow
 from keras_concurrent.tflite.file import TfliteFile
 
 CANDIDATES = 20

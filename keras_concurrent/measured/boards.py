@@ -31,6 +31,12 @@ def timings_path(cluster: Path) -> Path:
     return cluster.with_suffix(".seconds.json")
 
 
+def timings_beside(cluster: Path) -> Path | None:
+    """The timings of a cluster file, where `keras-concurrent profile` has written them."""
+    path = timings_path(cluster)
+    return path if path.is_file() else None
+
+
 @dataclass(frozen=True)
 class SegmentTiming:
     """A segment's measurement.

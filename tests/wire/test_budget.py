@@ -117,12 +117,12 @@ def test_images_as_bytes(model):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--precision", "int8"), "--precision int8 needs a .keras model, got"),
+        (("--precision", "int8"), "precision int8 needs a .keras model, got"),
         (("--calibration", "nothing"), "must be one of photos, mnist, digits or an .npz file, got"),
         (("--calibration", "digits"), "must have the model's shape (16, 16, 3), got (8, 8, 1)"),
         (
             ("--wire", "auto", "--placement", "cluster.toml"),
-            "--wire asks for a search, --placement",
+            "wire asks for a search, placement for none",
         ),
     ],
 )
