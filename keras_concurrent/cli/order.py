@@ -51,15 +51,15 @@ def ordered(
     """The order that a command's options make.
 
     Args:
-        model: path of the model.
-        cluster: path of the cluster file; without it, boards are described.
+        model: the model's file.
+        cluster: the cluster file; without it, boards are described.
         boards: how many to describe.
-        kind: of these boards.
-        link: between these boards.
-        evaluations: see `keras_concurrent.planning.effort.Effort`.
-        seed: see there.
-        budget_s: see there.
-        polish_s: see there.
+        kind: which kind of board to describe, such as ``"pi4"``.
+        link: the network between these boards, such as ``"100mbit"``.
+        evaluations: how many plans to try, see `keras_concurrent.planning.effort.Effort`.
+        seed: the search's seed, see `keras_concurrent.planning.effort.Effort`.
+        budget_s: seconds after which no search begins.
+        polish_s: seconds for CP-SAT to go on.
         pinned: texts such as ``"12=pi4-2"``.
         others: options that an `keras_concurrent.export.order.Order` calls as the command does.
 

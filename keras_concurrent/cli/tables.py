@@ -27,15 +27,15 @@ def plan_table(plan: Plan, alone: Plan, bound_s: float, cluster: Cluster) -> Tab
     }
     rows = []
     for title, of in titled.items():
-        found = explain(of, cluster)
+        why = explain(of, cluster)
         rows.append(
             (
                 title,
                 milliseconds(of.latency_s),
                 _gain(alone.latency_s, of.latency_s),
-                f"{found.compute:.0%}",
-                f"{found.wire:.0%}",
-                f"{found.waiting:.0%}",
+                f"{why.compute:.0%}",
+                f"{why.wire:.0%}",
+                f"{why.waiting:.0%}",
                 size(of.wire_bytes),
             )
         )
@@ -48,7 +48,7 @@ def plan_table(plan: Plan, alone: Plan, bound_s: float, cluster: Cluster) -> Tab
     return table(title, columns, rows)
 
 
-def path_table(found: Explanation, plan: Plan) -> Table:
+def path_table(why: Explanation, plan: Plan) -> Table:
     """The critical path, step by step."""
     rows = [
         (
@@ -58,9 +58,9 @@ def path_table(found: Explanation, plan: Plan) -> Table:
             _what(plan, step.kind, step.name),
             "a queue" if step.queued_behind else "",
         )
-        for step in found.path
+        for step in why.path
     ]
-    title = f"Critical path: {found.compute:.0%} computing, {found.wire:.0%} on the wire"
+    title = f"Critical path: {why.compute:.0%} computing, {why.wire:.0%} on the wire"
     return table(title, ("from", "for", "where", "what", "after"), rows)
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.measured.boards import Timings
+from keras_concurrent.measured.boards import BoardTimings
 from keras_concurrent.measured.host import measure_host
-from keras_concurrent.measured.operators import MeasuredCosts, profile_tasks
+from keras_concurrent.measured.operators import HostCosts, measure_tasks_on_host
 from keras_concurrent.planning.chains import chains_as_tasks
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
@@ -32,7 +32,7 @@ class KnownCosts:
 
     cluster: Cluster
     here: Costs | None = None
-    timings: Timings | None = None
+    timings: BoardTimings | None = None
 
     @property
     def measured(self) -> bool:
@@ -48,18 +48,18 @@ class KnownCosts:
         return graph
 
 
-def of_chains(progress: Progress) -> Costs:
+def chains_on_host(progress: Progress) -> Costs:
     """Measures each chain of a file's operators, as a board may run it, on this machine."""
     host_flops_per_s = measure_host()
 
     def timed(file: TfliteFile, graph: TaskGraph) -> TaskGraph:
         chained = chains_as_tasks(graph)
-        profile = profile_tasks(file, chained, progress=progress("profiling"))
-        return chained.timed(profile.seconds, host_flops_per_s)
+        on_host = measure_tasks_on_host(file, chained, progress=progress("profiling"))
+        return chained.timed(on_host.seconds, host_flops_per_s)
 
     return timed
 
 
-def of_operators(file: TfliteFile, progress: Progress) -> Costs:
+def operators_on_host(file: TfliteFile, progress: Progress) -> Costs:
     """Measures each operator of a file, and of files rewritten from it, on this machine."""
-    return MeasuredCosts(file, measure_host(), progress("profiling operators"))
+    return HostCosts(file, measure_host(), progress("profiling operators"))

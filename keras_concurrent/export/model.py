@@ -34,9 +34,10 @@ def read_model(
     """Read a model, and convert it where it is a Keras one.
 
     Args:
-        path: of a .keras or .tflite file.
-        precision: of a Keras model's conversion, see `keras_concurrent.precision`.
-        calibration: images, see `keras_concurrent.wire.samples.Samples.load`.
+        path: a .keras or .tflite file.
+        precision: what a Keras model is converted to, see `keras_concurrent.precision`.
+        calibration: images to measure ranges and accuracy on, see
+            `keras_concurrent.wire.samples.Samples.load`.
 
     Raises:
         ValueError: a file that is neither or is damaged, a .tflite in another precision, int8

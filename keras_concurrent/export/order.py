@@ -25,11 +25,11 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import digest
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.export.assemble import export_bundle
-from keras_concurrent.export.costs import KnownCosts, Progress, of_chains, of_operators
+from keras_concurrent.export.costs import KnownCosts, Progress, chains_on_host, operators_on_host
 from keras_concurrent.export.exported import Exported
 from keras_concurrent.export.model import LoadedModel, read_model
 from keras_concurrent.export.pins import pinned_tasks
-from keras_concurrent.measured.boards import Timings
+from keras_concurrent.measured.boards import BoardTimings
 from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.placement_file import read_placement
 from keras_concurrent.planning.schedule import Plan
@@ -57,14 +57,14 @@ class Order:
     Args:
         model: path of a .keras or .tflite file.
         cluster: the boards and their network.
-        effort: of each search for a plan.
+        effort: what each search for a plan may take.
         pins: board that an operator must be on, by its number, or all operators of a vertex, by
             its name, as in ``{"12": "pi4-2", "vertex_03": "pi4-1"}``.
         placement: path of a placement file, whose plan is taken instead of a search.
         measured_here: whether to measure operators on this machine, instead of counting FLOPs.
         timings: path of what ``keras-concurrent profile`` measured on the boards, see
             `keras_concurrent.measured.boards.timings_beside`. It goes before ``measured_here``.
-        precision: of a .keras model, see `keras_concurrent.precision`.
+        precision: what a .keras model is converted to, see `keras_concurrent.precision`.
         calibration: images to measure ranges and accuracy on, see
             `keras_concurrent.wire.samples.Samples.load`.
         pixels: whether images are taken as bytes of 0..255, see `keras_concurrent.wire.pixels`.
@@ -113,7 +113,7 @@ class PreparedOrder:
         order: what was asked.
         model: in the precision that was asked for, its images as bytes where that was asked, and
             as it was before.
-        costs: of its operators, and of those of files rewritten from it.
+        costs: what its operators cost, and those of files rewritten from it.
         graph: the model's tasks with their costs.
         remarks: what is not as the user may expect, a sentence each.
     """
@@ -226,7 +226,7 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
     """
     model = read_model(order.model, order.precision, order.calibration)
     remarks = []
-    timings = None if order.timings is None else Timings.read(order.timings)
+    timings = None if order.timings is None else BoardTimings.read(order.timings)
     if timings is not None and timings.model_sha256 != digest(model.file.data):
         remarks.append(f"{order.timings} is of another model: boards count by their rates")
         timings = None
@@ -237,7 +237,7 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
         remarks.append(f"{order.model} stays whole because {file.whole_because}.")
     here = None
     if order.measured_here:  # a search that rewrites files asks for operators that no chain tells
-        here = of_chains(progress) if order.wire is None else of_operators(file, progress)
+        here = chains_on_host(progress) if order.wire is None else operators_on_host(file, progress)
     costs = KnownCosts(order.cluster, here, timings)
     graph = costs(file, TaskGraph.from_tflite(file))
     return PreparedOrder(order, model, costs, graph, tuple(remarks))

@@ -13,7 +13,7 @@ def pinned_tasks(pins: Mapping[str, str], graph: TaskGraph) -> dict[str, str]:
     Args:
         pins: board by an operator's number or a vertex's name, see
             `keras_concurrent.export.order.Order`.
-        graph: of the model.
+        graph: the model's task graph.
 
     Raises:
         ValueError: the model has no such operator or vertex.

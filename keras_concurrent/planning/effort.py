@@ -13,7 +13,7 @@ class Effort:
         evaluations: how many plans `keras_concurrent.planning.annealing` tries after the list
             schedules and packings, a new search every 1,000 a task; 20,000 take about 0.1 s for 50
             tasks. 0: none.
-        seed: of these searches, and of the solver that polishes.
+        seed: the first search's seed, and the polishing solver's; the next searches have the next.
         budget_s: seconds after which no further search begins. What is found then depends on the
             machine; without it, on the seed alone.
         polish_s: seconds for CP-SAT to go on from there, see `keras_concurrent.planning.polish`;

@@ -13,7 +13,7 @@ from keras_concurrent.errors import ModelFileError
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.export.order import Order, export_order, prepare
 from keras_concurrent.interpreter import Segment
-from keras_concurrent.measured.boards import Timings, timings_beside
+from keras_concurrent.measured.boards import BoardTimings, timings_beside
 from keras_concurrent.planning.effort import Effort
 
 SHAPE = (16, 16, 3)
@@ -33,7 +33,7 @@ def folder(small_file, tmp_path):
         board.name: {name: 0.01 * (1 + i) for i, name in enumerate(cut.manifest.segments)}
         for board in SLOW.boards
     }
-    text = Timings.of(cut, seconds, SLOW).to_json()
+    text = BoardTimings.of(cut, seconds, SLOW).to_json()
     (tmp_path / "cluster.seconds.json").write_text(text)
     return tmp_path
 

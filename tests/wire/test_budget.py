@@ -15,7 +15,7 @@ from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Segment
-from keras_concurrent.measured.boards import Timings
+from keras_concurrent.measured.boards import BoardTimings
 from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
@@ -249,7 +249,7 @@ def test_seconds_measured_on_the_boards_count_for_images_as_bytes_too(model, sma
              "--evaluations", 500, "--json")  # fmt: skip
     bundle = export_bundle(small_file, SLOW, folder / "measured")
     seconds = {b.name: dict.fromkeys(bundle.manifest.segments, 1e-3) for b in SLOW.boards}
-    text = Timings.of(bundle, seconds, SLOW).to_json()
+    text = BoardTimings.of(bundle, seconds, SLOW).to_json()
     (folder / "cluster.seconds.json").write_text(text)
     pieces = len(bundle.manifest.segments) - 1
     assert pieces > 1
