@@ -203,7 +203,7 @@ def accuracy(data: str, epochs: int | None, through_boards: int, *, must: bool =
         planned = planner.encoded(summed, homes, planner.formats(summed, homes))
         if wire == "auto" and precision == "float32":
             planned = budget.keep(planner, planned)
-        found = budget.choice(wire, planned.file, planned.plan)
+        found = budget.alternative(wire, planned.file, planned.plan)
         lost = 100 * (budget.accuracy - (found.accuracy or 0.0))
         name = f"{precision} segments, {wire} wire"
         row = [name, f"{found.largest_difference:.2g}", f"{found.accuracy:.2%}", f"{lost:.2f}"]

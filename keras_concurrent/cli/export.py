@@ -59,7 +59,7 @@ def export(model: Path, out: Path, as_json: bool, **how: Any) -> None:
     from rich.console import Console
 
     from keras_concurrent.cli.console import progress_bars
-    from keras_concurrent.cli.tables import choice_table, load_table
+    from keras_concurrent.cli.tables import alternative_table, load_table
     from keras_concurrent.files import write_beside
 
     order = ordered(model, **how)
@@ -77,14 +77,14 @@ def export(model: Path, out: Path, as_json: bool, **how: Any) -> None:
         "predicted_one_board_latency_s": one.predicted_latency_s,
         "board_bytes": exported.board_bytes,
         "link_bytes": exported.link_bytes,
-        "choices": [asdict(choice) for choice in exported.choices],
+        "choices": [asdict(each) for each in exported.alternatives],
     }
     if as_json:
         click.echo(json.dumps(figures))
         return
     console = Console()
-    if exported.choices:
-        console.print(choice_table(exported.choices))
+    if exported.alternatives:
+        console.print(alternative_table(exported.alternatives))
         console.print(load_table(exported.board_bytes, exported.link_bytes))
     if len(many.programs) == 1:
         click.echo(f"{out}: one board is best, {one.predicted_latency_s * 1e3:.1f} ms predicted")

@@ -11,7 +11,7 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.planning.explain import Explanation, explain
 from keras_concurrent.planning.schedule import Plan, fits
 from keras_concurrent.report.summary import milliseconds, short, size
-from keras_concurrent.wire.budget import Choice
+from keras_concurrent.wire.budget import Alternative
 
 
 def plan_table(plan: Plan, alone: Plan, bound_s: float, cluster: Cluster) -> Table:
@@ -88,7 +88,7 @@ def _what(plan: Plan, kind: str, name: str) -> str:
     return f"{count} operators from {name}" if count > 1 else name
 
 
-def choice_table(choices: Sequence[Choice]) -> Table:
+def alternative_table(alternatives: Sequence[Alternative]) -> Table:
     """What each way to run a model costs and gives."""
 
     def figure(value: float | None, form: str) -> str:
@@ -96,13 +96,13 @@ def choice_table(choices: Sequence[Choice]) -> Table:
 
     rows = [
         (
-            choice.name,
-            "too large" if choice.latency_s is None else milliseconds(choice.latency_s),
-            "" if choice.wire_bytes is None else size(choice.wire_bytes),
-            figure(choice.largest_difference, ".2g"),
-            figure(choice.accuracy, ".2%"),
+            each.name,
+            "too large" if each.latency_s is None else milliseconds(each.latency_s),
+            "" if each.wire_bytes is None else size(each.wire_bytes),
+            figure(each.largest_difference, ".2g"),
+            figure(each.accuracy, ".2%"),
         )
-        for choice in choices
+        for each in alternatives
     ]
     columns = ("", "latency", "sent", "largest difference", "accuracy")
     return table("Lighter, beside the model as it was", columns, rows)

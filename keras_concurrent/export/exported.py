@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.planning.schedule import Plan
-from keras_concurrent.wire.budget import Choice
+from keras_concurrent.wire.budget import Alternative
 
 
 @dataclass(frozen=True)
@@ -14,16 +14,16 @@ class Exported:
     """A bundle, and what it comes to.
 
     Args:
-        bundle: as it was written.
-        plan: by which it is cut.
-        choices: what the model as it was, the same in each wire format, and what was chosen cost
-            and give; empty where the model was cut as it is.
+        bundle: the folder as it was written.
+        plan: the one by which the model is cut.
+        alternatives: what the model as it was, the same in each wire format, and what was chosen
+            cost and give; empty where the model was cut as it is.
         remarks: see `keras_concurrent.export.order.PreparedOrder`.
     """
 
     bundle: Bundle
     plan: Plan
-    choices: tuple[Choice, ...]
+    alternatives: tuple[Alternative, ...]
     remarks: tuple[str, ...]
 
     @property

@@ -37,7 +37,7 @@ from keras_concurrent.planning.segments import plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.precision import PRECISIONS
 from keras_concurrent.tflite.file import TfliteFile
-from keras_concurrent.wire.budget import BUDGET_POINTS, Budget, choices, in_each_format
+from keras_concurrent.wire.budget import BUDGET_POINTS, Budget, alternatives, in_each_format
 from keras_concurrent.wire.format import WIRES
 from keras_concurrent.wire.pixels import take_pixels
 from keras_concurrent.wire.planner import WirePlanner
@@ -170,7 +170,7 @@ class PreparedOrder:
             **in_formats,
             "chosen": (rewritten or file, plan),
         }
-        return Exported(bundle, plan, tuple(choices(ways, self._budget())), self.remarks)
+        return Exported(bundle, plan, tuple(alternatives(ways, self._budget())), self.remarks)
 
     def _plan_as_it_was(self) -> Plan | None:
         """The best plan of the original, cut as it is; ``None`` where no board has the memory."""

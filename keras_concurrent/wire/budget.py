@@ -23,7 +23,7 @@ _HARM_IMAGES = 32  # of the validation images, to tell which format does most ha
 
 
 @dataclass(frozen=True)
-class Choice:
+class Alternative:
     """What a way to run a model costs and gives.
 
     Args:
@@ -44,7 +44,7 @@ class Choice:
     @classmethod
     def of(
         cls, name: str, plan: Plan | None, gap: float | None = None, accuracy: float | None = None
-    ) -> Choice:
+    ) -> Alternative:
         """With a plan's costs."""
         if plan is None:
             return cls(name, None, None, gap, accuracy)
@@ -70,10 +70,10 @@ class Budget:
         self._reference = samples.answers(file)
         self.accuracy = samples.accuracy(self._reference, self._reference)
 
-    def choice(self, name: str, file: TfliteFile, plan: Plan | None) -> Choice:
+    def alternative(self, name: str, file: TfliteFile, plan: Plan | None) -> Alternative:
         """Measure a file; the plan, where there is one, tells its costs."""
         answers = self._samples.answers(file)
-        return Choice.of(
+        return Alternative.of(
             name,
             plan,
             float(np.abs(answers - self._reference).max()),
@@ -132,9 +132,9 @@ def _finer(formats: Mapping[str, WireFormat], names: list[str]) -> dict[str, Wir
     return {**formats, **{name: _FINER[formats[name].dtype] for name in names}}
 
 
-def choices(
+def alternatives(
     ways: Mapping[str, tuple[TfliteFile, Plan | None]], budget: Budget | None
-) -> list[Choice]:
+) -> list[Alternative]:
     """What ways to run a model cost and give.
 
     Args:
@@ -142,7 +142,7 @@ def choices(
         budget: to measure with; without one, only costs are told.
     """
     return [
-        Choice.of(name, plan) if budget is None else budget.choice(name, file, plan)
+        Alternative.of(name, plan) if budget is None else budget.alternative(name, file, plan)
         for name, (file, plan) in ways.items()
     ]
 

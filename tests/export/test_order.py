@@ -59,7 +59,7 @@ def test_wire_auto_with_timings_in_one_call_is_what_the_command_writes(folder):
     figures = json.loads(told)
     assert len(figures["boards_used"]) > 1
     assert files(folder / "by_call") == files(folder / "by_command")
-    assert [asdict(choice) for choice in exported.choices] == figures["choices"]
+    assert [asdict(each) for each in exported.alternatives] == figures["choices"]
     assert exported.board_bytes == figures["board_bytes"]
     assert exported.link_bytes == figures["link_bytes"]
     assert exported.bundle.sha256 == Bundle(folder / "by_command").sha256
@@ -88,7 +88,7 @@ def test_operators_are_measured_here_for_files_rewritten_too(folder):
     assert all(task.seconds is not None for task in whole.graph.tasks)
     exported = export_order(replace(order, wire="float16"), folder / "bundle", progress)
     assert {title for title, _, _ in heard} == {"profiling", "profiling operators"}
-    assert exported.choices[-1].latency_s == exported.plan.latency_s
+    assert exported.alternatives[-1].latency_s == exported.plan.latency_s
     assert all(segment.seconds is not None for segment in exported.plan.graph.tasks)
 
 

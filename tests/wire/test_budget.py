@@ -152,14 +152,14 @@ def test_formats_become_finer_until_the_budget_is_kept(small_file, samples):
 
         def _keeps(self, file):
             self.tried += 1
-            found = self.choice("", file, planned.plan)
+            found = self.alternative("", file, planned.plan)
             return found.largest_difference <= self.most
 
     strict = Strict(small_file, samples)
-    strict.most = 0.1 * strict.choice("", planned.file, planned.plan).largest_difference
+    strict.most = 0.1 * strict.alternative("", planned.file, planned.plan).largest_difference
     assert strict.most > 0
     kept = strict.keep(planner, planned)
-    assert strict.choice("", kept.file, kept.plan).largest_difference <= strict.most
+    assert strict.alternative("", kept.file, kept.plan).largest_difference <= strict.most
     assert kept.formats.keys() == planned.formats.keys()
     count = [sum(w.bytes for w in each.formats.values()) for each in (planned, kept)]
     assert count[0] == len(planned.formats) < count[1] < 4 * count[0]
