@@ -30,7 +30,7 @@ from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
 from keras_concurrent.edge.testbed.namespaces import LATENCY_MS
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.edge.watch.bench import Measurement, random_images
-from keras_concurrent.measured.boards import Timings, timings_path
+from keras_concurrent.measured.boards import BoardTimings, timings_path
 from keras_concurrent.measured.host import measure_host
 from keras_concurrent.planning.schedule import decode
 from keras_concurrent.planning.segments import plan_segments
@@ -94,7 +94,7 @@ def _turns(
             _quietly(testbed, [*base, "deploy", str(path)])
             profiled = folder / f"{name}-{link}-{boards}.toml"
             _quietly(testbed, [*base, "profile", str(path), "--out", str(profiled)])
-            timings = Timings.read(timings_path(profiled))
+            timings = BoardTimings.read(timings_path(profiled))
             where = replace(paced.cluster, boards=Cluster.read(profiled).boards)
             graph = timings.applied(network.file, plan.graph, where)
             predicted.append(decode(graph, where, plan.assignment).latency_s)

@@ -12,6 +12,7 @@ from keras_concurrent.convert import to_tflite
 from keras_concurrent.models import build_model
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.precision import PRECISIONS, TOLERANCES
 from keras_concurrent.tflite.file import TfliteFile
@@ -102,7 +103,7 @@ def combination(precision, sent_as):
     }
     calibration = [{file.inputs[0]: image[np.newaxis]} for image in images]
     planner = WirePlanner(
-        file, three_boards(), sent_as=sent_as, images=calibration, evaluations=500
+        file, three_boards(), sent_as=sent_as, images=calibration, effort=Effort(500)
     )
     summed, homes = regroup_sums(file, homes)
     planned = planner.encoded(summed, homes, planner.formats(summed, homes))

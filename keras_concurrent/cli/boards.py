@@ -175,8 +175,8 @@ def bench(
         from keras_concurrent.report.perfetto import trace_json
         from keras_concurrent.report.summary import summarise
 
-        found = summarise(opened.manifest, measurement)
-        text = trace_json(opened.manifest, found.timelines, emulated=found.emulated)
+        summary = summarise(opened.manifest, measurement)
+        text = trace_json(opened.manifest, summary.timelines, emulated=summary.emulated)
         write_beside(trace, text.encode())
     if as_json:
         click.echo(json.dumps(measurement.figures(opened)))

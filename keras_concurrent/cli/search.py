@@ -64,9 +64,10 @@ def search(
     and what the parameters matter into a folder. Killed and started again with --resume, it goes
     on. Other machines take part with `--resume FOLDER --worker HOST:PORT --name NAME`.
     """
-    from keras_concurrent.cli.console import load_tensorflow, progress_bars
+    from keras_concurrent.cli.console import progress_bars
     from keras_concurrent.edge.testbed.local_boards import free_ports
     from keras_concurrent.search.workers import Role, supervise
+    from keras_concurrent.tensorflow_loading import load_tensorflow
 
     if until_stdin_closes:
         end_with_parent()

@@ -42,7 +42,7 @@ def export_bundle(
         path: the bundle's folder.
         graph: the file's task graph with measured seconds, see
             `keras_concurrent.measured.operators`; by default costs follow from FLOPs.
-        plan: of segments on these boards, such as one from
+        plan: the plan of segments on these boards, such as one from
             `keras_concurrent.planning.placement_file.read_placement`; by default the best that is
             found.
         architecture: the network's recipe (``Architecture.to_json()``), kept for the report.
@@ -71,7 +71,7 @@ def assemble(
 
     Args:
         file: the model.
-        plan: of segments of that model.
+        plan: the plan whose tasks are the model's segments.
         alone: the plan on one board.
         architecture: the network's recipe, kept for the report.
         rewritten: the file that ``plan`` is of, where that is not the model itself.

@@ -31,13 +31,19 @@ def timings_path(cluster: Path) -> Path:
     return cluster.with_suffix(".seconds.json")
 
 
+def timings_beside(cluster: Path) -> Path | None:
+    """The timings of a cluster file, where `keras-concurrent profile` has written them."""
+    path = timings_path(cluster)
+    return path if path.is_file() else None
+
+
 @dataclass(frozen=True)
 class SegmentTiming:
-    """A segment's measurement.
+    """What each board was measured to take for a segment.
 
     Args:
-        tensors: that its operators write.
-        seconds: by board, the call not included.
+        tensors: names of all tensors that its operators write.
+        seconds: by the board's name, the call not included.
 
     Raises:
         ClusterError: seconds that are no numbers of 0 or more.
@@ -53,12 +59,12 @@ class SegmentTiming:
 
 
 @dataclass(frozen=True)
-class Timings:
-    """The measurements of one model; JSON both ways.
+class BoardTimings:
+    """What the boards were measured to take for one model; JSON both ways.
 
     Args:
-        model_sha256: of the .tflite.
-        segments: that share no operator.
+        model_sha256: the SHA-256 of the .tflite's content, in hexadecimal.
+        segments: the segments that were measured; no two share an operator.
     """
 
     model_sha256: str
@@ -67,11 +73,11 @@ class Timings:
     @classmethod
     def of(
         cls, bundle: Bundle, seconds: Mapping[str, Mapping[str, float]], cluster: Cluster
-    ) -> Timings:
+    ) -> BoardTimings:
         """What was measured of a bundle.
 
         Args:
-            bundle: whose segments were measured.
+            bundle: the one whose segments were measured.
             seconds: by board, then by segment, the call included.
             cluster: the boards, with what a call costs them.
         """
@@ -80,8 +86,8 @@ class Timings:
         for name in names:
             file = TfliteFile(bundle.content(name), name)
             own = {
-                board: max(0.0, found[name] - cluster.board(board).call_s)
-                for board, found in seconds.items()
+                board: max(0.0, measured[name] - cluster.board(board).call_s)
+                for board, measured in seconds.items()
             }
             written = tuple(tensor for o in file.operators for tensor in o.outputs)
             segments.append(SegmentTiming(written, own))
@@ -92,7 +98,7 @@ class Timings:
 
         Args:
             file: the model, or one rewritten from it.
-            graph: of the file.
+            graph: the file's task graph.
             cluster: the boards; those that were not measured keep to their rates.
         """
         number = {t: i for i, segment in enumerate(self.segments) for t in segment.tensors}
@@ -127,7 +133,7 @@ class Timings:
         return _FILE.to_json(asdict(self))
 
     @classmethod
-    def read(cls, path: Path) -> Timings:
+    def read(cls, path: Path) -> BoardTimings:
         """Read what `to_json` wrote.
 
         Raises:

@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.planning.chains import chains
+from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.problem import fastest_first, new_state, problem_of
 from keras_concurrent.planning.schedule import Plan, decode, fits, schedule
 from keras_concurrent.planning.taskgraph import TaskGraph
 
-EVALUATIONS = 100_000
 _CHAIN = 1 / 8  # of the smallest board's memory: more would leave gaps that nothing fits into
 _ROUNDING = 1 + 1e-9  # latencies this close are equal: they are sums in another order
 
@@ -59,10 +60,7 @@ def plan_segments(
     graph: TaskGraph,
     cluster: Cluster,
     *,
-    evaluations: int = EVALUATIONS,
-    seed: int = 0,
-    budget_s: float | None = None,
-    polish_s: float | None = None,
+    effort: Effort = USUAL,
     pins: Mapping[str, str] | None = None,
 ) -> Plan:
     """Plan a graph as segments on the boards of a cluster; on one board where that is best.
@@ -70,17 +68,14 @@ def plan_segments(
     Args:
         graph: the tasks.
         cluster: the boards and their network.
-        evaluations: of the search for a better plan than the list schedules'.
-        seed: of that search.
-        budget_s: of that search, see `keras_concurrent.planning.schedule.schedule`.
-        polish_s: how long CP-SAT goes on from there, see `keras_concurrent.planning.polish`.
+        effort: of the search for a better plan than the list schedules'.
         pins: board that a task must be on, by the task's name.
 
     Raises:
         ClusterError: the boards' memory is not enough, or a pin's board is none of the cluster's.
-        MissingExtraError: numba is not installed, or ortools where ``polish_s`` is given.
-        ValueError: a graph without a task or without an output, a pin of a task that is not there,
-            or a negative number.
+        MissingExtraError: numba is not installed, or ortools where ``effort`` polishes.
+        ValueError: a graph without a task or without an output, or a pin of a task that is not
+            there.
     """
     pins = dict(pins or {})
     alone = one_board(graph, cluster)
@@ -90,16 +85,15 @@ def plan_segments(
     chained = graph.quotient(groups)
     pinned = {group[0]: pins[task] for group in groups for task in group if task in pins}
     # A search that knows no calls may leave more of them than the list schedule it started from.
-    efforts = dict.fromkeys((0, evaluations))
-    plans = [
-        schedule(chained, cluster, evaluations=n, seed=seed, budget_s=budget_s, pins=pinned)
-        for n in efforts
-    ]
-    if polish_s is not None:
+    efforts = dict.fromkeys((replace(effort, evaluations=0), effort))
+    plans = [schedule(chained, cluster, effort=each, pins=pinned) for each in efforts]
+    if effort.polish_s is not None:
         from keras_concurrent.planning.polish import polish
 
-        found = polish(plans[-1], cluster, time_limit_s=polish_s, seed=seed, pins=pinned)
-        plans.append(found.plan)
+        polished = polish(
+            plans[-1], cluster, time_limit_s=effort.polish_s, seed=effort.seed, pins=pinned
+        )
+        plans.append(polished.plan)
     merged = [merge_segments(plan, cluster) for plan in plans]
     shared = min(merged, key=lambda plan: plan.latency_s)
     allowed = fits(alone, cluster) and set(pins.values()) <= set(alone.boards)

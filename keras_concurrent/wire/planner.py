@@ -21,8 +21,9 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.interpreter import Array
 from keras_concurrent.planning.chains import chains
+from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.schedule import Plan, fits
-from keras_concurrent.planning.segments import EVALUATIONS, one_board, plan_segments
+from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.wire.encoding import crossing, encode
@@ -74,11 +75,7 @@ class WirePlanner:
             on them. Without any, only ranges that follow from the graph are known.
         costs: gives a file's task graph measured seconds; without it, costs follow from FLOPs.
         pins: board of the operator that writes a tensor, by the tensor's name.
-        evaluations: plans that each search tries, see
-            `keras_concurrent.planning.segments.plan_segments`.
-        seed: what the searches draw from.
-        budget_s: seconds that each search may take; ``None``: as long as it takes.
-        polish_s: seconds for the exact solver after each search; ``None``: none.
+        effort: of each search for a plan; there are some, of differently rewritten files.
 
     Raises:
         ValueError: an unknown ``sent_as``, or a pin of a tensor that no operator writes.
@@ -90,10 +87,7 @@ class WirePlanner:
     images: Images = ()
     costs: Costs | None = None
     pins: Mapping[str, str] | None = None
-    evaluations: int = EVALUATIONS
-    seed: int = 0
-    budget_s: float | None = None
-    polish_s: float | None = None
+    effort: Effort = USUAL
 
     def __post_init__(self) -> None:
         if self.sent_as not in SENT_AS:
@@ -208,10 +202,7 @@ class WirePlanner:
         return graph
 
     def _plan(self, graph: TaskGraph, pins: Mapping[str, str]) -> Plan:
-        return plan_segments(
-            graph, self.cluster, evaluations=self.evaluations, seed=self.seed,
-            budget_s=self.budget_s, polish_s=self.polish_s, pins=pins,
-        )  # fmt: skip
+        return plan_segments(graph, self.cluster, effort=self.effort, pins=pins)
 
     def _pins_of(self, graph: TaskGraph) -> dict[str, str]:
         """The user's pins by task."""

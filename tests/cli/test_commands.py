@@ -190,7 +190,7 @@ def test_a_pin_is_kept_and_a_wrong_one_named(model, tmp_path):
         ("0", "--pin must look like 12=pi4-2"),
         (
             "vertex_99=pi4-1",
-            "--pin must name an operator or a vertex of the model",
+            "a pin must name an operator or a vertex of the model",
         ),
     ):
         assert message in run("plan", *how, "--pin", pin, status=2).stderr

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from plans import check_replay, check_valid, cluster_of, clusters, graphs, with_memory, work
 
 from keras_concurrent.errors import ClusterError, PlacementError
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.placement_file import placement_toml, read_placement
 from keras_concurrent.planning.segments import plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
@@ -73,7 +74,7 @@ def test_what_is_written_is_planned_as_it_stands(read):
 @given(graph=graphs(), cluster=clusters())
 def test_a_plan_survives_its_file(tmp_path_factory, graph, cluster):
     own = numbered(graph)
-    plan = plan_segments(own, cluster, evaluations=50)
+    plan = plan_segments(own, cluster, effort=Effort(50))
     path = tmp_path_factory.getbasetemp() / "placement.toml"
     path.write_text(placement_toml(plan, SHA))
     again = read_placement(path, own, cluster, SHA)

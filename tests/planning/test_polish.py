@@ -8,6 +8,7 @@ from keras_concurrent.cluster import Cluster, Link
 from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.polish import polish
 from keras_concurrent.planning.schedule import decode, schedule
 from keras_concurrent.planning.taskgraph import TaskGraph
@@ -88,7 +89,7 @@ def test_a_search_is_polished_to_no_worse_and_never_below_the_bound():
     cluster = Cluster.of("pi4", 3, "100mbit")
     listed = schedule(graph, cluster)
     found = polish(listed, cluster, time_limit_s=10)
-    searched = schedule(graph, cluster, evaluations=40_000)
+    searched = schedule(graph, cluster, effort=Effort(40_000))
     assert found.bound_s <= found.plan.latency_s <= listed.latency_s
     assert found.bound_s <= searched.latency_s * (1 + 1e-9)
     check_replay(found.plan, cluster, calls=False)

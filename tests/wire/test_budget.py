@@ -15,7 +15,8 @@ from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Segment
-from keras_concurrent.measured.boards import Timings
+from keras_concurrent.measured.boards import BoardTimings
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
@@ -116,12 +117,12 @@ def test_images_as_bytes(model):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--precision", "int8"), "--precision int8 needs a .keras model, got"),
+        (("--precision", "int8"), "precision int8 needs a .keras model, got"),
         (("--calibration", "nothing"), "must be one of photos, mnist, digits or an .npz file, got"),
         (("--calibration", "digits"), "must have the model's shape (16, 16, 3), got (8, 8, 1)"),
         (
             ("--wire", "auto", "--placement", "cluster.toml"),
-            "--wire asks for a search, --placement",
+            "wire asks for a search, placement for none",
         ),
     ],
 )
@@ -132,14 +133,14 @@ def test_what_cannot_be_exported_is_said(model, words, message, monkeypatch):
 
 
 def test_a_plan_that_keeps_the_budget_is_kept(small_file, samples):
-    planner = WirePlanner(small_file, SLOW, sent_as="float16", evaluations=1000)
+    planner = WirePlanner(small_file, SLOW, sent_as="float16", effort=Effort(1000))
     planned = planner.plan()
     assert Budget(small_file, samples, points=100.0).keep(planner, planned) is planned
 
 
 def test_formats_become_finer_until_the_budget_is_kept(small_file, samples):
     images = samples.images(small_file)
-    planner = WirePlanner(small_file, SLOW, images=images, evaluations=1000)
+    planner = WirePlanner(small_file, SLOW, images=images, effort=Effort(1000))
     rng = np.random.default_rng(0)
     homes = on_boards(small_file, lambda o: f"b{rng.integers(3)}")
     planned = planner.encoded(small_file, homes, planner.formats(small_file, homes))
@@ -181,7 +182,7 @@ def test_every_precision_end_to_end(trained, samples, precision, tolerance, dtyp
     graph = TaskGraph.from_tflite(file)
     assert {file.tensors[name].dtype for name in graph.tensor_bytes} == dtypes
     for sent_as in ("float32", "auto"):
-        planned = WirePlanner(file, SLOW, sent_as=sent_as, evaluations=1000).plan()
+        planned = WirePlanner(file, SLOW, sent_as=sent_as, effort=Effort(1000)).plan()
         assert len(planned.plan.boards) > 1
         gap = check_answers(planned, float32, tolerance)
         assert gap > 0
@@ -230,7 +231,7 @@ def test_seconds_measured_on_the_boards_count_for_images_as_bytes_too(model, sma
              "--evaluations", 500, "--json")  # fmt: skip
     bundle = export_bundle(small_file, SLOW, folder / "measured")
     seconds = {b.name: dict.fromkeys(bundle.manifest.segments, 1e-3) for b in SLOW.boards}
-    text = Timings.of(bundle, seconds, SLOW).to_json()
+    text = BoardTimings.of(bundle, seconds, SLOW).to_json()
     (folder / "cluster.seconds.json").write_text(text)
     pieces = len(bundle.manifest.segments) - 1
     assert pieces > 1
@@ -276,13 +277,15 @@ def test_boards_get_no_more_than_they_have_the_memory_for(heavy, mbit):
     for share in (0.95, 0.9):  # of what the whole model needs
         boards = (replace(board, memory_mb=share * whole / 1e6) for board in cluster.boards)
         small = replace(cluster, boards=tuple(boards))
-        assert len(plan_segments(graph, small, evaluations=500).boards) > 1  # there is such a plan
-        planned = WirePlanner(file, small, evaluations=500).plan()
+        assert (
+            len(plan_segments(graph, small, effort=Effort(500)).boards) > 1
+        )  # there is such a plan
+        planned = WirePlanner(file, small, effort=Effort(500)).plan()
         assert len(planned.plan.boards) > 1
         assert all(b <= share * whole for b in planned.plan.memory_bytes.values())
     none = tuple(replace(board, memory_mb=whole / 1e8) for board in cluster.boards)
     with pytest.raises(ClusterError, match="more boards, or ones with more memory, may do"):
-        WirePlanner(file, replace(cluster, boards=none), evaluations=500).plan()
+        WirePlanner(file, replace(cluster, boards=none), effort=Effort(500)).plan()
 
 
 @pytest.fixture(scope="module")

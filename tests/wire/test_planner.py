@@ -4,6 +4,7 @@ from pieces import check_pieces, image_for
 from small_files import converted, on_boards, operators
 from wires import SLOW, check_answers, cluster_of
 
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.wire.encoding import crossing
@@ -21,7 +22,7 @@ from keras_concurrent.wire.planner import WirePlanner
     ],
 )
 def test_every_way_to_send_end_to_end(small_file, sent_as, tolerance, dtypes):
-    planned = WirePlanner(small_file, SLOW, sent_as=sent_as, evaluations=5000).plan()
+    planned = WirePlanner(small_file, SLOW, sent_as=sent_as, effort=Effort(5000)).plan()
     assert len(planned.plan.boards) > 1
     assert {each.dtype for each in planned.formats.values()} <= dtypes
     assert set(planned.formats) <= set(crossing(planned.summed, planned.homes))
@@ -30,7 +31,7 @@ def test_every_way_to_send_end_to_end(small_file, sent_as, tolerance, dtypes):
 
 def test_calibrated_int8_end_to_end(small_file):
     images = [image_for(small_file, seed) for seed in range(8)]
-    planner = WirePlanner(small_file, SLOW, sent_as="int8", images=images, evaluations=2000)
+    planner = WirePlanner(small_file, SLOW, sent_as="int8", images=images, effort=Effort(2000))
     rng = np.random.default_rng(0)
     homes = on_boards(small_file, lambda o: f"b{rng.integers(3)}")
     planned = planner.encoded(small_file, homes, planner.formats(small_file, homes))
@@ -46,11 +47,11 @@ def test_lighter_tensors_make_better_plans(small_file):
     latency_s = {
         planner.sent_as: planner.plan().plan.latency_s
         for planner in (
-            WirePlanner(small_file, SLOW, sent_as=sent_as, evaluations=20_000)
+            WirePlanner(small_file, SLOW, sent_as=sent_as, effort=Effort(20_000))
             for sent_as in ("float32", "auto")
         )
     }
-    plain = plan_segments(TaskGraph.from_tflite(small_file), SLOW, evaluations=20_000)
+    plain = plan_segments(TaskGraph.from_tflite(small_file), SLOW, effort=Effort(20_000))
     assert latency_s["auto"] <= latency_s["float32"] <= plain.latency_s
     assert latency_s["auto"] < plain.latency_s
 
@@ -67,7 +68,7 @@ def test_one_board_gets_the_file_as_it_is(small_file):
 def test_pins_are_kept(small_file):
     convolutions = operators(small_file, "CONV_2D")
     pins = {convolutions[0].outputs[0]: "b1", convolutions[-1].outputs[0]: "b2"}
-    planned = WirePlanner(small_file, SLOW, pins=pins, evaluations=2000).plan()
+    planned = WirePlanner(small_file, SLOW, pins=pins, effort=Effort(2000)).plan()
     writer = {name: o.index for o in planned.file.operators for name in o.outputs}
     board = {
         o: planned.plan.assignment[task.name]
@@ -80,7 +81,7 @@ def test_pins_are_kept(small_file):
 def test_a_pin_is_kept_where_one_board_is_best(small_file):
     far = cluster_of(3, 10.0, 1.0, latency_ms=50)
     name = operators(small_file, "CONV_2D")[0].outputs[0]
-    planned = WirePlanner(small_file, far, pins={name: "b2"}, evaluations=500).plan()
+    planned = WirePlanner(small_file, far, pins={name: "b2"}, effort=Effort(500)).plan()
     assert planned.plan.boards == ("b2",)
     assert planned.file is small_file
     with pytest.raises(ValueError, match=r"pins must name tensors that .* writes, got 'nothing'"):
@@ -129,6 +130,6 @@ def test_the_pool_of_a_scaling_block_sits_on_the_sender():
 
 
 def test_the_same_plan_twice(small_file):
-    plans = [WirePlanner(small_file, SLOW, evaluations=2000, seed=3).plan() for _ in range(2)]
+    plans = [WirePlanner(small_file, SLOW, effort=Effort(2000, seed=3)).plan() for _ in range(2)]
     assert plans[0].file.data == plans[1].file.data
     assert plans[0].plan == plans[1].plan
