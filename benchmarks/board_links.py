@@ -25,8 +25,7 @@ from keras_concurrent import (
 )
 from keras_concurrent.board import Board
 from keras_concurrent.cluster import Network
-from keras_concurrent.edge.board.stretch import slowdown_for
-from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
+from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports, slowdown_for
 from keras_concurrent.edge.testbed.namespaces import LATENCY_MS
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.edge.watch.bench import Measurement, random_images

@@ -12,7 +12,6 @@ python benchmarks/boards.py --quick   # one network on one and two boards, withi
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import os
 import statistics
@@ -29,11 +28,12 @@ from board_networks import Candidate, built, papers_plan
 from outcome import Section, Target, finish_each
 
 from keras_concurrent import Cluster, export_bundle
-from keras_concurrent.edge.board.stretch import slowdown_for
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.connect import connect
 from keras_concurrent.edge.client.deploy import deploy
+from keras_concurrent.edge.link.questions import Measure
+from keras_concurrent.edge.testbed.local_boards import slowdown_for
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.edge.watch.bench import random_images
 from keras_concurrent.edge.watch.survey import profile_cluster
@@ -153,10 +153,10 @@ class Bench:
         """Latency of a plan whose segments take what the boards take for them at the moment."""
         placement = bundle.placement("boards")
         asked = {
-            board: client.questions.put(board, "measure", json.dumps(program.segments).encode())
+            board: client.questions.put(board, Measure(program.segments))
             for board, program in placement.programs.items()
         }
-        seconds = {s: t for f in asked.values() for s, t in f.result(_MEASURE_S).items()}
+        seconds = {s: t for f in asked.values() for s, t in f.result(_MEASURE_S).seconds.items()}
         runs = [event for event in placement.predicted if event.kind == "run"]
         tasks = []
         for slot, run in zip(plan.slots, runs, strict=True):

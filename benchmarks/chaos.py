@@ -42,7 +42,10 @@ from keras_concurrent.board import CLIENT, Board
 from keras_concurrent.cluster import Network
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.connect import connect
-from keras_concurrent.edge.link.transport import KINDS, Packet
+from keras_concurrent.edge.link.protocol import Ask, Drop, Echo, Message, Probe, Tensor, encode
+from keras_concurrent.edge.link.questions import Offer, Ping, Route, Switch, Trace
+from keras_concurrent.edge.link.zenoh_channel import TO
+from keras_concurrent.edge.manifest import Program
 from keras_concurrent.edge.testbed.local_boards import Processes, free_ports
 from keras_concurrent.edge.watch.bench import random_images, reference
 from keras_concurrent.errors import BoardError
@@ -213,18 +216,23 @@ def fuzz(folder: Path, count: int, seed: int) -> dict[str, Any]:
     processes = Processes()
     tensors = sorted(bundle.manifest.tensors)
 
-    def header() -> bytes:
+    def message() -> Message:
+        session, number = rng.choice((0, 1, 1 << 62)), rng.randrange(9)
+        route = Route(rng.randrange(3), bundle.sha256, Program((rng.choice(tensors),), ()), (0,))
+        question = rng.choice((Ping(), Trace(number), route, Offer(), Switch()))
+        tensor = Tensor(session, number, rng.randrange(3), rng.choice(tensors[:9]))
+        return rng.choice((
+            tensor, Ask(session, number, question), Drop(session, number), Probe(session, number),
+            Echo(session, number),
+        ))  # fmt: skip
+
+    def text() -> bytes:
         kind = rng.random()
         if kind < 0.3:
             return rng.randbytes(rng.randrange(64))
         if kind < 0.4:
-            return b'["tensor"' * rng.randrange(1, 400)
-        packet = Packet(
-            rng.choice(KINDS), rng.choice(("client", "b0", "b1", "x")),
-            rng.choice((0, 1, 1 << 62)), rng.randrange(9), rng.randrange(3),
-            rng.choice((*tensors[:9], "ping", "route", "trace", "offer", "switch", "dance")),
-        )  # fmt: skip
-        written = bytearray(packet.header())
+            return b'{"Tensor":' * rng.randrange(1, 400)
+        written = bytearray(encode(message())[0])
         if kind < 0.7:
             written[rng.randrange(len(written))] = rng.randrange(256)
         return bytes(written)
@@ -240,9 +248,9 @@ def fuzz(folder: Path, count: int, seed: int) -> dict[str, Any]:
             for number in range(count):
                 name = rng.choice(("client", "b1", "stranger"))
                 session.put(
-                    f"keras_concurrent/to/b0/{name}",
+                    f"{TO}/b0/{name}",
                     rng.randbytes(rng.randrange(40)),
-                    attachment=header() if rng.random() < 0.95 else None,
+                    attachment=text() if rng.random() < 0.95 else None,
                     congestion_control=zenoh.CongestionControl.BLOCK,
                 )
                 if number % 1000 == 0:

@@ -12,8 +12,7 @@ from boards import Bench, Candidate, Row
 from wire_networks import Size, described, draw, random_inputs
 
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.board.stretch import slowdown_for
-from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
+from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports, slowdown_for
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Array

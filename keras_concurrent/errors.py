@@ -11,6 +11,7 @@
     ├── BundleError         a bundle that is missing a part, altered, or from another version
     ├── KeysError           an unprotected endpoint, or keys that are missing
     ├── TransportError      a link could not be opened, or broke
+    ├── ProtocolError       a message is none of ours, or a board's version is another
     └── BoardError          a board failed or did not answer; names the board and the cause
 
 A bad argument in a call is a plain ``ValueError``. Every message says what was expected and what
@@ -71,6 +72,10 @@ class KeysError(ConcurrentError):
 
 class TransportError(ConcurrentError):
     """A link between boards could not be opened, or broke."""
+
+
+class ProtocolError(ConcurrentError):
+    """A message is none of this protocol's, or a participant speaks another version of it."""
 
 
 class BoardError(ConcurrentError):

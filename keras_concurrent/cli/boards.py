@@ -72,7 +72,7 @@ def board(
 
 
 def _slowdown(cluster: Any) -> dict[str, float]:
-    from keras_concurrent.edge.board.stretch import slowdown_for
+    from keras_concurrent.edge.testbed.local_boards import slowdown_for
     from keras_concurrent.measured.host import measure_host
 
     return slowdown_for(cluster, measure_host())
@@ -98,9 +98,8 @@ def infer(
 
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.edge.bundle import Bundle
-    from keras_concurrent.edge.images import check_image
+    from keras_concurrent.edge.images import check_image, read_image
     from keras_concurrent.edge.testbed.local_boards import answering
-    from keras_concurrent.files import read_image
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
     name = opened.manifest.inputs[0]
@@ -149,7 +148,8 @@ def bench(
     from keras_concurrent.cli.console import progress_bars, table
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.edge.bundle import Bundle
-    from keras_concurrent.edge.watch.bench import measure_bundle, random_images, shares
+    from keras_concurrent.edge.watch.bench import measure_bundle, random_images
+    from keras_concurrent.edge.watch.shares import shares
     from keras_concurrent.files import write_beside
 
     if images < 1:

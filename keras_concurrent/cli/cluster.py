@@ -55,6 +55,7 @@ def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_j
     boards = [board.name for board in where.boards]
     with connect(opened, where, keys=keys_folder_of(cluster, keys), ready="none") as client:
         missing = set(boards) - set(client.reach(boards))
+        client.questions.check_protocol(*boards)
         if missing:
             raise BoardError(f"{', '.join(sorted(missing))} cannot be reached; no board switched")
         if roll_back:
@@ -92,7 +93,7 @@ def testbed(
     import sys
 
     from keras_concurrent.cluster import Cluster
-    from keras_concurrent.edge.board.stretch import slowdown_for
+    from keras_concurrent.edge.testbed.local_boards import slowdown_for
     from keras_concurrent.edge.testbed.testbed import Testbed
     from keras_concurrent.measured.host import measure_host
 

@@ -14,8 +14,7 @@ from keras_concurrent import datasets
 from keras_concurrent.board import Board
 from keras_concurrent.cli.console import progress_bars, stderr, table
 from keras_concurrent.cluster import Cluster, Network
-from keras_concurrent.edge.board.stretch import slowdown_for
-from keras_concurrent.edge.testbed.local_boards import free_ports
+from keras_concurrent.edge.testbed.local_boards import free_ports, slowdown_for
 from keras_concurrent.edge.watch.bench import Answers, compare, measure_bundle
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.files import write_beside

@@ -5,17 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from rich.console import Console
 from rich.live import Live
 
 from keras_concurrent.cli.console import table
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.board.status import slowness
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
-from keras_concurrent.edge.client.routes import Costs
+from keras_concurrent.edge.client.segment_costs import SegmentCosts, slowness
+from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.errors import BoardError
 
 COLUMNS = ("board", "state", "images/s", "busy", "in flight", "p95 / plan", "memory MB", "refused")
@@ -29,10 +28,12 @@ class Sample:
     Args:
         at_s: the moment.
         status: what it told; ``None`` where it did not answer.
+        protocol: the version that it speaks, where it is not ours.
     """
 
     at_s: float
-    status: Mapping[str, Any] | None
+    status: answers.Status | None
+    protocol: int | None = None
 
 
 def row(name: str, before: Sample | None, now: Sample, planned_s: Mapping[str, float],
@@ -48,19 +49,20 @@ def row(name: str, before: Sample | None, now: Sample, planned_s: Mapping[str, f
     """
     status = now.status
     if status is None:
-        return (name, "gone", *["-"] * (len(COLUMNS) - 2))
-    state = "ready" if status["bundle_sha256"] == sha256 else "another bundle"
+        state = "gone" if now.protocol is None else f"protocol {now.protocol}"
+        return (name, state, *["-"] * (len(COLUMNS) - 2))
+    state = "ready" if status.identity.bundle_sha256 == sha256 else "another bundle"
     per_s = busy = "-"
     last = before.status if before is not None else None
-    if before is not None and last is not None and last["images"] <= status["images"]:
+    if before is not None and last is not None and last.images <= status.images:
         passed_s = now.at_s - before.at_s
-        per_s = f"{(status['images'] - last['images']) / passed_s:.1f}"
-        busy = f"{(status['compute_s'] - last['compute_s']) / passed_s:.0%}"
-    ratio = slowness(status["p95_s"], planned_s)
+        per_s = f"{(status.images - last.images) / passed_s:.1f}"
+        busy = f"{(status.compute_s - last.compute_s) / passed_s:.0%}"
+    ratio = slowness(status.p95_s, planned_s)
     return (
-        name, state, per_s, busy, str(status["in_flight"]),
-        f"{ratio:.2f}" if status["p95_s"] else "-",
-        f"{status['resident_bytes'] / 1e6:.0f}", str(status["refused"]),
+        name, state, per_s, busy, str(status.in_flight),
+        f"{ratio:.2f}" if status.p95_s else "-",
+        f"{status.machine.resident_bytes / 1e6:.0f}", str(status.refused),
     )  # fmt: skip
 
 
@@ -77,7 +79,7 @@ def watch(
         times: end after so many; ``None`` goes on until Ctrl-C.
     """
     names = [board.name for board in cluster.boards]
-    costs = Costs(bundle.manifest, cluster)
+    costs = SegmentCosts(bundle.manifest, cluster)
     planned = {
         name: {segment: costs.run_s(segment, name) for segment in bundle.manifest.segments}
         for name in names
@@ -103,7 +105,7 @@ def _sample(client: Client, name: str, timeout_s: float) -> Sample:
     status = None
     if name in client.reach([name], 0.0):
         try:
-            status = client.questions.ask(name, "status", timeout_s=timeout_s)
+            status = client.questions.ask(name, questions.Status(), timeout_s=timeout_s)
         except BoardError:
             status = None
-    return Sample(time.monotonic(), status)
+    return Sample(time.monotonic(), status, client.questions.other_protocols.get(name))

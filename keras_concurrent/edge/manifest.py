@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from keras_concurrent.board import CLIENT
 from keras_concurrent.errors import BundleError
 from keras_concurrent.versioned import FileKind
 
@@ -87,12 +88,12 @@ class Event:
 
     Args:
         kind: ``"run"`` or ``"send"``.
-        name: of the segment or tensor.
+        name: the segment's or tensor's.
         board: who runs or sends.
-        receiver: of a send.
+        receiver: to whom a send goes.
         start_s: beginning.
         end_s: end; of a send, its arrival.
-        bytes: of a send.
+        bytes: how many a send has.
     """
 
     kind: str
@@ -109,7 +110,7 @@ class Placement:
     """Who does what, and how long that was predicted to take.
 
     Args:
-        programs: of every board that has work, by name.
+        programs: what every board that has work does, by name.
         client_sends: what the client sends, in order.
         predicted_latency_s: from sending the image to having the answer.
         predicted: the predicted timeline.
@@ -179,9 +180,9 @@ class Manifest:
 
     def _check_placement(self, name: str, placement: Placement) -> None:
         delivered: dict[str, set[str]] = {board: set() for board in placement.programs}
-        everyone = {"client": Program((), placement.client_sends), **placement.programs}
+        everyone = {CLIENT: Program((), placement.client_sends), **placement.programs}
         for sender, program in everyone.items():
-            written = set(self.inputs) if sender == "client" else set()
+            written = set(self.inputs) if sender == CLIENT else set()
             for segment in program.segments:
                 if segment not in self.segments:
                     raise BundleError(f"placement {name!r} runs the unknown segment {segment!r}")
@@ -206,7 +207,7 @@ class Manifest:
                             f"{tensor!r}"
                         )
         for tensor in self.outputs:
-            if tensor not in delivered["client"]:
+            if tensor not in delivered[CLIENT]:
                 raise BundleError(f"placement {name!r}: the client never gets {tensor!r}")
 
     def to_json(self) -> str:

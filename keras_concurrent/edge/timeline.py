@@ -6,7 +6,6 @@ import threading
 from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.manifest import Event
@@ -19,10 +18,10 @@ class Log:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._images: deque[tuple[int, list[dict[str, Any]]]] = deque(maxlen=_IMAGES)
+        self._images: deque[tuple[int, list[Event]]] = deque(maxlen=_IMAGES)
 
-    def note(self, image: int, **event: Any) -> None:
-        """Something happened to an image."""
+    def note(self, image: int, event: Event) -> None:
+        """Something happened to an image, by the board's clock."""
         with self._lock:
             for known, events in reversed(self._images):
                 if known == image:
@@ -30,12 +29,12 @@ class Log:
                     return
             self._images.append((image, [event]))
 
-    def of(self, image: int) -> list[dict[str, Any]]:
+    def of(self, image: int) -> tuple[Event, ...]:
         """What happened to an image."""
         with self._lock:
-            return [
-                dict(event) for known, events in self._images if known == image for event in events
-            ]
+            return tuple(
+                event for known, events in self._images if known == image for event in events
+            )
 
 
 @dataclass
@@ -45,9 +44,9 @@ class Record:
     Args:
         image: its number.
         route: the route it took.
-        started_s: when it was sent, by `time.monotonic`.
-        sends: of its inputs, by that clock.
-        arrived_s: when each output came.
+        started_s: when it was sent, by the client's clock.
+        sends: when its inputs went, by that clock.
+        arrived_s: when each output came, by that clock.
     """
 
     image: int
@@ -58,7 +57,7 @@ class Record:
 
 
 def merge(
-    record: Record, logs: Mapping[str, Iterable[dict[str, Any]]], offsets_s: Mapping[str, float]
+    record: Record, logs: Mapping[str, Iterable[Event]], offsets_s: Mapping[str, float]
 ) -> tuple[Event, ...]:
     """All events by one clock, in seconds after the image was sent.
 
@@ -66,25 +65,18 @@ def merge(
 
     Args:
         record: the client's.
-        logs: the boards' events, by board.
+        logs: the boards' events, by board and by its clock; arrivals are of kind ``"arrival"``.
         offsets_s: how far each board's clock is ahead of the client's.
     """
     arrivals = {(name, CLIENT): at - record.started_s for name, at in record.arrived_s.items()}
-    events = [
-        replace(e, start_s=e.start_s - record.started_s, end_s=e.end_s - record.started_s)
-        for e in record.sends
-    ]
+    events = [_earlier(event, record.started_s) for event in record.sends]
     for board, log in logs.items():
-        shift_s = offsets_s.get(board, 0.0) + record.started_s
         for noted in log:
-            moved = {
-                key: value - shift_s if key.endswith("_s") else value
-                for key, value in noted.items()
-            }
-            if moved["kind"] == "arrival":
-                arrivals[moved["name"], board] = moved["end_s"]
+            event = _earlier(noted, offsets_s.get(board, 0.0) + record.started_s)
+            if event.kind == "arrival":
+                arrivals[event.name, board] = event.end_s
             else:
-                events.append(Event(board=board, **moved))
+                events.append(replace(event, board=board))
     finished = [
         replace(event, end_s=arrivals.get((event.name, event.receiver), event.end_s))
         if event.kind == "send"
@@ -92,3 +84,7 @@ def merge(
         for event in events
     ]
     return tuple(sorted(finished, key=lambda e: (e.start_s, e.board, e.name)))
+
+
+def _earlier(event: Event, shift_s: float) -> Event:
+    return replace(event, start_s=event.start_s - shift_s, end_s=event.end_s - shift_s)

@@ -377,3 +377,21 @@ def test_a_path_below_a_file_cannot_be_written(exported, tmp_path):
 
 def test_others_may_read_a_bundle(exported):
     assert os.stat(exported.path).st_mode & 0o755 == 0o755
+
+
+@pytest.mark.parametrize("name", ["../x.tflite", "/etc/x.tflite", "a/b.tflite", ".x.tflite"])
+def test_a_bundles_file_names_cannot_leave_its_folder(exported, name):
+    manifest = exported.manifest
+    spec = replace(manifest.segments["model"], file=name)
+    with pytest.raises(BundleError, match="unsafe file name"):
+        replace(manifest, segments={**manifest.segments, "model": spec}).check()
+
+
+@pytest.mark.parametrize(
+    ("shape", "dtype"), [((1, 2**40), "float32"), ((1,), "object"), ((1,), "O"), ((1,), "V8")]
+)
+def test_a_tensor_that_no_board_could_hold_is_refused(exported, shape, dtype):
+    manifest = exported.manifest
+    spec = replace(manifest.tensors["image"], shape=shape, dtype=dtype)
+    with pytest.raises(BundleError, match="tensor 'image' must"):
+        replace(manifest, tensors={**manifest.tensors, "image": spec}).check()

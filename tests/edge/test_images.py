@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from keras_concurrent.edge.images import check_image, read_image
 from keras_concurrent.edge.manifest import TensorSpec
-from keras_concurrent.files import read_image
+from keras_concurrent.edge.watch.bench import random_images
 
 RGB = TensorSpec((1, 2, 4, 3), "float32")
 
@@ -54,3 +55,9 @@ def test_a_model_that_takes_no_picture_asks_for_an_array(tmp_path):
     (tmp_path / "image.png").write_bytes(png(np.zeros((2, 2, 3), np.uint8)))
     with pytest.raises(ValueError, match=r"takes no picture but an array of shape \(1, 5\)"):
         read_image(tmp_path / "image.png", TensorSpec((1, 5), "float32"))
+
+
+def test_check_image_keeps_a_right_image_as_it_is(bundle):
+    spec = bundle.manifest.tensors["image"]
+    image = random_images(bundle, 1)[0]
+    assert np.array_equal(check_image("image", image, spec), image)

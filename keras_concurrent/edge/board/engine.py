@@ -13,16 +13,14 @@ from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
+from keras_concurrent.edge.link.protocol import MOST_IMAGES
 from keras_concurrent.edge.manifest import Program, SegmentSpec
-
-MOST_IMAGES = 32
-"""Images that a board works on at a time; one more, and the oldest is dropped."""
 
 _REMEMBERED = 1024  # images that are over, so that a late tensor does not begin them anew
 
 
 @dataclass(frozen=True)
-class Run:
+class RunSegment:
     """Run a segment for an image."""
 
     image: int
@@ -46,7 +44,7 @@ class Finish:
     image: int
 
 
-Instruction = Run | Transmit | Finish
+Instruction = RunSegment | Transmit | Finish
 
 
 @dataclass
@@ -62,8 +60,8 @@ class Engine:
     """The decisions of one board.
 
     Args:
-        segments: of the bundle, by name.
-        program: of route 0; others are told by `learn`.
+        segments: what the bundle's segments read and write, by name.
+        program: what to do on route 0; others are told by `learn`.
     """
 
     def __init__(self, segments: Mapping[str, SegmentSpec], program: Program | None = None) -> None:
@@ -148,7 +146,7 @@ class Engine:
     def _decide(self) -> list[Instruction]:
         """Sends of all images before the next run, so that a tensor that is ready does not wait."""
         instructions: list[Instruction] = []
-        run: Run | None = None
+        run: RunSegment | None = None
         for image, progress in list(self._images.items()):
             program = progress.program
             while (
@@ -162,7 +160,7 @@ class Engine:
                 name = program.segments[progress.ran]
                 free = run is None and self._running is None
                 if free and progress.present.issuperset(self._segments[name].inputs):
-                    run = Run(image, name)
+                    run = RunSegment(image, name)
             elif progress.sent == len(program.sends):
                 instructions += self._end(image)
         if run is not None:

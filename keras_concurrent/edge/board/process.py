@@ -10,11 +10,12 @@ from pathlib import Path
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board.store import Store
-from keras_concurrent.edge.board.stretch import Stretch, limit_memory, pacer_of
+from keras_concurrent.edge.board.stretch import Stretch, limit_memory
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.link.keys import keys_of
+from keras_concurrent.edge.link.pacing import pacer_of
 from keras_concurrent.edge.link.zenoh_channel import ZenohChannel
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import load_interpreter
@@ -40,11 +41,11 @@ def serve_board(
     """Run a board over Zenoh until told to stop.
 
     Args:
-        name: of the board in the cluster file.
+        name: the board's, as in the cluster file.
         bundle_path: the bundle's folder; ``None`` for the one last deployed to the store.
         cluster_path: the cluster file.
         stopped: ends it.
-        threads: of the interpreter.
+        threads: how many the interpreter computes with.
         slowdown: emulate a board so many times slower; ``None`` runs it as it is.
         pace: emulate the cluster's links, with this file that all participants share; ``None``
             takes them as they are.

@@ -4,19 +4,14 @@ from __future__ import annotations
 
 import platform
 from collections import deque
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from keras_concurrent._version import __version__
-from keras_concurrent.edge.manifest import Placement
+from keras_concurrent.edge.link.answers import Machine
 from keras_concurrent.errors import MissingExtraError
 from keras_concurrent.interpreter import interpreter_package
-
-SLOW = 1.25
-"""A board that takes so many times longer than planned is reported."""
 
 _REMEMBERED = 64  # runs of each segment
 
@@ -45,20 +40,20 @@ class Counts:
         return {name: float(np.percentile(list(runs), 95)) for name, runs in self._runs.items()}
 
 
-def machine() -> dict[str, Any]:
+def machine() -> Machine:
     """Versions and memory of this machine."""
     try:
         interpreter = interpreter_package()
     except MissingExtraError as error:
         interpreter = f"none: {error}"
-    return {
-        "version": __version__,
-        "python": platform.python_version(),
-        "machine": platform.machine(),
-        "interpreter": interpreter,
-        "resident_bytes": _kilobytes("/proc/self/status", "VmRSS:") * 1024,
-        "free_bytes": _kilobytes("/proc/meminfo", "MemAvailable:") * 1024,
-    }
+    return Machine(
+        version=__version__,
+        python=platform.python_version(),
+        machine=platform.machine(),
+        interpreter=interpreter,
+        resident_bytes=_kilobytes("/proc/self/status", "VmRSS:") * 1024,
+        free_bytes=_kilobytes("/proc/meminfo", "MemAvailable:") * 1024,
+    )
 
 
 def _kilobytes(path: str, key: str) -> int:
@@ -69,41 +64,3 @@ def _kilobytes(path: str, key: str) -> int:
     except OSError:
         pass
     return 0
-
-
-def slowness(p95_s: Mapping[str, float], planned_s: Mapping[str, float]) -> float:
-    """How many times longer than planned a board's segments take, by their 95th percentiles.
-
-    Args:
-        p95_s: measured, by segment.
-        planned_s: the plan's, by segment.
-
-    Returns:
-        1 where nothing was measured.
-    """
-    both = p95_s.keys() & planned_s.keys()
-    planned = sum(planned_s[name] for name in both)
-    return sum(p95_s[name] for name in both) / planned if planned > 0 else 1.0
-
-
-def slow_boards(ask: Callable[[str, str], Any], placement: Placement) -> dict[str, float]:
-    """Boards whose segments take longer than planned, and how many times.
-
-    Args:
-        ask: a board its status.
-        placement: the plan.
-
-    Raises:
-        BoardError: a board does not answer.
-    """
-    found = {}
-    for board in sorted(placement.programs):
-        planned = {
-            e.name: e.end_s - e.start_s
-            for e in placement.predicted
-            if e.kind == "run" and e.board == board
-        }
-        ratio = slowness(ask(board, "status")["p95_s"], planned)
-        if ratio > SLOW:
-            found[board] = ratio
-    return found

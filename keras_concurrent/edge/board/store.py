@@ -18,9 +18,12 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
+from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle, digest
+from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.manifest import MANIFEST, Manifest, SegmentSpec
 from keras_concurrent.errors import BundleError
 from keras_concurrent.files import sync_folder, write_beside
@@ -71,7 +74,7 @@ class Store:
         known = len(sha256) == 64 and set(sha256) <= set("0123456789abcdef")
         return sha256 if known and (self.folder / "bundles" / sha256).is_dir() else ""
 
-    def offer(self, manifest: bytes) -> list[str]:
+    def offer(self, manifest: bytes) -> tuple[str, ...]:
         """Look at a bundle's manifest before any of its files is taken.
 
         Returns:
@@ -103,9 +106,9 @@ class Store:
             raise BundleError("no bundle was offered")
         return self._offered[1]
 
-    def lacking(self) -> list[str]:
+    def lacking(self) -> tuple[str, ...]:
         """SHA-256 of the files of the offered bundle that are not here, or are damaged."""
-        return sorted({s.sha256 for s in self._segments() if not self._is_whole(s)})
+        return tuple(sorted({s.sha256 for s in self._segments() if not self._is_whole(s)}))
 
     def _is_whole(self, segment: SegmentSpec) -> bool:
         try:
@@ -210,3 +213,53 @@ def _is_sound(folder: Path) -> bool:
     except BundleError:
         return False
     return bundle.sha256 == folder.name
+
+
+class Depot:
+    """Takes what is deployed to a board, and puts it in use.
+
+    Args:
+        board: its name.
+        store: where bundles are kept; without it none can be deployed.
+        workshop: holds what the board runs.
+        begin: makes the board begin anew with a bundle.
+    """
+
+    def __init__(
+        self,
+        board: str,
+        store: Store | None,
+        workshop: Workshop,
+        begin: Callable[[Bundle], None],
+    ) -> None:
+        self._board, self._workshop, self._begin = board, workshop, begin
+        self.store = store
+        """Where bundles are kept."""
+
+    def largest(self, sha256: str) -> int:
+        """The bytes of a file that is lacking; 0 for any other."""
+        return self.store.largest(sha256) if self.store else 0
+
+    def answer(
+        self, question: questions.Offer | questions.File | questions.Switch | questions.RollBack
+    ) -> answers.Lacking | answers.FileKept | answers.InUse:
+        """Do what a client asks that deploys.
+
+        Raises:
+            BundleError: there is no store, or what came is wrong.
+        """
+        if self.store is None:
+            raise BundleError("this board has no --store to keep bundles in")
+        if isinstance(question, questions.Offer):
+            lacking = self.store.offer(question.content)
+            self._workshop.check_memory(self.store.offered, self._board)
+            return answers.Lacking(lacking)
+        if isinstance(question, questions.File):
+            self.store.take(question.sha256, question.content)
+            return answers.FileKept()
+        switch = isinstance(question, questions.Switch)
+        bundle = self.store.assembled() if switch else self.store.before()
+        if bundle.sha256 != self._workshop.sha256:
+            self._begin(bundle)
+        self.store.use(bundle)  # what could not be loaded is never started with
+        return answers.InUse(bundle.sha256)

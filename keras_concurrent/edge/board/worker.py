@@ -7,40 +7,36 @@ does for an image is its route, which the client tells beforehand.
 
 from __future__ import annotations
 
-import json
-import logging
 import threading
-import time
-from collections import deque
-from typing import Any
-
-import numpy as np
 
 from keras_concurrent.board import CLIENT
-from keras_concurrent.edge.board.complaints import Complaints
-from keras_concurrent.edge.board.depot import Depot
-from keras_concurrent.edge.board.engine import Engine, Finish, Instruction, Run, Transmit
 from keras_concurrent.edge.board.status import Counts, machine
-from keras_concurrent.edge.board.store import Store
-from keras_concurrent.edge.board.stretch import Interface, Pacer
+from keras_concurrent.edge.board.store import Depot, Store
+from keras_concurrent.edge.board.work import Work
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.complaints import Complaints
+from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.outbox import Outbox
-from keras_concurrent.edge.link.probe import Probe
-from keras_concurrent.edge.link.transport import (
-    GONE,
-    HERE,
-    MOST_ANSWER_BYTES,
+from keras_concurrent.edge.link.pacing import Pacer
+from keras_concurrent.edge.link.probe import LinkProbe
+from keras_concurrent.edge.link.protocol import (
+    MOST_MANIFEST_BYTES,
     MOST_PROBE_BYTES,
-    Channel,
-    Packet,
+    PROTOCOL_VERSION,
+    Answer,
+    Ask,
+    Drop,
+    Echo,
+    Links,
+    Message,
+    Probe,
+    Tensor,
+    version_fault,
 )
-from keras_concurrent.edge.manifest import Manifest, Program, Send
-from keras_concurrent.edge.timeline import Log
+from keras_concurrent.edge.link.transport import Channel, Gone, Here, Malformed, Packet
 from keras_concurrent.errors import BundleError, ConcurrentError
-from keras_concurrent.interpreter import Array
 
-_log = logging.getLogger(__name__)
 _MOST_ROUTES = 1024
 
 
@@ -48,12 +44,12 @@ class Board:
     """One board at work.
 
     Args:
-        name: of the board.
+        name: the board's, as in the cluster file.
         bundle: the segments; ``None`` where none was deployed yet.
         channel: to the client and the other boards.
         others: names of the boards that it may send to.
         workshop: computes; by default on this machine as it is.
-        pacer: of its interface, see `keras_concurrent.edge.board.stretch.pacer_of`.
+        pacer: keeps its messages in order, see `keras_concurrent.edge.link.pacing.pacer_of`.
         store: where deployed bundles are kept; without it none can be deployed.
 
     Raises:
@@ -68,7 +64,7 @@ class Board:
         others: frozenset[str],
         workshop: Workshop | None = None,
         *,
-        pacer: Pacer | Interface | None = None,
+        pacer: Pacer | None = None,
         store: Store | None = None,
     ) -> None:
         self.name = name
@@ -78,261 +74,181 @@ class Board:
         self._outbox = Outbox(channel, pacer)
         self._depot = Depot(name, store, self._workshop, self._take_bundle)
         self._absent = set(others)
-        self._warn = Complaints(name)
+        self._complain = Complaints(name)
         self._counts = Counts()
-        self._probe: Probe | None = None
-        self._session = 0
-        self._forget_images()
+        self._probe: LinkProbe | None = None
+        self._work = self._begin(0)
         if bundle is not None:
             self._take_bundle(bundle)
         channel.largest = self._largest
 
+    def _begin(self, session: int) -> Work:
+        return Work(
+            self.name, session, self._workshop, self._outbox, self._counts, self._complain,
+            self._channel.clock,
+        )  # fmt: skip
+
     def _take_bundle(self, bundle: Bundle) -> None:
         self._workshop.take(bundle, self.name)
         self._counts.forget_segments()
-        self._forget_images()
-
-    def _forget_images(self) -> None:
-        self._engine = Engine(self._manifest.segments)
-        self._tensors: dict[int, dict[str, Array]] = {}
-        self._notes = Log()
-        self._pending: deque[Instruction] = deque()
-
-    @property
-    def _manifest(self) -> Manifest:
-        return self._workshop.manifest
+        self._work = self._begin(self._work.session)
 
     def serve(self, stopped: threading.Event) -> None:
         """Work until told to stop."""
         try:
             while not stopped.is_set():
-                packet = self._channel.receive(0.0 if self._pending else 0.1)
+                packet = self._channel.receive(0.0 if self._work.pending else 0.1)
                 if packet is not None:
                     self._handle(packet)
-                if self._pending:  # however many messages come, the work goes on
-                    self._carry_out(self._pending.popleft())
+                if self._work.pending:  # however many messages come, the work goes on
+                    self._work.step()
                 elif packet is None and self._channel.refused():
-                    self._warn("a stranger", "sent messages that are none of ours: refused")
+                    self._complain("a stranger", "sent messages that are none of ours: refused")
         finally:
             self._outbox.close()
 
     # ------------------------------------------------------------- what arrives
 
-    def _largest(self, packet: Packet) -> int:
-        """The most bytes of a packet that is worth taking; called in the network's threads."""
-        if packet.kind == "probe":
+    def _largest(self, sender: str, message: Message) -> int:
+        """The most content of a message that is worth taking; called in the network's threads."""
+        if isinstance(message, Tensor):
+            spec = self._workshop.manifest.tensors.get(message.name)
+            return spec.bytes if spec else 0
+        if isinstance(message, Probe):
             return MOST_PROBE_BYTES
-        if packet.kind != "tensor":
-            if packet.sender != CLIENT:
-                return 0
-            what, _, sha256 = packet.name.partition(":")
-            if what == "file":
-                return self._depot.largest(sha256)
-            return MOST_ANSWER_BYTES
-        spec = self._manifest.tensors.get(packet.name)
-        return spec.bytes if spec else 0
+        if isinstance(message, Ask) and sender == CLIENT:
+            if isinstance(message.question, questions.File):
+                return self._depot.largest(message.question.sha256)
+            if isinstance(message.question, questions.Offer):
+                return MOST_MANIFEST_BYTES
+        return 0
 
     def _handle(self, packet: Packet) -> None:
-        if packet.kind in (HERE, GONE):
-            self._notice(packet)
-        elif packet.sender not in self._receivers:
-            self._warn("a stranger", "sent messages that are none of ours: refused")
-        elif packet.kind == "tensor":
-            self._accept(packet)
-        elif packet.kind == "probe":
-            echo = Packet("echo", self.name, packet.session, packet.image)
-            self._outbox.put(packet.sender, echo)
-        elif packet.kind == "echo":
+        sender, message = packet.sender, packet.message
+        if isinstance(message, (Here, Gone)):
+            self._notice(sender, message)
+        elif sender not in self._receivers:
+            self._complain("a stranger", "sent messages that are none of ours: refused")
+        elif isinstance(message, Malformed):
+            self._complain(sender, f"sent what was refused: {message.cause}", "a wrong message")
+        elif isinstance(message, Tensor):
+            self._work.accept(sender, message, packet.received_s)
+        elif isinstance(message, Probe):
+            self._outbox.put(sender, Echo(message.session, message.number))
+        elif isinstance(message, Echo):
             if self._probe is not None:
-                self._probe.echoed(packet)
-        elif packet.sender != CLIENT:
-            self._warn(
-                packet.sender, f"sent a message that only the client may send: {packet.kind}"
-            )
-        elif packet.kind == "drop":
-            if packet.session == self._session:
-                self._pending.extend(self._engine.drop(packet.image))
-        elif packet.kind == "ask":
-            self._answer(packet)
+                self._probe.echoed(message.number, packet.received_s)
+        elif sender != CLIENT or not isinstance(message, (Ask, Drop)):
+            kind = type(message).__name__
+            self._complain(sender, f"sent a message that is not its to send: {kind}")
+        elif isinstance(message, Ask):
+            self._answer(message)
+        elif message.session == self._work.session:
+            self._work.drop(message.image)
 
-    def _notice(self, packet: Packet) -> None:
+    def _notice(self, other: str, presence: Here | Gone) -> None:
         """Another participant has appeared or disappeared: the client plans by it."""
-        if packet.sender != CLIENT:
-            (self._absent.discard if packet.kind == HERE else self._absent.add)(packet.sender)
-        if packet.sender != CLIENT or packet.kind == HERE:
-            payload = json.dumps(sorted(self._absent)).encode()
-            self._outbox.put(CLIENT, Packet("links", self.name, payload=payload))
+        if presence.protocol != PROTOCOL_VERSION:
+            if isinstance(presence, Here):
+                called = "the client" if other == CLIENT else f"board {other}"
+                fault = version_fault(called, presence.protocol, "board")
+                self._complain(other, f"is not heard: {fault}")
+            return
+        here = isinstance(presence, Here)
+        if other != CLIENT:
+            (self._absent.discard if here else self._absent.add)(other)
+        if other != CLIENT or here:
+            self._outbox.put(CLIENT, Links(tuple(sorted(self._absent))))
 
-    def _answer(self, packet: Packet) -> None:
+    # ------------------------------------------------------------- what is asked
+
+    def _answer(self, ask: Ask) -> None:
         """Do what the client asks; whatever is wrong with it is the answer."""
         try:
-            if packet.name == "ping":
-                answer: object = self._identity()
-            elif packet.name == "trace":
-                ours = packet.session == self._session
-                answer = self._notes.of(json.loads(packet.payload)) if ours else []
-            elif packet.name == "status":
-                answer = self._status()
-            elif packet.name == "measure":
-                answer = self._workshop.measure(json.loads(packet.payload or b"null"))
-            elif packet.name.startswith("probe:"):
-                return self._begin_probe(packet)
-            elif packet.name == "route":
-                answer = self._take_route(packet)
-            else:
-                answer = self._depot.keep(packet)
+            if isinstance(ask.question, questions.Probe):
+                self._begin_probe(ask, ask.question.board)  # which answers when it is done
+                return
+            result = self._result(ask)
         except Exception as error:  # whatever was asked, the board goes on
             told = isinstance(error, (ConcurrentError, OSError))
             cause = str(error) if told else type(error).__name__
-            self._warn(packet.sender, f"asked for what cannot be done: {cause}", "a wrong question")
-            answer = {"error": cause}
-        return self._tell(packet, answer)
+            self._complain(CLIENT, f"asked for what cannot be done: {cause}", "a wrong question")
+            result = answers.Refusal(cause)
+        self._tell(ask, result)
 
-    def _tell(self, question: Packet, answer: object) -> None:
-        payload = json.dumps(answer).encode()
-        session, number, what = question.session, question.image, question.name
-        packet = Packet("answer", self.name, session, number, 0, what, payload)
-        self._outbox.put(CLIENT, packet)
+    def _result(self, ask: Ask) -> answers.Result:
+        match ask.question:
+            case questions.Ping():
+                return self._identity()
+            case questions.Status():
+                return self._status()
+            case questions.Trace(image):
+                ours = ask.session == self._work.session
+                return answers.Trace(self._work.notes.of(image) if ours else ())
+            case questions.Measure(segments):
+                return answers.Measured(self._workshop.measure(segments))
+            case questions.Route() as route:
+                return self._take_route(ask.session, route)
+            case (
+                questions.Offer() | questions.File() | questions.Switch() | questions.RollBack()
+            ) as deployment:
+                return self._depot.answer(deployment)
+        raise BundleError(f"nothing is known of {ask.question}")
 
-    def _identity(self) -> dict[str, Any]:
-        return {
-            "board": self.name,
-            "bundle_sha256": self._workshop.sha256,
-            "slowdown": self._workshop.slowdown,
-            "clock_s": time.monotonic(),
-            "session": self._session,
-            "unreached": sorted({*self._absent, *self._channel.unreached()} - {CLIENT}),
-        }
+    def _tell(self, ask: Ask, result: answers.Result) -> None:
+        self._outbox.put(CLIENT, Answer(ask.session, ask.number, result))
 
-    def _status(self) -> dict[str, Any]:
-        return {
-            **self._identity(),
-            **machine(),
-            "refused": self._channel.refused(),
-            "images": self._counts.images,
-            "in_flight": len(self._engine.images),
-            "compute_s": self._counts.compute_s,
-            "p95_s": self._counts.p95_s(),
-        }
+    def _identity(self) -> answers.Identity:
+        return answers.Identity(
+            board=self.name,
+            bundle_sha256=self._workshop.sha256,
+            slowdown=self._workshop.slowdown,
+            clock_s=self._channel.clock(),
+            session=self._work.session,
+            unreached=tuple(sorted({*self._absent, *self._channel.unreached()} - {CLIENT})),
+        )
 
-    def _begin_probe(self, packet: Packet) -> None:
+    def _status(self) -> answers.Status:
+        return answers.Status(
+            identity=self._identity(),
+            machine=machine(),
+            refused=self._channel.refused(),
+            images=self._counts.images,
+            in_flight=len(self._work.engine.images),
+            compute_s=self._counts.compute_s,
+            p95_s=self._counts.p95_s(),
+        )
+
+    def _begin_probe(self, ask: Ask, other: str) -> None:
         """Measure the link to another board; the answer follows when its last echo has come."""
-        other = packet.name.partition(":")[2]
         if other not in self._receivers or other == CLIENT:
             raise BundleError(f"no board is named {other[:40]!r}")
-        self._probe = Probe(
-            lambda number, size, sent: self._outbox.put(
-                other, Packet("probe", self.name, 0, number, payload=bytes(size)), sent
-            ),
-            lambda found: self._tell(packet, found),
+        self._probe = LinkProbe(
+            lambda number, size, sent: self._outbox.put(other, Probe(0, number, bytes(size)), sent),
+            lambda figures: self._tell(ask, figures),
+            self._channel.clock,
         )
         self._probe.begin()
 
-    def _take_route(self, packet: Packet) -> object:
+    def _take_route(self, session: int, route: questions.Route) -> answers.RouteTaken:
         """Learn what to do on a route, and load what it needs.
 
         Raises:
-            BundleError: another bundle is meant, or the route names what is not there.
+            BundleError: another bundle is meant, the route names what is not there, or a newer
+                client is followed.
         """
-        told = json.loads(packet.payload)
-        if told["bundle_sha256"] != self._workshop.sha256:
+        if route.bundle_sha256 != self._workshop.sha256:
             raise BundleError(f"another bundle is here: SHA-256 {self._workshop.sha256[:12]}")
-        if packet.session < self._session:
+        if session < self._work.session:
             raise BundleError("a newer client has taken over")
-        program = Program(tuple(told["segments"]), tuple(Send(*send) for send in told["sends"]))
-        self._workshop.check_program(program, self._receivers)
-        if packet.session > self._session:
-            self._session = packet.session
-            self._forget_images()
-        self._engine.keep(told["routes"])
-        if len(self._engine.routes) >= _MOST_ROUTES:
+        self._workshop.check_program(route.program, self._receivers)
+        if session > self._work.session:
+            self._work = self._begin(session)
+        engine = self._work.engine
+        engine.keep(route.routes)
+        if len(engine.routes) >= _MOST_ROUTES:
             raise BundleError(f"too many routes, at most {_MOST_ROUTES}")
-        for name in program.segments:
+        for name in route.program.segments:
             self._workshop.load(name)
-        self._engine.learn(packet.route, program)
-        return {"route": packet.route, "unreached": sorted(self._absent)}
-
-    def _accept(self, packet: Packet) -> None:
-        """Take a tensor that this board waits for; say once what is wrong with any other."""
-        if packet.session != self._session:
-            if packet.session < self._session and packet.sender == CLIENT:
-                self._tell_error(packet, "", "a newer client has taken over")
-            return None  # of a client that has gone
-        if not self._engine.knows(packet.route):
-            if packet.sender == CLIENT:
-                self._tell_error(packet, "", "its bundle was exchanged: connect anew")
-            return None
-        if packet.name not in self._engine.expected(packet.route):
-            return self._warn(packet.sender, "sent a tensor that is not mine")
-        spec = self._manifest.tensors[packet.name]
-        if len(packet.payload) != spec.bytes:
-            return self._warn(
-                packet.sender,
-                f"sent {packet.name!r} in {len(packet.payload)} bytes, expected {spec.bytes}",
-                "a tensor of a wrong size",
-            )
-        if self._engine.is_over(packet.image):
-            return None
-        array = np.frombuffer(packet.payload, spec.dtype).reshape(spec.shape)
-        self._tensors.setdefault(packet.image, {})[packet.name] = array
-        self._notes.note(packet.image, kind="arrival", name=packet.name, end_s=packet.received_s)
-        self._pending.extend(self._engine.arrived(packet.image, packet.name, packet.route))
-        return None
-
-    # ------------------------------------------------------------- what is done
-
-    def _carry_out(self, instruction: Instruction) -> None:
-        if isinstance(instruction, Finish):
-            self._counts.images += 1
-            self._tensors.pop(instruction.image, None)
-        elif isinstance(instruction, Run):
-            self._run(instruction)
-        elif instruction.image in self._tensors:  # not dropped since
-            self._transmit(instruction)
-
-    def _run(self, run: Run) -> None:
-        tensors = self._tensors.get(run.image)
-        if tensors is None:  # dropped since
-            self._pending.extend(self._engine.finished(run.image, run.segment))
-            return
-        start = time.monotonic()
-        try:
-            tensors.update(self._workshop.run(run.segment, tensors))
-        except Exception as error:  # whatever the interpreter raises; the client must hear of it
-            _log.warning("%s: %s failed: %s", self.name, run.segment, error)
-            self._tell_error(Packet("", "", self._session, run.image), run.segment, str(error))
-            self._pending.extend(self._engine.drop(run.image))
-        end = time.monotonic()
-        self._counts.ran(run.segment, end - start)
-        self._notes.note(run.image, kind="run", name=run.segment, start_s=start, end_s=end)
-        self._pending.extend(self._engine.finished(run.image, run.segment))
-
-    def _tell_error(self, about: Packet, segment: str, cause: str) -> None:
-        payload = json.dumps({"segment": segment, "cause": cause}).encode()
-        packet = Packet("error", self.name, about.session, about.image, payload=payload)
-        self._outbox.put(CLIENT, packet)
-
-    def _transmit(self, transmit: Transmit) -> None:
-        array = self._tensors[transmit.image][transmit.tensor]
-        packet = Packet(
-            "tensor",
-            self.name,
-            self._session,
-            transmit.image,
-            transmit.route,
-            transmit.tensor,
-            np.ascontiguousarray(array).tobytes(),
-        )
-
-        def sent(start: float, end: float) -> None:
-            self._notes.note(
-                transmit.image,
-                kind="send",
-                name=transmit.tensor,
-                receiver=transmit.receiver,
-                bytes=len(packet.payload),
-                start_s=start,
-                end_s=end,
-            )
-
-        self._outbox.put(transmit.receiver, packet, sent)
+        engine.learn(route.number, route.program)
+        return answers.RouteTaken(tuple(sorted(self._absent)))

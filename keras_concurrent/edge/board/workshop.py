@@ -24,7 +24,7 @@ class Workshop:
 
     Args:
         stretch: makes compute as slow as an emulated board's.
-        threads: of the interpreter.
+        threads: how many the interpreter computes with.
         memory_bytes: that the board has for weights and tensors.
     """
 
@@ -135,7 +135,7 @@ class Workshop:
         """Median seconds of segments on this board, the emulation included.
 
         Args:
-            names: of the segments; all of the bundle by default.
+            names: segments to measure; all of the bundle by default.
 
         Raises:
             BundleError: a name that the bundle does not have.

@@ -1,54 +1,36 @@
 """Sends images to the boards and awaits the answers, through the loss of boards.
 
-One thread takes what arrives and does what `keras_concurrent.edge.client.requests` decides; another
-sends. A bounded number of images may be in flight: who asks for one more waits until one is
+One thread takes what arrives and does what follows, see `keras_concurrent.edge.client.dispatch`;
+another sends. A bounded number of images may be in flight: who asks for one more waits until one is
 answered.
 """
 
 from __future__ import annotations
 
-import json
-import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from concurrent.futures import Future
-from typing import Any
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.board.engine import MOST_IMAGES
-from keras_concurrent.edge.board.status import slow_boards
-from keras_concurrent.edge.board.stretch import Interface, Pacer
 from keras_concurrent.edge.bundle import Bundle
-from keras_concurrent.edge.client.dispatch import Inbox
-from keras_concurrent.edge.client.flights import Answers, Flights
-from keras_concurrent.edge.client.instructions import (
-    Answer,
-    Begin,
-    Check,
-    Compute,
-    Forget,
-    Instruction,
-    Offer,
-)
-from keras_concurrent.edge.client.own_interpreter import OwnInterpreter
-from keras_concurrent.edge.client.questions import Questions
+from keras_concurrent.edge.client.dispatch import Dispatch
+from keras_concurrent.edge.client.flights import Outputs
 from keras_concurrent.edge.client.readiness import Readiness
-from keras_concurrent.edge.client.requests import Requests
 from keras_concurrent.edge.client.routes import reroute
-from keras_concurrent.edge.client.suspects import Suspects
+from keras_concurrent.edge.client.segment_costs import slow_boards
 from keras_concurrent.edge.images import check_inputs
 from keras_concurrent.edge.link.outbox import Outbox
-from keras_concurrent.edge.link.protocol import Session
-from keras_concurrent.edge.link.transport import Channel, Packet
+from keras_concurrent.edge.link.pacing import Pacer
+from keras_concurrent.edge.link.protocol import MOST_IMAGES
+from keras_concurrent.edge.link.questions import Trace
+from keras_concurrent.edge.link.transport import Channel
 from keras_concurrent.edge.manifest import Event
 from keras_concurrent.edge.timeline import merge
 from keras_concurrent.errors import BoardError
 from keras_concurrent.interpreter import Array
-
-_log = logging.getLogger(__name__)
 
 IN_FLIGHT = 4
 DEADLINE_S = 10.0
@@ -63,7 +45,7 @@ class Client:
         cluster: the boards.
         channel: to them.
         placement: ``"boards"`` or ``"one_board"``.
-        pacer: of its interface, see `keras_concurrent.edge.board.stretch.pacer_of`.
+        pacer: keeps its messages in order, see `keras_concurrent.edge.link.pacing.pacer_of`.
         in_flight: how many images may be asked for and not yet answered.
         fallback: compute here when no board is left, if this machine has an interpreter.
 
@@ -78,7 +60,7 @@ class Client:
         channel: Channel,
         placement: str = "boards",
         *,
-        pacer: Pacer | Interface | None = None,
+        pacer: Pacer | None = None,
         in_flight: int = IN_FLIGHT,
         fallback: bool = True,
     ) -> None:
@@ -89,38 +71,27 @@ class Client:
                 f"in_flight must be at most {MOST_IMAGES}, which is what a board works on at a "
                 f"time, got {in_flight!r}"
             )
-        self._bundle, self._cluster, self._channel = bundle, cluster, channel
-        self._placement_name = placement
-        self._slowness: dict[str, float] = {}
-        self._session = Session()
-        self._offsets_s: dict[str, float] = {}
-        self._flights = Flights(bundle.manifest, self._session)
-        self._requests = Requests(
-            [board.name for board in cluster.boards],
-            self._flights.outputs,
-            lambda out: reroute(bundle.manifest, cluster, placement, out, self._slowness),
-            computes=fallback,
-        )
         self.boards = tuple(sorted(bundle.placement(placement).programs))
         """The boards that the plan uses."""
+        self._bundle, self._channel = bundle, channel
+        self._slowness: dict[str, float] = {}
+        self._offsets_s: dict[str, float] = {}
         self._slots = threading.BoundedSemaphore(in_flight)
-        self._lock = threading.RLock()
         self._number = 0
-        self._own = OwnInterpreter(bundle)
+        self._ended = False
         self._outbox = Outbox(channel, pacer)
-        self.questions = Questions(self._outbox, self._session)
+        self._dispatch = Dispatch(
+            bundle, cluster, channel, self._outbox,
+            lambda out: reroute(bundle.manifest, cluster, placement, out, self._slowness),
+            computes=fallback,
+        )  # fmt: skip
+        self._lock, self._requests = self._dispatch.lock, self._dispatch.requests
+        self.questions = self._dispatch.questions
         """What can be asked of boards beside images."""
-        self._suspects = Suspects(self.questions)
         self._readiness = Readiness(
             bundle, self.boards, channel, self.questions, self._is_here, self._note_links
         )
-        self._ended = False
-        self._inbox = Inbox(
-            [board.name for board in cluster.boards], self._session,
-            self._requests, self._flights, self.questions, self._suspects,
-        )  # fmt: skip
-        channel.largest = self._inbox.largest
-        self._thread = threading.Thread(target=self._work, name="client", daemon=True)
+        self._thread = threading.Thread(target=self._work, name=CLIENT, daemon=True)
         self._thread.start()
 
     def __enter__(self) -> Client:
@@ -134,9 +105,8 @@ class Client:
         self._ended = True
         self._thread.join(timeout=5)
         self._outbox.close()
-        self._own.close()
         self._channel.close()
-        self._flights.close()
+        self._dispatch.close()
 
     # ------------------------------------------------------------- getting ready
 
@@ -151,6 +121,7 @@ class Client:
         Raises:
             BoardError: a board is not ready in time; says which and what it lacks.
             BundleError: a board has another bundle.
+            ProtocolError: a board speaks another version of the protocol.
         """
         missing = self._readiness.wait(timeout_s, all_boards=all_boards)
         for board in self.boards:
@@ -158,8 +129,8 @@ class Client:
                 self._offsets_s[board] = self.questions.clock_offset_s(board)
         with self._lock:
             if not self._requests.started:
-                self._session.exceed(self._readiness.known_session)
-            self._carry_out(self._requests.start())
+                self._dispatch.session.exceed(self._readiness.known_session)
+            self._dispatch.carry_out(self._requests.start())
         self.wait_prepared(timeout_s)
         with self._lock:
             refusals = dict(self._requests.refusals)
@@ -183,7 +154,7 @@ class Client:
         with self._lock:
             if not self._requests.settled:
                 return self._requests.alone
-            self._carry_out(self._requests.prepare())
+            self._dispatch.carry_out(self._requests.prepare())
             return self._requests.prepared
 
     def reach(self, boards: Iterable[str], timeout_s: float = 5.0) -> tuple[str, ...]:
@@ -210,7 +181,7 @@ class Client:
 
     def infer(
         self, images: Array | Mapping[str, Array], *, deadline_s: float = DEADLINE_S
-    ) -> Answers:
+    ) -> Outputs:
         """Recognise one image.
 
         Args:
@@ -229,14 +200,14 @@ class Client:
 
     def stream(
         self, images: Iterable[Array | Mapping[str, Array]], *, deadline_s: float = DEADLINE_S
-    ) -> Iterator[Answers]:
+    ) -> Iterator[Outputs]:
         """Recognise images, several at a time; answers come in the order of the images.
 
         Raises:
             ValueError: a wrong shape or dtype.
             BoardError: a board failed, or an answer did not come in time.
         """
-        waiting: deque[Future[Answers]] = deque()
+        waiting: deque[Future[Outputs]] = deque()
         for image in images:
             waiting.append(self.submit(image, deadline_s=deadline_s))
             while waiting and waiting[0].done():
@@ -246,7 +217,7 @@ class Client:
 
     def submit(
         self, images: Array | Mapping[str, Array], *, deadline_s: float = DEADLINE_S
-    ) -> Future[Answers]:
+    ) -> Future[Outputs]:
         """Ask for one image without waiting for the answer; see `infer`.
 
         While as many images are in flight as may be, this waits for one to be answered. What was
@@ -256,7 +227,7 @@ class Client:
             raise ValueError(f"deadline_s must be above 0, got {deadline_s!r}")
         values = check_inputs(self._bundle.manifest, images)
         self._slots.acquire()
-        future: Future[Answers] = Future()
+        future: Future[Outputs] = Future()
         future.set_running_or_notify_cancel()  # a sent image cannot be called back
         future.add_done_callback(lambda _: self._slots.release())
         with self._lock:
@@ -264,9 +235,9 @@ class Client:
                 future.set_exception(BoardError("the client is closed"))
                 return future
             self._number += 1
-            self._flights.add(self._number, values, future)
+            self._dispatch.flights.add(self._number, values, future)
             now = time.monotonic()
-            self._carry_out(self._requests.ask(self._number, now, now + deadline_s))
+            self._dispatch.carry_out(self._requests.ask(self._number, now, now + deadline_s))
         return future
 
     @property
@@ -284,7 +255,7 @@ class Client:
         with self._lock:
             self._slowness.clear()
             self._slowness.update(times)
-            self._carry_out(self._requests.replan())
+            self._dispatch.carry_out(self._requests.replan())
 
     # ------------------------------------------------------------- what arrives
 
@@ -292,94 +263,19 @@ class Client:
         with self._lock:
             return self._requests.is_here(board)
 
-    def _note_links(self, board: str, unreached: list[str]) -> None:
+    def _note_links(self, board: str, unreached: Iterable[str]) -> None:
         with self._lock:
-            self._carry_out(self._requests.links(board, unreached))
+            self._dispatch.carry_out(self._requests.links(board, unreached))
 
     def _work(self) -> None:
         while not self._ended:
             packet = self._channel.receive(_TICK_S)
             with self._lock:
                 if packet is not None:
-                    self._carry_out(self._inbox.take(packet))
+                    self._dispatch.take(packet)
                 elif not self._requests.waiting:
-                    self._carry_out(self._requests.prepare())
-                due = self._requests.next_deadline()
-                now = time.monotonic()
-                if due is not None and due <= now:
-                    self._carry_out(self._requests.tick(now))
-                out, back = self._suspects.look(now)
-                for board in out:
-                    self._carry_out(self._requests.gone(board))
-                for board in back:
-                    self._carry_out(self._requests.here(board))
-
-    # ------------------------------------------------------------- what is done
-
-    def _carry_out(self, instructions: list[Instruction]) -> None:
-        for instruction in instructions:
-            if isinstance(instruction, Offer):
-                self._offer(instruction)
-            elif isinstance(instruction, Begin):
-                placement = self._requests.placement(instruction.route)
-                for receiver, packet, sent in self._flights.begin(instruction, placement):
-                    self._outbox.put(receiver, packet, sent)
-            elif isinstance(instruction, Forget):
-                self._flights.forget(instruction.image)
-                for board in instruction.boards:
-                    self._outbox.put(
-                        board, Packet("drop", CLIENT, self._session.number, instruction.image)
-                    )
-            elif isinstance(instruction, Answer):
-                self._flights.answer(instruction.request, instruction.image)
-            elif isinstance(instruction, Check):
-                self._suspects.ask(instruction.boards, time.monotonic())
-            elif isinstance(instruction, Compute):
-                self._compute(instruction.request)
-            else:
-                self._flights.fail(instruction.request, instruction.reason)
-
-    def _offer(self, offer: Offer) -> None:
-        told = {
-            "bundle_sha256": self._bundle.sha256,
-            "segments": offer.program.segments,
-            "sends": [(send.tensor, send.receiver) for send in offer.program.sends],
-            "routes": self._requests.routes(),
-        }
-        future = self.questions.put(offer.board, "route", json.dumps(told).encode(), offer.route)
-
-        def answered(future: Future[Any]) -> None:  # in this client's thread, which has the lock
-            answer = future.result()
-            if isinstance(answer, dict) and "error" in answer:
-                return self._refused(offer, str(answer["error"]))
-            try:
-                instructions = self._requests.links(offer.board, answer["unreached"])
-            except (ValueError, TypeError, KeyError):
-                return self._refused(offer, "its answer is none of ours")
-            self._carry_out(instructions)
-            return self._carry_out(self._requests.acknowledged(offer.board, offer.route))
-
-        future.add_done_callback(answered)
-
-    def _refused(self, offer: Offer, reason: str) -> None:
-        if self._requests.is_here(offer.board):
-            _log.warning("%s does not take its part: %s", offer.board, reason)
-        self._carry_out(self._requests.refused(offer.board, offer.route, reason))
-
-    def _compute(self, request: int) -> None:
-        """Recognise an image here: no board is left."""
-
-        def done(outputs: Answers) -> None:
-            with self._lock:
-                if self._requests.computed(request):
-                    self._flights.deliver(request, outputs)
-
-        def failed(reason: str) -> None:
-            with self._lock:
-                if self._requests.computed(request):
-                    self._flights.fail(request, reason)
-
-        self._own.compute(self._flights.values(request), done, failed)
+                    self._dispatch.carry_out(self._requests.prepare())
+                self._dispatch.look()
 
     # ------------------------------------------------------------- how it went
 
@@ -389,13 +285,12 @@ class Client:
         Raises:
             BoardError: a board does not tell, or no image was answered by boards.
         """
-        record = self._flights.last
+        record = self._dispatch.flights.last
         if record is None:
             raise BoardError("no image was answered by boards yet")
         boards = sorted(self._requests.placement(record.route).programs)
-        question = json.dumps(record.image).encode()
         logs = {
-            board: self.questions.ask(board, "trace", question, timeout_s=timeout_s)
+            board: self.questions.ask(board, Trace(record.image), timeout_s=timeout_s).events
             for board in boards
         }
         return merge(record, logs, self._offsets_s)

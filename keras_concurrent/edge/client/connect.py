@@ -6,10 +6,10 @@ from pathlib import Path
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.board.stretch import pacer_of
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import IN_FLIGHT, Client
 from keras_concurrent.edge.link.keys import keys_of
+from keras_concurrent.edge.link.pacing import pacer_of
 from keras_concurrent.edge.link.zenoh_channel import ZenohChannel
 
 _READY_S = {"all": 20.0, "some": 3.0, "none": 0.0}
@@ -32,8 +32,8 @@ def connect(
         cluster: where they listen.
         placement: ``"boards"`` or ``"one_board"``.
         keys: folder of keys, where they listen beyond loopback.
-        pace: file of an emulated network, see `keras_concurrent.edge.board.stretch.pacer_of`.
-        in_flight: see `Client`.
+        pace: file of an emulated network, see `keras_concurrent.edge.link.pacing.pacer_of`.
+        in_flight: how many images may be asked for and not yet answered.
         ready: boards to wait for: ``"all"``; ``"some"``, of which those that are there do the
             others' work until they come; ``"none"``, to ask boards that may be missing, or have
             another bundle.

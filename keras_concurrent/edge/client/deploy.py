@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from keras_concurrent.edge.bundle import Bundle
-from keras_concurrent.edge.link.transport import MOST_ANSWER_BYTES
+from keras_concurrent.edge.client.questions import Ask
+from keras_concurrent.edge.link import answers, questions
+from keras_concurrent.edge.link.protocol import MOST_MANIFEST_BYTES
 from keras_concurrent.edge.manifest import MANIFEST
 from keras_concurrent.errors import BoardError
 
 _FILE_S = 60.0  # for one file on a slow link
-Ask = Callable[..., object]
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Deployment:
     Args:
         board: its name.
         files: how many files it lacked.
-        bytes: of them together.
+        bytes: how many they have together.
     """
 
     board: str
@@ -36,7 +37,8 @@ def deploy(ask: Ask, bundle: Bundle, boards: Iterable[str]) -> tuple[Deployment,
     the old bundle in use on all of them.
 
     Args:
-        ask: `keras_concurrent.edge.client.client.Client.questions` of boards that listen.
+        ask: `keras_concurrent.edge.client.questions.Questions.ask` of a client of boards that
+            listen.
         bundle: its files are checked before any is sent.
         boards: their names.
 
@@ -47,38 +49,44 @@ def deploy(ask: Ask, bundle: Bundle, boards: Iterable[str]) -> tuple[Deployment,
     bundle.verify()
     boards = tuple(boards)
     manifest = (bundle.path / MANIFEST).read_bytes()
-    if len(manifest) > MOST_ANSWER_BYTES:
+    if len(manifest) > MOST_MANIFEST_BYTES:
         raise BoardError(f"{MANIFEST} is larger than a board takes: {len(manifest)} bytes")
     segments = {spec.sha256: name for name, spec in bundle.manifest.segments.items()}
     done = []
     for board in boards:
-        lacking = ask(board, "offer", manifest)
-        if not isinstance(lacking, list) or not set(lacking) <= segments.keys():
+        lacking = ask(board, questions.Offer(manifest)).files
+        if not set(lacking) <= segments.keys():
             raise BoardError(f"{board} asks for files that are not in the bundle")
         size = 0
         for sha256 in lacking:
             content = bundle.content(segments[sha256])
-            ask(board, f"file:{sha256}", content, timeout_s=_FILE_S)
+            ask(board, questions.File(sha256, content), timeout_s=_FILE_S)
             size += len(content)
         done.append(Deployment(board, len(lacking), size))
-    _switch_all(ask, boards, "switch")
+    _switch_all(ask, boards, questions.Switch())
     return tuple(done)
 
 
 def roll_back(ask: Ask, boards: Iterable[str]) -> None:
     """Put the bundle before this one in use again on boards.
 
+    Args:
+        ask: `keras_concurrent.edge.client.questions.Questions.ask` of their client.
+        boards: their names.
+
     Raises:
         BoardError: a board does not answer, or has none; the others have switched.
     """
-    _switch_all(ask, tuple(boards), "roll_back")
+    _switch_all(ask, tuple(boards), questions.RollBack())
 
 
-def _switch_all(ask: Ask, boards: tuple[str, ...], what: str) -> None:
+def _switch_all(
+    ask: Ask, boards: tuple[str, ...], switch: questions.Question[answers.InUse]
+) -> None:
     faults, switched = [], []
     for board in boards:
         try:
-            ask(board, what, timeout_s=_FILE_S)
+            ask(board, switch, timeout_s=_FILE_S)
             switched.append(board)
         except BoardError as error:
             faults.append(str(error))

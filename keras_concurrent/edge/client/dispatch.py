@@ -1,86 +1,218 @@
-"""What a client makes of the packets that arrive."""
+"""What a client makes of what arrives, and does of what was decided.
+
+`keras_concurrent.edge.client.requests` decides; here its instructions are carried out: messages are
+sent, futures are answered, and this machine computes when no board is left.
+"""
 
 from __future__ import annotations
 
-import json
 import logging
-from collections.abc import Collection
+import threading
+import time
+from concurrent.futures import Future
 
-from keras_concurrent.edge.client.flights import Flights
-from keras_concurrent.edge.client.instructions import Instruction
-from keras_concurrent.edge.client.questions import Questions
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.client.flights import Flights, Outputs
+from keras_concurrent.edge.client.instructions import (
+    Answer,
+    Begin,
+    Check,
+    Compute,
+    Forget,
+    Instruction,
+    Offer,
+)
+from keras_concurrent.edge.client.own_interpreter import OwnInterpreter
+from keras_concurrent.edge.client.questions import Questions, Suspects, UnansweredError
 from keras_concurrent.edge.client.requests import Requests
-from keras_concurrent.edge.client.suspects import Suspects
-from keras_concurrent.edge.link.protocol import Session
-from keras_concurrent.edge.link.transport import GONE, HERE, MOST_ANSWER_BYTES, Packet
+from keras_concurrent.edge.client.routes import Reroute
+from keras_concurrent.edge.complaints import Complaints
+from keras_concurrent.edge.link import answers, protocol
+from keras_concurrent.edge.link.outbox import Outbox
+from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, SessionNumber, version_fault
+from keras_concurrent.edge.link.questions import Route
+from keras_concurrent.edge.link.transport import Channel, Gone, Here, Malformed, Packet
 from keras_concurrent.errors import BoardError
 
 _log = logging.getLogger(__name__)
 
 
-class Inbox:
-    """Takes packets, and tells what follows from them.
+class Dispatch:
+    """One client's hands. Whoever uses it holds its lock.
 
     Args:
-        boards: names of those that may send; anything from others is dropped.
-        session: of the client; what answers another session's images is dropped.
-        requests: told of boards that come and go, and of outputs and failures.
-        flights: get the outputs' values.
-        questions: get their answers.
-        suspects: who comes or goes is none any more.
+        bundle: the same that the boards have.
+        cluster: the boards; anything from others is dropped.
+        channel: to them.
+        outbox: sends on it.
+        reroute: the placement without some boards, or ``None`` where that leaves none.
+        computes: compute here when no board is left.
     """
 
     def __init__(
-        self, boards: Collection[str], session: Session, requests: Requests, flights: Flights,
-        questions: Questions, suspects: Suspects,
+        self, bundle: Bundle, cluster: Cluster, channel: Channel, outbox: Outbox, reroute: Reroute,
+        *, computes: bool,
     ) -> None:  # fmt: skip
-        self._boards, self._session = frozenset(boards), session
-        self._requests, self._flights = requests, flights
-        self._questions, self._suspects = questions, suspects
+        self.lock = threading.RLock()
+        """Guards all of this: images are asked for in many threads."""
+        self.session = SessionNumber()
+        """By which boards know this client; what answers another session's images is dropped."""
+        self.flights = Flights(bundle.manifest, self.session, channel.clock)
+        """The images that were asked for."""
+        names = [board.name for board in cluster.boards]
+        self.requests = Requests(names, self.flights.outputs, reroute, computes=computes)
+        """Decides."""
+        self.questions = Questions(outbox, self.session, channel.clock)
+        """What can be asked of boards beside images."""
+        self._bundle, self._boards, self._outbox = bundle, frozenset(names), outbox
+        self._suspects = Suspects(self.questions)
+        self._own = OwnInterpreter(bundle)
+        self._complain = Complaints(CLIENT)
+        channel.largest = self._largest
 
-    def largest(self, packet: Packet) -> int:
-        """Bytes that a packet's payload may have; asked before memory is taken for it."""
-        return self._flights.largest(packet) if packet.kind == "tensor" else MOST_ANSWER_BYTES
+    def close(self) -> None:
+        """End what was begun."""
+        self._own.close()
+        self.flights.close()
 
-    def take(self, packet: Packet) -> list[Instruction]:
-        """What follows from a packet; nothing from one that is none of ours."""
-        board = packet.sender
+    # ------------------------------------------------------------- what arrives
+
+    def _largest(self, sender: str, message: protocol.Message) -> int:
+        """Only outputs have content; asked before memory is taken for it."""
+        if isinstance(message, protocol.Tensor) and sender in self._boards:
+            return self.flights.largest(message.name)
+        return 0
+
+    def take(self, packet: Packet) -> None:
+        """Do what follows from a packet; nothing from one that is none of ours."""
+        board, message = packet.sender, packet.message
         if board not in self._boards:
-            return []
-        if packet.kind == HERE:
-            self._suspects.clear(board)
-            return self._requests.here(board)
-        if packet.kind == GONE:
-            self._suspects.clear(board)
-            instructions = self._requests.gone(board)
-            self._questions.gone(board)  # routes that it was offered are none of its any more
-            return instructions
-        try:
-            return self._message(packet)
-        except (ValueError, TypeError, KeyError, RecursionError) as error:
-            _log.warning("%s sent a message that is none of ours: %r", board, error)
-            return []
+            return
+        if isinstance(message, (Here, Gone)):
+            self._notice(board, message)
+        elif isinstance(message, Malformed):
+            self._complain(board, f"sent what was refused: {message.cause}", "a wrong message")
+            self.questions.malformed(board, message.cause)
+        elif isinstance(message, protocol.Links):
+            self.carry_out(self.requests.links(board, message.unreached))
+        elif isinstance(message, (protocol.Ask, protocol.Drop, protocol.Probe)):
+            kind = type(message).__name__
+            self._complain(board, f"sent a message that is not its to send: {kind}")
+        elif message.session != self.session.value:
+            return
+        elif isinstance(message, protocol.Tensor):
+            self._output(board, message, packet.received_s)
+        elif isinstance(message, protocol.Failed):
+            where = f" in {message.segment}" if message.segment else ""
+            reason = f"{board} failed{where}: {message.cause}"
+            self.carry_out(self.requests.failed(message.image, reason))
+        elif isinstance(message, protocol.Echo):
+            self.questions.echoed(message, packet.received_s)
+        else:
+            try:
+                self.questions.answered(board, message)
+            except BoardError as error:
+                self._complain(board, f"sent an answer that is not its to give: {error}")
 
-    def _message(self, packet: Packet) -> list[Instruction]:
-        if packet.kind == "links":
-            return self._requests.links(packet.sender, json.loads(packet.payload))
-        if packet.session != self._session.number:
-            return []
-        if packet.kind == "tensor":
-            return self._output(packet)
-        if packet.kind == "error":
-            told = json.loads(packet.payload)
-            where = f" in {told['segment']}" if told["segment"] else ""
-            reason = f"{packet.sender} failed{where}: {told['cause']}"
-            return self._requests.failed(packet.image, reason)
-        if packet.kind in ("answer", "echo"):
-            self._questions.answered(packet)
-        return []
+    def _notice(self, board: str, presence: Here | Gone) -> None:
+        """A board has appeared or disappeared; one of another version is as if not there."""
+        if presence.protocol != PROTOCOL_VERSION:
+            if isinstance(presence, Here):
+                self.questions.other_protocols[board] = presence.protocol
+                fault = version_fault(f"board {board}", presence.protocol, CLIENT)
+                self._complain(board, f"is not used: {fault}")
+            else:
+                self.questions.other_protocols.pop(board, None)
+            return
+        self._suspects.clear(board)
+        if isinstance(presence, Here):
+            self.questions.other_protocols.pop(board, None)
+            self.carry_out(self.requests.here(board))
+        else:
+            instructions = self.requests.gone(board)
+            self.questions.gone(board)  # routes that it was offered are none of its any more
+            self.carry_out(instructions)
 
-    def _output(self, packet: Packet) -> list[Instruction]:
+    def _output(self, board: str, tensor: protocol.Tensor, received_s: float) -> None:
         try:
-            if not self._flights.take(packet):
-                return []
+            if not self.flights.take(board, tensor, received_s):
+                return
         except BoardError as error:
-            return self._requests.failed(packet.image, str(error))
-        return self._requests.arrived(packet.image, packet.name)
+            self.carry_out(self.requests.failed(tensor.image, str(error)))
+        else:
+            self.carry_out(self.requests.arrived(tensor.image, tensor.name))
+
+    def look(self) -> None:
+        """Do what time brings: deadlines, and boards that have done nothing for too long."""
+        now = time.monotonic()
+        due = self.requests.next_deadline()
+        if due is not None and due <= now:
+            self.carry_out(self.requests.tick(now))
+        out, back = self._suspects.look(now)
+        for board in out:
+            self.carry_out(self.requests.gone(board))
+        for board in back:
+            self.carry_out(self.requests.here(board))
+
+    # ------------------------------------------------------------- what is done
+
+    def carry_out(self, instructions: list[Instruction]) -> None:
+        """Do what was decided."""
+        for instruction in instructions:
+            if isinstance(instruction, Offer):
+                self._offer(instruction)
+            elif isinstance(instruction, Begin):
+                placement = self.requests.placement(instruction.route)
+                for receiver, tensor, sent in self.flights.begin(instruction, placement):
+                    self._outbox.put(receiver, tensor, sent)
+            elif isinstance(instruction, Forget):
+                self.flights.forget(instruction.image)
+                drop = protocol.Drop(self.session.value, instruction.image)
+                for board in instruction.boards:
+                    self._outbox.put(board, drop)
+            elif isinstance(instruction, Answer):
+                self.flights.answer(instruction.request, instruction.image)
+            elif isinstance(instruction, Check):
+                self._suspects.ask(instruction.boards, time.monotonic())
+            elif isinstance(instruction, Compute):
+                self._compute(instruction.request)
+            else:
+                self.flights.fail(instruction.request, instruction.reason)
+
+    def _offer(self, offer: Offer) -> None:
+        routes = tuple(self.requests.routes())
+        route = Route(offer.route, self._bundle.sha256, offer.program, routes)
+        future = self.questions.put(offer.board, route)
+
+        def answered(future: Future[answers.RouteTaken]) -> None:  # in the thread with the lock
+            try:
+                unreached = future.result().unreached
+            except UnansweredError as error:
+                self._refused(offer, error.cause)
+                return
+            self.carry_out(self.requests.links(offer.board, unreached))
+            self.carry_out(self.requests.acknowledged(offer.board, offer.route))
+
+        future.add_done_callback(answered)
+
+    def _refused(self, offer: Offer, reason: str) -> None:
+        if self.requests.is_here(offer.board):
+            _log.warning("%s does not take its part: %s", offer.board, reason)
+        self.carry_out(self.requests.refused(offer.board, offer.route, reason))
+
+    def _compute(self, request: int) -> None:
+        """Recognise an image here: no board is left."""
+
+        def done(outputs: Outputs) -> None:
+            with self.lock:
+                if self.requests.computed(request):
+                    self.flights.deliver(request, outputs)
+
+        def failed(reason: str) -> None:
+            with self.lock:
+                if self.requests.computed(request):
+                    self.flights.fail(request, reason)
+
+        self._own.compute(self.flights.values(request), done, failed)

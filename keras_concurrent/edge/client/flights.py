@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
@@ -12,39 +11,40 @@ import numpy as np
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.client.instructions import Begin
 from keras_concurrent.edge.link.outbox import Sent
-from keras_concurrent.edge.link.protocol import Session
-from keras_concurrent.edge.link.transport import Packet
-from keras_concurrent.edge.manifest import Event, Manifest, Placement
+from keras_concurrent.edge.link.protocol import SessionNumber, Tensor
+from keras_concurrent.edge.link.transport import Clock
+from keras_concurrent.edge.manifest import Event, Manifest, Placement, Send
 from keras_concurrent.edge.timeline import Record
 from keras_concurrent.errors import BoardError
 from keras_concurrent.interpreter import Array
 
 _RECORDS = 64  # images whose timeline can be asked for
 
-Answers = dict[str, Array]
+Outputs = dict[str, Array]
 
 
 class Flights:
     """What belongs to requests, and to the images that are sent for them.
 
     Args:
-        manifest: of the bundle.
-        session: of the client.
+        manifest: the bundle's.
+        session: number by which boards know the client.
+        clock: the client's.
     """
 
-    def __init__(self, manifest: Manifest, session: Session) -> None:
+    def __init__(self, manifest: Manifest, session: SessionNumber, clock: Clock) -> None:
         self._manifest = manifest
-        self._session = session
+        self._session, self._clock = session, clock
         self.outputs = tuple(name for name in manifest.outputs if name not in manifest.inputs)
         """Names of the outputs that boards compute."""
-        self._futures: dict[int, Future[Answers]] = {}
+        self._futures: dict[int, Future[Outputs]] = {}
         self._values: dict[int, dict[str, Array]] = {}
-        self._results: dict[int, Answers] = {}
+        self._results: dict[int, Outputs] = {}
         self._records: OrderedDict[int, Record] = OrderedDict()
         self.last: Record | None = None
         """The image that was answered last."""
 
-    def add(self, request: int, values: dict[str, Array], future: Future[Answers]) -> None:
+    def add(self, request: int, values: dict[str, Array], future: Future[Outputs]) -> None:
         """Somebody waits for a request's answer."""
         self._futures[request], self._values[request] = future, values
 
@@ -52,60 +52,46 @@ class Flights:
         """The inputs of a request."""
         return self._values[request]
 
-    def largest(self, packet: Packet) -> int:
+    def largest(self, tensor: str) -> int:
         """The bytes of an output; 0 for any other tensor."""
-        known = packet.name in self.outputs
-        return self._manifest.tensors[packet.name].bytes if known else 0
+        return self._manifest.tensors[tensor].bytes if tensor in self.outputs else 0
 
-    def begin(self, begin: Begin, placement: Placement) -> Iterator[tuple[str, Packet, Sent]]:
+    def begin(self, begin: Begin, placement: Placement) -> Iterator[tuple[str, Tensor, Sent]]:
         """What to send to whom for an image, each with what is to be told when it was sent."""
-        record = Record(begin.image, begin.route, time.monotonic())
+        record = Record(begin.image, begin.route, self._clock())
         self._records[begin.image] = record
         if len(self._records) > _RECORDS:
             self._records.popitem(last=False)
         self._results[begin.image] = {}
         for send in placement.client_sends:
-            payload = self._values[begin.request][send.tensor].tobytes()
+            content = self._values[begin.request][send.tensor].tobytes()
 
-            def sent(
-                start: float,
-                end: float,
-                tensor: str = send.tensor,
-                receiver: str = send.receiver,
-                size: int = len(payload),
-            ) -> None:
-                event = Event("send", tensor, CLIENT, start, end, receiver, size)
+            def sent(start: float, end: float, send: Send = send, size: int = len(content)) -> None:
+                event = Event("send", send.tensor, CLIENT, start, end, send.receiver, size)
                 record.sends.append(event)
 
-            packet = Packet(
-                "tensor",
-                CLIENT,
-                self._session.number,
-                begin.image,
-                begin.route,
-                send.tensor,
-                payload,
-            )
-            yield send.receiver, packet, sent
+            session = self._session.value
+            tensor = Tensor(session, begin.image, begin.route, send.tensor, content)
+            yield send.receiver, tensor, sent
 
-    def take(self, packet: Packet) -> bool:
-        """Take an output; whether it is one that was waited for.
+    def take(self, board: str, tensor: Tensor, received_s: float) -> bool:
+        """Take an output from a board; whether it is one that was waited for.
 
         Raises:
             BoardError: it has a wrong size.
         """
-        if packet.name not in self.outputs or packet.image not in self._results:
+        if tensor.name not in self.outputs or tensor.image not in self._results:
             return False
-        spec = self._manifest.tensors[packet.name]
-        if len(packet.payload) != spec.bytes:
+        spec = self._manifest.tensors[tensor.name]
+        if len(tensor.content) != spec.bytes:
             raise BoardError(
-                f"{packet.sender} sent {packet.name!r} in {len(packet.payload)} bytes, "
+                f"{board} sent {tensor.name!r} in {len(tensor.content)} bytes, "
                 f"expected {spec.bytes}"
             )
-        value = np.frombuffer(packet.payload, spec.dtype).reshape(spec.shape)
-        self._results[packet.image][packet.name] = value
-        if packet.image in self._records:
-            self._records[packet.image].arrived_s[packet.name] = packet.received_s
+        values = np.frombuffer(tensor.content, spec.dtype).reshape(spec.shape)
+        self._results[tensor.image][tensor.name] = values
+        if tensor.image in self._records:
+            self._records[tensor.image].arrived_s[tensor.name] = received_s
         return True
 
     def forget(self, image: int) -> None:
@@ -117,7 +103,7 @@ class Flights:
         self.last = self._records.get(image)
         self.deliver(request, self._results.pop(image))
 
-    def deliver(self, request: int, outputs: Answers) -> None:
+    def deliver(self, request: int, outputs: Outputs) -> None:
         """Hand a request's answer over."""
         values = self._values.pop(request)
         answer = {

@@ -1,23 +1,68 @@
-"""What a client asks boards beside images, and their answers."""
+"""Questions that a client waits to have answered, and boards that owe an answer."""
 
 from __future__ import annotations
 
-import json
+import logging
 import threading
-import time
+from collections.abc import Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
 
 from keras_concurrent.board import CLIENT
+from keras_concurrent.edge.link import answers, protocol
 from keras_concurrent.edge.link.outbox import Outbox, Sent
-from keras_concurrent.edge.link.probe import LinkFigures, Probe
-from keras_concurrent.edge.link.protocol import Session
-from keras_concurrent.edge.link.transport import Packet
-from keras_concurrent.errors import BoardError
+from keras_concurrent.edge.link.probe import LinkProbe
+from keras_concurrent.edge.link.protocol import (
+    Answer,
+    Echo,
+    Probe,
+    SessionNumber,
+    version_fault,
+)
+from keras_concurrent.edge.link.questions import AnswerT, AnyQuestion, Ping, Question
+from keras_concurrent.edge.link.transport import LEASE_S, Clock
+from keras_concurrent.errors import BoardError, ProtocolError
 
+_log = logging.getLogger(__name__)
 _CLOCK_PINGS = 9
-_GONE = "its process has ended, or its link"
+_LEFT_OUT = float("-inf")  # instead of when a board's sign of life is due
+
+
+class UnansweredError(BoardError):
+    """A question has no answer, and will get none.
+
+    Args:
+        board: that was asked.
+        what: it did instead of answering.
+        question: that it was asked.
+        cause: why.
+    """
+
+    def __init__(self, board: str, what: str, question: Question[Any], cause: str) -> None:
+        super().__init__(f"{board} {what} '{question}': {cause}")
+        self.cause = cause
+
+
+class Ask(Protocol):
+    """Asks a board something and awaits its answer: `Questions.ask`."""
+
+    def __call__(
+        self, board: str, question: Question[AnswerT], *, timeout_s: float = 5.0
+    ) -> AnswerT:
+        """See `Questions.ask`."""
+
+
+@dataclass(frozen=True)
+class _Waiting:
+    board: str
+    question: Question[Any]
+    future: Future[Any]
+
+    def fail(self, what: str, cause: str) -> None:
+        """There will be no answer."""
+        self.future.set_exception(UnansweredError(self.board, what, self.question, cause))
 
 
 class Questions:
@@ -25,74 +70,117 @@ class Questions:
 
     Args:
         outbox: sends them.
-        session: of the client.
+        session: number by which boards know the client.
+        clock: the client's.
     """
 
-    def __init__(self, outbox: Outbox, session: Session) -> None:
-        self._outbox = outbox
-        self._session = session
+    def __init__(self, outbox: Outbox, session: SessionNumber, clock: Clock) -> None:
+        self._outbox, self._session, self._clock = outbox, session, clock
         self._lock = threading.Lock()
         self._number = 0
-        self._waiting: dict[int, tuple[str, Future[Any]]] = {}
-        self._probe: Probe | None = None
+        self._waiting: dict[int, _Waiting] = {}
+        self._probe: LinkProbe | None = None
+        self.other_protocols: dict[str, int] = {}
+        """Boards that are there and speak another version of the protocol, and which."""
 
-    def ask(self, board: str, what: str, payload: bytes = b"", *, timeout_s: float = 5.0) -> Any:
+    # ------------------------------------------------------------- what is asked
+
+    def ask(self, board: str, question: Question[AnswerT], *, timeout_s: float = 5.0) -> AnswerT:
         """Ask a board something and await its answer.
 
+        Args:
+            board: its name.
+            question: what is asked.
+            timeout_s: how long to wait.
+
         Raises:
-            BoardError: no answer in time, or the board says what is wrong with the question.
+            BoardError: no answer in time, the board says what is wrong with the question, or
+                answers something else.
+            ProtocolError: the board speaks another version of the protocol.
         """
-        future = self.put(board, what, payload)
+        self.check_protocol(board)
+        future = self.put(board, question)
         try:
-            answer = future.result(max(0.0, timeout_s))
+            result: AnswerT = future.result(max(0.0, timeout_s))
         except FutureTimeoutError:
             with self._lock:
-                self._waiting = {n: w for n, w in self._waiting.items() if w[1] is not future}
-            raise BoardError(f"{board} does not answer '{what}' within {timeout_s:g} s") from None
-        if answer == {"error": _GONE}:
-            raise BoardError(f"{board} disappeared before it answered '{what}': {_GONE}")
-        if isinstance(answer, dict) and "error" in answer:
-            raise BoardError(f"{board} refuses '{what}': {answer['error']}")
-        return answer
+                self._waiting = {n: w for n, w in self._waiting.items() if w.future is not future}
+            fault = f"{board} does not answer '{question}' within {timeout_s:g} s"
+            raise BoardError(fault) from None
+        return result
 
-    def put(self, board: str, what: str, payload: bytes = b"", route: int = 0) -> Future[Any]:
-        """Ask without waiting."""
-        future: Future[Any] = Future()
+    def put(self, board: str, question: Question[AnswerT]) -> Future[AnswerT]:
+        """Ask without waiting. The future holds the answer, or raises `UnansweredError`."""
+        future: Future[AnswerT] = Future()
         with self._lock:
             self._number += 1
-            self._waiting[self._number] = board, future
-            packet = Packet("ask", CLIENT, self._session.number, self._number, route, what, payload)
-        self._outbox.put(board, packet)
+            number = self._number
+            self._waiting[number] = _Waiting(board, question, future)
+        asked = cast(AnyQuestion, question)  # each of them is a Question of its answer
+        self._outbox.put(board, protocol.Ask(self._session.value, number, asked))
         return future
 
-    def answered(self, packet: Packet) -> None:
-        """An answer or an echo of this session has come.
+    def check_protocol(self, *boards: str) -> None:
+        """Boards that are there speak this client's version of the protocol.
 
         Raises:
-            ValueError: it is no JSON, or of a board that was not asked.
-            RecursionError: it is nested too deep.
+            ProtocolError: some do not; says which, and what to do.
         """
-        if packet.kind == "echo":
-            if self._probe is not None:
-                self._probe.echoed(packet)
-            return
-        content = json.loads(packet.payload)
+        others = self.other_protocols.copy()
+        faults = [
+            version_fault(f"board {board}", others[board], CLIENT)
+            for board in boards
+            if board in others
+        ]
+        if faults:
+            raise ProtocolError("; ".join(faults))
+
+    # ------------------------------------------------------------- what arrives
+
+    def answered(self, board: str, answer: Answer) -> None:
+        """An answer of this session has come.
+
+        Raises:
+            BoardError: of a board that was not asked.
+        """
         with self._lock:
-            board, future = self._waiting.get(packet.image, (packet.sender, None))
-            if board != packet.sender:
-                raise ValueError(f"an answer to what {board} was asked")
-            self._waiting.pop(packet.image, None)
-        if future is not None:
-            future.set_result(content)
+            waiting = self._waiting.get(answer.number)
+            if waiting is None:
+                return  # for too long
+            if waiting.board != board:
+                raise BoardError(f"{board} answers what {waiting.board} was asked")
+            del self._waiting[answer.number]
+        result = answer.result
+        if isinstance(result, waiting.question.answer):
+            waiting.future.set_result(result)
+        elif isinstance(result, answers.Refusal):
+            waiting.fail("refuses", result.cause)
+        else:
+            wanted, came = waiting.question.answer.__name__, type(result).__name__
+            waiting.fail("misunderstands", f"expected {wanted}, got {came}")
+
+    def echoed(self, echo: Echo, received_s: float) -> None:
+        """An echo of this session has come."""
+        if self._probe is not None:
+            self._probe.echoed(echo.number, received_s)
 
     def gone(self, board: str) -> None:
         """A board has disappeared: whoever waits for its answers hears of it now."""
+        self._fail(board, "disappeared before it answered", "its process has ended, or its link")
+
+    def malformed(self, board: str, cause: str) -> None:
+        """What a board has sent was refused; it may have been the answer that is waited for."""
+        self._fail(board, "was not understood when it was asked", cause)
+
+    def _fail(self, board: str, what: str, cause: str) -> None:
         with self._lock:
-            lost = [(n, future) for n, (name, future) in self._waiting.items() if name == board]
-            for number, _ in lost:
+            lost = {n: waiting for n, waiting in self._waiting.items() if waiting.board == board}
+            for number in lost:
                 del self._waiting[number]
-        for _, future in lost:
-            future.set_result({"error": _GONE})
+        for waiting in lost.values():
+            waiting.fail(what, cause)
+
+    # ------------------------------------------------------------- clocks and links
 
     def clock_offset_s(self, board: str) -> float:
         """How far a board's clock is ahead of ours: the quickest of a few answers tells best.
@@ -100,29 +188,64 @@ class Questions:
         Raises:
             BoardError: it does not answer.
         """
-        found: list[tuple[float, float]] = []
+        offsets: list[tuple[float, float]] = []  # how long the answer took, what it says
         for _ in range(_CLOCK_PINGS):
-            asked = time.monotonic()
-            identity = self.ask(board, "ping", timeout_s=1.0)
-            now = time.monotonic()
-            found.append((now - asked, identity["clock_s"] - (asked + now) / 2))
-        return min(found)[1]
+            asked = self._clock()
+            identity = self.ask(board, Ping(), timeout_s=1.0)
+            now = self._clock()
+            offsets.append((now - asked, identity.clock_s - (asked + now) / 2))
+        return min(offsets)[1]
 
-    def probe(self, board: str, timeout_s: float = 30.0) -> LinkFigures:
+    def probe(self, board: str, timeout_s: float = 30.0) -> answers.LinkFigures:
         """Measure the link to a board.
 
         Raises:
             BoardError: no echo comes.
         """
-        future: Future[Any] = Future()
+        future: Future[answers.LinkFigures] = Future()
 
         def put(number: int, size: int, sent: Sent) -> None:
-            packet = Packet("probe", CLIENT, self._session.number, number, payload=bytes(size))
-            self._outbox.put(board, packet, sent)
+            self._outbox.put(board, Probe(self._session.value, number, bytes(size)), sent)
 
-        self._probe = Probe(put, future.set_result)
+        self._probe = LinkProbe(put, future.set_result, self._clock)
         self._probe.begin()
         try:
-            return LinkFigures(**future.result(timeout_s))
+            return future.result(timeout_s)
         except FutureTimeoutError:
             raise BoardError(f"no echo from {board} within {timeout_s:g} s") from None
+
+
+class Suspects:
+    """Boards that are there and owe an answer: asked whether they still do anything.
+
+    Args:
+        questions: to ask them.
+    """
+
+    def __init__(self, questions: Questions) -> None:
+        self._questions = questions
+        self._asked: dict[str, tuple[float, Future[answers.Identity]]] = {}
+
+    def ask(self, boards: Iterable[str], now_s: float) -> None:
+        """Boards must give a sign of life within the lease."""
+        for board in boards:
+            if board not in self._asked:
+                self._asked[board] = now_s + LEASE_S, self._questions.put(board, Ping())
+
+    def clear(self, board: str) -> None:
+        """A board has come or gone: what it owed counts no more."""
+        self._asked.pop(board, None)
+
+    def look(self, now_s: float) -> tuple[list[str], list[str]]:
+        """Boards that must be left out from now on, and those that are back."""
+        out, back = [], []
+        for board, (due, future) in list(self._asked.items()):
+            if future.done():
+                del self._asked[board]
+                if due == _LEFT_OUT:
+                    back.append(board)
+            elif due <= now_s and due != _LEFT_OUT:
+                _log.warning("%s is there and does nothing: it is left out", board)
+                self._asked[board] = _LEFT_OUT, future
+                out.append(board)
+        return out, back

@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
 
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.questions import Questions
+from keras_concurrent.edge.link.answers import Identity
+from keras_concurrent.edge.link.questions import Ping
 from keras_concurrent.edge.link.transport import Channel
 from keras_concurrent.errors import BoardError, BundleError
 
@@ -22,7 +23,7 @@ class Readiness:
 
     Args:
         bundle: that they must have.
-        boards: of the plan.
+        boards: those that the plan uses.
         channel: to them.
         questions: to ask them.
         is_here: whether a board was seen.
@@ -36,7 +37,7 @@ class Readiness:
         channel: Channel,
         questions: Questions,
         is_here: Callable[[str], bool],
-        links: Callable[[str, list[str]], None],
+        links: Callable[[str, Iterable[str]], None],
     ) -> None:
         self._bundle, self._boards = bundle, boards
         self._channel, self._questions = channel, questions
@@ -56,15 +57,17 @@ class Readiness:
         Raises:
             BoardError: a board is not ready in time; says which and what it lacks.
             BundleError: a board has another bundle.
+            ProtocolError: a board speaks another version of the protocol.
         """
         deadline = time.monotonic() + timeout_s
         state: dict[str, str] = dict.fromkeys(self._boards, "does not answer")
         while state:
             for board in list(state):
+                self._questions.check_protocol(*self._boards)
                 identity = self._identify(board, min(1.0, deadline - time.monotonic()))
                 if identity is None:
                     continue
-                unreached = set(identity["unreached"]).intersection(self._boards)
+                unreached = set(identity.unreached).intersection(self._boards)
                 if unreached and all_boards:
                     state[board] = f"does not reach {', '.join(sorted(unreached))}"
                 else:
@@ -80,30 +83,36 @@ class Readiness:
         return tuple(state)
 
     def reach(self, boards: Iterable[str], timeout_s: float) -> tuple[str, ...]:
-        """Wait for boards that listen, whatever bundle they have; those that were found."""
+        """Wait for boards that listen, whatever bundle they have; those that were found.
+
+        Those that speak another version of the protocol are not waited for.
+        """
         deadline = time.monotonic() + timeout_s
         wanted = tuple(boards)
-        while not all(map(self._is_here, wanted)) and time.monotonic() < deadline:
+        while not all(map(self._is_known, wanted)) and time.monotonic() < deadline:
             time.sleep(_LOOK_INTERVAL_S)
         return tuple(filter(self._is_here, wanted))
 
-    def _identify(self, board: str, timeout_s: float) -> dict[str, Any] | None:
+    def _is_known(self, board: str) -> bool:
+        return self._is_here(board) or board in self._questions.other_protocols
+
+    def _identify(self, board: str, timeout_s: float) -> Identity | None:
         """What a board says of itself; ``None`` where it does not."""
         if board in self._channel.unreached():
             return None
         try:
-            identity: dict[str, Any] = self._questions.ask(board, "ping", timeout_s=timeout_s)
+            identity = self._questions.ask(board, Ping(), timeout_s=timeout_s)
         except BoardError:
             return None
-        if identity["bundle_sha256"] != self._bundle.sha256:
+        if identity.bundle_sha256 != self._bundle.sha256:
             raise BundleError(
                 f"{board} has another bundle: expected SHA-256 {self._bundle.sha256[:12]}, "
-                f"got {str(identity['bundle_sha256'])[:12]}"
+                f"got {identity.bundle_sha256[:12]}"
             )
-        if identity["slowdown"]:
-            self.slowdowns[board] = identity["slowdown"]
-        self.known_session = max(self.known_session, identity["session"])
+        if identity.slowdown:
+            self.slowdowns[board] = identity.slowdown
+        self.known_session = max(self.known_session, identity.session)
         if not self._is_here(board):
             return None
-        self._links(board, identity["unreached"])
+        self._links(board, identity.unreached)
         return identity

@@ -9,10 +9,9 @@ it ends in an answer, in the client's own hands, or in an error that says what i
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 
-from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.client.instructions import (
     Answer,
     Begin,
@@ -22,8 +21,8 @@ from keras_concurrent.edge.client.instructions import (
     Forget,
     Instruction,
 )
-from keras_concurrent.edge.client.route_book import Plan, Route, RouteBook
-from keras_concurrent.edge.client.routes import avoid
+from keras_concurrent.edge.client.presence import Presence
+from keras_concurrent.edge.client.routes import Reroute, Route, RouteBook
 from keras_concurrent.edge.manifest import Placement
 
 _OWN = -1  # instead of an image's number: the client computes it
@@ -44,7 +43,7 @@ class Requests:
     Args:
         boards: names of the cluster's boards; none of them is known to be there.
         outputs: names of the model's outputs that boards compute.
-        plan: the placement without some boards, or ``None`` where that leaves none.
+        reroute: the placement without some boards, or ``None`` where that leaves none.
         computes: whether the client computes when no board is left; otherwise requests wait for
             one to come back.
     """
@@ -53,20 +52,19 @@ class Requests:
         self,
         boards: Collection[str],
         outputs: Collection[str],
-        plan: Plan,
+        reroute: Reroute,
         *,
         computes: bool = True,
     ) -> None:
         self._computes = computes
         self._outputs = frozenset(outputs)
-        self._book = RouteBook(plan)
-        self._boards = frozenset(boards)
-        self._absent = set(boards)
+        self._book = RouteBook(reroute)
+        self._presence = Presence(boards)
         self.refusals: dict[str, str] = {}
         """Boards that are left out because they do not take their parts, and why."""
-        self._cuts: dict[str, frozenset[str]] = {}
         self._current: Route | None = None
-        self._alone = False
+        self.alone = False
+        """Whether no board is left."""
         self.started = False
         """Whether routes are planned: from then on the session stays what it is."""
         self._requests: dict[int, _Request] = {}  # in the order asked
@@ -78,11 +76,11 @@ class Requests:
     @property
     def absent(self) -> tuple[str, ...]:
         """The boards that are not there, or left out because they do not reach another."""
-        return tuple(sorted(self._key))
+        return tuple(sorted(self._presence.out))
 
     def is_here(self, board: str) -> bool:
         """Whether a board is there."""
-        return board not in self._absent
+        return board not in self._presence.absent
 
     @property
     def route(self) -> int | None:
@@ -92,12 +90,7 @@ class Requests:
     @property
     def settled(self) -> bool:
         """Whether the best route for the boards that are there is in use."""
-        return self._current is not None and self._current is self._book.known(self._key)
-
-    @property
-    def alone(self) -> bool:
-        """Whether no board is left."""
-        return self._alone
+        return self._current is not None and self._current is self._book.known(self._presence.out)
 
     @property
     def waiting(self) -> int:
@@ -111,16 +104,6 @@ class Requests:
     def next_deadline(self) -> float | None:
         """When `tick` has something to do."""
         return min((request.deadline_s for request in self._requests.values()), default=None)
-
-    @property
-    def _key(self) -> frozenset[str]:
-        cuts = {
-            frozenset((board, other))
-            for board, others in self._cuts.items()
-            for other in others
-            if board not in self._absent and other not in self._absent
-        }
-        return avoid(self._absent, sorted(cuts, key=sorted))
 
     # ------------------------------------------------------------- events
 
@@ -136,7 +119,7 @@ class Requests:
 
     def here(self, board: str) -> list[Instruction]:
         """A board has appeared. It knows no route yet."""
-        self._absent.discard(board)
+        self._presence.here(board)
         self.refusals.pop(board, None)
         self._book.forget(board)
         self._book.readmit(board)
@@ -144,8 +127,7 @@ class Requests:
 
     def gone(self, board: str) -> list[Instruction]:
         """A board has disappeared."""
-        self._absent.add(board)
-        self._cuts.pop(board, None)
+        self._presence.gone(board)
         self._book.forget(board)
         return self._settle()
 
@@ -157,15 +139,9 @@ class Requests:
             used.add(self._current.number)
         return sorted(used)
 
-    def links(self, board: str, absent: object) -> list[Instruction]:
-        """A board tells whom it does not reach; names that are none of our boards do not count.
-
-        Raises:
-            ValueError: it tells something else.
-        """
-        if not isinstance(absent, list) or not all(isinstance(name, str) for name in absent):
-            raise ValueError(f"expected a list of names, got {absent!r:.80}")
-        self._cuts[board] = self._boards.intersection(absent) - {board}
+    def links(self, board: str, unreached: Iterable[str]) -> list[Instruction]:
+        """A board tells whom it does not reach; names that are none of our boards do not count."""
+        self._presence.links(board, unreached)
         return self._settle()
 
     def acknowledged(self, board: str, route: int) -> list[Instruction]:
@@ -180,10 +156,10 @@ class Requests:
         Where the route is needed now the board is left out; otherwise it goes on, and only what
         would be done after the loss of others is planned without it.
         """
-        if board in self._absent:
+        if board in self._presence.absent:
             return []
         refused = self._book[route]
-        if refused is self._current or refused is self._book.known(self._key):
+        if refused is self._current or refused is self._book.known(self._presence.out):
             self.refusals[board] = reason
             return self.gone(board)
         self._book.refuse(refused, board)
@@ -206,7 +182,7 @@ class Requests:
         number = self._request_of.get(image)
         if number is None:
             return []
-        return [*self._abandon(number), *self._fail(number, reason)]
+        return self._fail(number, reason)
 
     def computed(self, request: int) -> bool:
         """The client has computed a request itself; whether anybody still waits for it."""
@@ -220,11 +196,10 @@ class Requests:
         instructions: list[Instruction] = []
         for number in late:
             request = self._requests[number]
-            reason = (
-                f"no answer after {request.deadline_s - request.asked_s:g} s: {self._lack(request)}"
-            )
+            waited_s = request.deadline_s - request.asked_s
+            reason = f"no answer after {waited_s:g} s: {self._lack(request)}"
             instructions += self._checks(request)
-            instructions += [*self._abandon(number), *self._fail(number, reason)]
+            instructions += self._fail(number, reason)
         return instructions
 
     def replan(self) -> list[Instruction]:
@@ -236,23 +211,15 @@ class Requests:
         """Offer one more route for the loss of a board; nothing when all are offered."""
         if self._current is None:
             return []
-        key = self._key
-        for board in sorted(self._current.placement.programs):
-            if not self._book.knows(key | {board}):
-                route = self._book.without(key | {board})
-                return self._book.offers(route, self._absent) if route else []
-        return []
+        loss = self._book.unplanned_loss(self._presence.out, self._current)
+        standby = self._book.without(loss) if loss is not None else None
+        return self._book.offers(standby, self._presence.absent) if standby is not None else []
 
     @property
     def prepared(self) -> bool:
         """Whether the loss of any one board has its route, known to all the others."""
-        if self._current is None:
-            return False
-        routes = (
-            (self._book.known(self._key | {board}), self._book.knows(self._key | {board}))
-            for board in self._current.placement.programs
-        )
-        return all(known and (route is None or route.ready) for route, known in routes)
+        current = self._current
+        return current is not None and self._book.outlives_loss(self._presence.out, current)
 
     # ------------------------------------------------------------- what follows
 
@@ -260,19 +227,17 @@ class Requests:
         """Take the best route for the boards that are there, once they all know it."""
         if not self.started:
             return []
-        key = self._key
+        key = self._presence.out
         best = self._book.without(key)
-        instructions: list[Instruction] = []
-        self._alone = best is None
-        if best is not None:
-            instructions += self._book.offers(best, self._absent)
+        self.alone = best is None
+        instructions = self._book.offers(best, self._presence.absent) if best is not None else []
         if best is not None and best.ready:
             self._current = best
         elif self._current is not None and self._current.uses(key):
             self._current = None
         for standby in self._book.standing():  # a board that came back must learn them anew
             if not standby.uses(key):
-                instructions += self._book.offers(standby, self._absent)
+                instructions += self._book.offers(standby, self._presence.absent)
         for number, request in list(self._requests.items()):
             if request.route is not None and self._book[request.route].uses(key):
                 instructions += self._abandon(number)
@@ -283,7 +248,7 @@ class Requests:
     def _place(self, number: int) -> list[Instruction]:
         """Begin a request on the current route, or by hand; without either it waits."""
         request = self._requests[number]
-        if self._alone and self._computes:
+        if self.alone and self._computes:
             request.image = _OWN
             return [Compute(number)]
         if self._current is None:
@@ -299,15 +264,16 @@ class Requests:
         request = self._requests[number]
         if request.image is None or request.route is None:
             return []
-        boards = sorted(set(self._book[request.route].placement.programs) - self._absent)
+        boards = sorted(set(self._book[request.route].placement.programs) - self._presence.absent)
         image = request.image
         self._request_of.pop(image, None)
         request.image = request.route = None
         return [Forget(image, tuple(boards))]
 
     def _fail(self, number: int, reason: str) -> list[Instruction]:
+        forgotten = self._abandon(number)
         self._end(number)
-        return [Fail(number, reason)]
+        return [*forgotten, Fail(number, reason)]
 
     def _end(self, number: int) -> None:
         request = self._requests.pop(number, None)
@@ -319,21 +285,16 @@ class Requests:
         if request.route is not None:
             owing = set(self._book[request.route].placement.programs)
         else:
-            best = self._book.known(self._key)
+            best = self._book.known(self._presence.out)
             owing = set(best.placement.programs) - best.acknowledged if best else set()
-        boards = tuple(sorted(owing - self._absent))
+        boards = tuple(sorted(owing - self._presence.absent))
         return [Check(boards)] if boards else []
 
     def _lack(self, request: _Request) -> str:
         if request.route is None:
-            if self._alone:
+            if self.alone:
                 return "no board is left"
             lost = f" ({', '.join(self.absent)} left out)" if self.absent else ""
             return f"the boards did not agree on who does what{lost}"
-        programs = self._book[request.route].placement.programs
-        writers = sorted(
-            board
-            for board, program in programs.items()
-            if any(s.receiver == CLIENT and s.tensor in request.missing for s in program.sends)
-        )
+        writers = self._book[request.route].writers_of(request.missing)
         return f"{', '.join(sorted(request.missing))} did not come from {', '.join(writers)}"

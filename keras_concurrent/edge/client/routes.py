@@ -8,78 +8,17 @@ itself, and has a tenth of a second.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.manifest import Event, Manifest, Placement, Program, Send
+from keras_concurrent.edge.client.instructions import Instruction, Offer
+from keras_concurrent.edge.client.segment_costs import SegmentCosts
+from keras_concurrent.edge.manifest import WHOLE, Event, Manifest, Placement, Program, Send
 
-WHOLE = "model"
-"""The segment that is the uncut model."""
-
-
-def avoid(absent: Collection[str], cuts: Iterable[frozenset[str]]) -> frozenset[str]:
-    """The boards to leave out: those absent, and one of each two that do not reach each other.
-
-    Of two, the one with more cut links is left out; of equals, the later by name. Who does not
-    reach the client is left out anyway.
-    """
-    out = set(absent)
-    out.update(name for cut in cuts if CLIENT in cut for name in cut - {CLIENT})
-    open_cuts = [cut for cut in cuts if not cut & out and CLIENT not in cut]
-    while open_cuts:
-        count: dict[str, int] = {}
-        for cut in open_cuts:
-            for name in cut:
-                count[name] = count.get(name, 0) + 1
-        worst = max(count, key=lambda name: (count[name], name))
-        out.add(worst)
-        open_cuts = [cut for cut in open_cuts if worst not in cut]
-    return frozenset(out - {CLIENT})
-
-
-class Costs:
-    """Seconds of segments on boards, and of tensors between them.
-
-    Args:
-        manifest: of the bundle.
-        cluster: the boards and their network.
-        slowness: how many times longer than described a board takes, by name.
-    """
-
-    def __init__(
-        self, manifest: Manifest, cluster: Cluster, slowness: Mapping[str, float] | None = None
-    ) -> None:
-        self._cluster = cluster
-        self._segments = manifest.segments
-        self._slowness = slowness or {}
-        self._planned: dict[str, tuple[str, float]] = {}
-        for placement in manifest.placements.values():
-            for event in placement.predicted:
-                if event.kind == "run":
-                    self._planned[event.name] = event.board, event.end_s - event.start_s
-
-    def run_s(self, segment: str, board: str) -> float:
-        """Seconds of a segment, from the plan's and what the boards' rates make of its work."""
-        planned_on, planned_s = self._planned[segment]
-        there, here = self._cluster.board(planned_on), self._cluster.board(board)
-        spec = self._segments[segment]
-        work = (spec.flops, spec.int8_flops) if spec.flops else (1, 0)
-        work_s = max(0.0, planned_s - there.call_s) * here.seconds(*work) / there.seconds(*work)
-        return (work_s + here.call_s) * self._slowness.get(board, 1.0)
-
-    def hold_s(self, size: int, sender: str, receiver: str) -> float:
-        """Seconds for which a message holds its interface."""
-        return size / self._cluster.bytes_per_s(sender, receiver)
-
-    def latency_s(self, sender: str, receiver: str) -> float:
-        """Seconds from the end of that to the receiver's hands."""
-        return self._cluster.latency_s(sender, receiver)
-
-    def interface(self, sender: str) -> str:
-        """What a sender's messages queue for."""
-        return "medium" if self._cluster.network.shared else sender
+_MOST_STANDING = 256
+Reroute = Callable[[frozenset[str]], Placement | None]
 
 
 @dataclass
@@ -98,14 +37,14 @@ def _order(manifest: Manifest, placement: Placement) -> list[str]:
 
 def assign(
     manifest: Manifest, cluster: Cluster, order: Sequence[str], boards: Mapping[str, str],
-    costs: Costs,
+    costs: SegmentCosts,
 ) -> Placement:  # fmt: skip
     """The orders and times of an assignment.
 
     Args:
-        manifest: of the bundle.
+        manifest: the bundle's.
         cluster: the boards.
-        order: of the segments; each after those whose tensors it reads.
+        order: the segments; each after those whose tensors it reads.
         boards: the board of each segment.
         costs: seconds.
     """
@@ -164,9 +103,9 @@ def reroute(
     everything on one board is the alternative.
 
     Args:
-        manifest: of the bundle.
+        manifest: the bundle's.
         cluster: the boards.
-        name: of the placement to start from.
+        name: the placement to start from.
         out: boards that must not be used.
         slowness: how many times longer than described a board takes, by name; where it is given,
             every segment may move.
@@ -180,7 +119,7 @@ def reroute(
         return None
     if not slowness and not any(board in out for board in placement.programs):
         return placement
-    costs = Costs(manifest, cluster, slowness)
+    costs = SegmentCosts(manifest, cluster, slowness)
     order = _order(manifest, placement)
     boards = {s: b for b, program in placement.programs.items() for s in program.segments}
     orphans = [segment for segment in order if boards[segment] in out]
@@ -217,6 +156,134 @@ def _fits(
     return sum(manifest.segments[n].bytes for n in own) <= cluster.board(board).memory_bytes
 
 
-def latency_of_one(manifest: Manifest, cluster: Cluster, board: str, costs: Costs) -> float:
+def latency_of_one(manifest: Manifest, cluster: Cluster, board: str, costs: SegmentCosts) -> float:
     """Predicted latency of the uncut model on a board."""
     return assign(manifest, cluster, [WHOLE], {WHOLE: board}, costs).predicted_latency_s
+
+
+@dataclass
+class Route:
+    """A placement that boards are told of.
+
+    Args:
+        number: by which boards know the route.
+        placement: who does what.
+        out: boards without which it was planned.
+        acknowledged: boards that have what they need for it.
+        offered: boards that were told of it.
+    """
+
+    number: int
+    placement: Placement
+    out: frozenset[str]
+    acknowledged: set[str] = field(default_factory=set)
+    offered: set[str] = field(default_factory=set)
+
+    @property
+    def ready(self) -> bool:
+        """Whether all its boards have acknowledged it."""
+        return self.acknowledged.issuperset(self.placement.programs)
+
+    def uses(self, boards: Collection[str]) -> bool:
+        """Whether any of these boards has work on it."""
+        return not self.placement.programs.keys().isdisjoint(boards)
+
+    def writers_of(self, outputs: Collection[str]) -> list[str]:
+        """The boards from which some outputs come to the client."""
+        return sorted(
+            board
+            for board, program in self.placement.programs.items()
+            if any(send.receiver == CLIENT and send.tensor in outputs for send in program.sends)
+        )
+
+
+class RouteBook:
+    """All routes of one client.
+
+    Args:
+        reroute: the placement without some boards, or ``None`` where that leaves none.
+    """
+
+    def __init__(self, reroute: Reroute) -> None:
+        self._reroute = reroute
+        self._routes: list[Route] = []
+        self._by_key: dict[frozenset[str], Route | None] = {}  # the last used is the last
+
+    def __getitem__(self, number: int) -> Route:
+        return self._routes[number]
+
+    def __len__(self) -> int:
+        return len(self._routes)
+
+    def knows(self, out: frozenset[str]) -> bool:
+        """Whether a route without these boards was planned."""
+        return out in self._by_key
+
+    def known(self, out: frozenset[str]) -> Route | None:
+        """The route without these boards, if one was planned and there is one."""
+        return self._by_key.get(out)
+
+    def without(self, out: frozenset[str]) -> Route | None:
+        """The route without these boards, planned if it was not; ``None`` where none is left."""
+        if out in self._by_key:
+            route = self._by_key.pop(out)
+        else:
+            placement = self._reroute(out)
+            route = None
+            if placement is not None:
+                route = Route(len(self._routes), placement, out)
+                self._routes.append(route)
+        self._by_key[out] = route
+        if len(self._by_key) > _MOST_STANDING:
+            del self._by_key[next(iter(self._by_key))]
+        return route
+
+    def unplanned_loss(self, out: frozenset[str], route: Route) -> frozenset[str] | None:
+        """Boards, and one more of a route, for whose loss none was planned; ``None`` if all were.
+
+        Args:
+            out: boards that are left out already.
+            route: in use without them.
+        """
+        losses = (out | {board} for board in sorted(route.placement.programs))
+        return next((loss for loss in losses if not self.knows(loss)), None)
+
+    def outlives_loss(self, out: frozenset[str], route: Route) -> bool:
+        """Whether the loss of one more board of a route has its own, known to all the others."""
+        if self.unplanned_loss(out, route) is not None:
+            return False
+        standbys = (self.known(out | {board}) for board in route.placement.programs)
+        return all(standby is None or standby.ready for standby in standbys)
+
+    def standing(self) -> list[Route]:
+        """The routes that are in use or stand by."""
+        return [route for route in self._by_key.values() if route is not None]
+
+    def refuse(self, route: Route, board: str) -> None:
+        """A board does not take a route: for those losses there is the one without it as well."""
+        instead = self.without(route.out | {board})
+        for out, standing in self._by_key.items():
+            if standing is route:
+                self._by_key[out] = instead
+
+    def readmit(self, board: str) -> None:
+        """A board may take now what it refused before: plan that anew."""
+        for out, route in list(self._by_key.items()):
+            if route is None or board in route.out - out:
+                del self._by_key[out]
+
+    def plan_anew(self) -> None:
+        """Costs have changed; images on their way keep their routes."""
+        self._by_key.clear()
+
+    def forget(self, board: str) -> None:
+        """A board knows no route any more."""
+        for route in self._routes:
+            route.offered.discard(board)
+            route.acknowledged.discard(board)
+
+    def offers(self, route: Route, absent: Collection[str]) -> list[Instruction]:
+        """Tell those boards of a route that are there and were not told."""
+        boards = sorted(route.placement.programs.keys() - route.offered - set(absent))
+        route.offered.update(boards)
+        return [Offer(route.number, board, route.placement.programs[board]) for board in boards]

@@ -74,10 +74,10 @@ class Keys:
 
 def protocol_and_host(endpoint: str) -> tuple[str, str]:
     """The parts of an endpoint such as ``tls/192.168.1.11:7447``."""
-    found = _ENDPOINT.fullmatch(endpoint)
-    if found is None:  # a Cluster has checked it
+    parts = _ENDPOINT.fullmatch(endpoint)
+    if parts is None:  # a Cluster has checked it
         raise ValueError(f"an endpoint must look like 'tls/192.168.1.11:7447', got {endpoint!r}")
-    return found["protocol"], found["host"]
+    return parts["protocol"], parts["host"]
 
 
 def needs_keys(cluster: Cluster) -> bool:

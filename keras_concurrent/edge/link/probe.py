@@ -6,13 +6,11 @@ counts: anything above is other traffic.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from typing import Any
 
+from keras_concurrent.edge.link.answers import LinkFigures
 from keras_concurrent.edge.link.outbox import Sent
-from keras_concurrent.edge.link.transport import Packet
+from keras_concurrent.edge.link.transport import Clock
 
 SIZES = (0,) * 9 + (1 << 18,) * 6
 """Bytes of the messages, in order."""
@@ -20,30 +18,17 @@ SIZES = (0,) * 9 + (1 << 18,) * 6
 Put = Callable[[int, int, Sent], None]
 
 
-@dataclass(frozen=True)
-class LinkFigures:
-    """What a link was found to do.
-
-    Args:
-        one_way_s: of a small message, the software of both ends included.
-        bytes_per_s: beyond that.
-    """
-
-    one_way_s: float
-    bytes_per_s: float
-
-
-class Probe:
+class LinkProbe:
     """One measurement of one link.
 
     Args:
         put: sends a message of a number and a size; told when it was sent.
-        done: told what was found, as a mapping of `LinkFigures`.
+        done: told what the link does.
+        clock: by which messages are sent and their echoes received.
     """
 
-    def __init__(self, put: Put, done: Callable[[dict[str, Any]], None]) -> None:
-        self._put = put
-        self._done = done
+    def __init__(self, put: Put, done: Callable[[LinkFigures], None], clock: Clock) -> None:
+        self._put, self._done, self._clock = put, done, clock
         self._sent_s: dict[int, float] = {}
         self._trip_s: list[float] = []
 
@@ -54,23 +39,22 @@ class Probe:
     def _next(self) -> None:
         number = len(self._trip_s)
         # The echo may come before the sender's thread says when it really sent.
-        self._sent_s[number] = time.monotonic()
+        self._sent_s[number] = self._clock()
 
         def sent(start: float, end: float, number: int = number) -> None:
             self._sent_s[number] = start
 
         self._put(number, SIZES[number], sent)
 
-    def echoed(self, packet: Packet) -> None:
-        """An echo has come: send the next message, or tell what was found."""
-        number = packet.image
+    def echoed(self, number: int, received_s: float) -> None:
+        """An echo has come: send the next message, or tell what the link does."""
         if number != len(self._trip_s) or number >= len(SIZES):
             return  # of another measurement
-        self._trip_s.append(packet.received_s - self._sent_s[number])
+        self._trip_s.append(received_s - self._sent_s[number])
         if len(self._trip_s) < len(SIZES):
             self._next()
         else:
-            self._done(asdict(figures_of(self._trip_s)))
+            self._done(figures_of(self._trip_s))
 
 
 def figures_of(trips_s: list[float]) -> LinkFigures:

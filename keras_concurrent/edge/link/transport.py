@@ -1,92 +1,98 @@
-"""Packets, and the channel that carries them between participants.
+"""The channel that carries messages between participants, and what arrives by it.
 
-A packet has a small header and a payload. The header travels beside the payload as JSON; nothing
-is ever unpickled. Here is the channel within one process, for tests; boards have
+Here is the channel within one process, for tests; boards have
 `keras_concurrent.edge.link.zenoh_channel`.
 """
 
 from __future__ import annotations
 
-import json
 import queue
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from keras_concurrent.errors import TransportError
-
-KINDS = ("tensor", "error", "drop", "links", "ask", "answer", "probe", "echo")
-HERE, GONE = "here", "gone"
-"""Kinds of packets that the channel itself makes, when a participant appears or disappears."""
+from keras_concurrent.edge.link.protocol import (
+    MOST_CONTENT_BYTES,
+    PROTOCOL_VERSION,
+    Message,
+    decode,
+    encode,
+    with_content,
+)
+from keras_concurrent.errors import ProtocolError
 
 LEASE_S = 0.5
 """After so long without a sign of life a participant is gone."""
 
-MOST_HEADER_BYTES = 1024
-MOST_ANSWER_BYTES = 1 << 24
-MOST_PROBE_BYTES = 1 << 20
-MOST_MESSAGE_BYTES = 1 << 28
+Clock = Callable[[], float]
+Largest = Callable[[str, Message], int]
+"""The most bytes of content that a sender's message may have, judged by its text."""
+
+
+@dataclass(frozen=True)
+class Here:
+    """A participant has appeared.
+
+    Args:
+        protocol: the version that it speaks.
+    """
+
+    protocol: int = PROTOCOL_VERSION
+
+
+@dataclass(frozen=True)
+class Gone:
+    """A participant has disappeared.
+
+    Args:
+        protocol: the version that it spoke.
+    """
+
+    protocol: int = PROTOCOL_VERSION
+
+
+@dataclass(frozen=True)
+class Malformed:
+    """A participant has sent something that was refused.
+
+    Args:
+        cause: what is wrong with it.
+    """
+
+    cause: str
 
 
 @dataclass(frozen=True)
 class Packet:
-    """What travels.
+    """What arrives: a message, or what the channel itself has to say of a participant.
 
     Args:
-        kind: one of ``KINDS``, or ``HERE`` or ``GONE``.
-        sender: a board, or ``"client"``.
-        session: of the client that asks; a newer one makes older images stale.
-        image: number of the image, or of the question, in its session.
-        route: number of the route that the image takes.
-        name: of the tensor, or what is asked.
-        payload: the tensor's bytes, or JSON for the other kinds.
-        received_s: when it came, by `time.monotonic`; set by the receiving channel.
+        sender: a board, or the client.
+        message: what it sent, or what became of it.
+        received_s: when, by the receiver's clock.
     """
 
-    kind: str
     sender: str
-    session: int = 0
-    image: int = 0
-    route: int = 0
-    name: str = ""
-    payload: bytes = b""
-    received_s: float = 0.0
-
-    def header(self) -> bytes:
-        """All but the payload, as JSON."""
-        parts = [self.kind, self.sender, self.session, self.image, self.route, self.name]
-        return json.dumps(parts, separators=(",", ":")).encode()
-
-    @classmethod
-    def parse(cls, header: bytes, payload: bytes) -> Packet:
-        """Read what `header` wrote.
-
-        Raises:
-            TransportError: it is something else.
-        """
-        try:
-            if len(header) > MOST_HEADER_BYTES:
-                raise ValueError("too long")
-            kind, sender, *numbers, name = json.loads(header)
-            if len(numbers) != 3 or not all(type(n) is int and 0 <= n < 1 << 64 for n in numbers):
-                raise ValueError("three whole numbers are missing")
-            if kind not in KINDS or not isinstance(sender, str) or not isinstance(name, str):
-                raise ValueError("an unknown kind")
-        except (ValueError, TypeError, RecursionError) as error:
-            raise TransportError(f"expected a packet's header, got {header[:80]!r}") from error
-        session, image, route = numbers
-        return cls(kind, sender, session, image, route, name, payload, time.monotonic())
+    message: Message | Here | Gone | Malformed
+    received_s: float
 
 
 class Channel(Protocol):
     """How one participant reaches the others."""
 
-    largest: Callable[[Packet], int]
-    """The most bytes that a packet of this header may carry; asked before they are taken."""
+    largest: Largest
+    """Asked before content is taken; whatever is larger is refused."""
 
-    def send(self, receiver: str, packet: Packet) -> None:
-        """Hand a packet over; it arrives in the order of sending."""
+    clock: Clock
+    """This participant's clock, in seconds. Its zero is its own affair."""
+
+    def send(self, receiver: str, message: Message) -> None:
+        """Hand a message over; it arrives in the order of sending.
+
+        Raises:
+            TransportError: it cannot be sent.
+        """
 
     def receive(self, timeout_s: float) -> Packet | None:
         """The next packet, or ``None`` after ``timeout_s``."""
@@ -95,15 +101,34 @@ class Channel(Protocol):
         """Those of the other participants who cannot be reached at the moment."""
 
     def refused(self) -> int:
-        """How many messages were refused so far: malformed, too large, or not the sender's own."""
+        """How many messages were refused so far: malformed, too large, or a stranger's."""
 
     def close(self) -> None:
         """End it; further calls are errors."""
 
 
-def any_size(packet: Packet) -> int:
-    """The largest packet that is taken from anyone before more is known."""
-    return MOST_MESSAGE_BYTES if packet.kind == "tensor" else MOST_ANSWER_BYTES
+def any_size(sender: str, message: Message) -> int:
+    """The largest content that is taken from anyone before more is known."""
+    return MOST_CONTENT_BYTES
+
+
+def admitted(sender: str, text: bytes, size: int, largest: Largest) -> Message:
+    """A message whose content is worth taking, by its text.
+
+    Args:
+        sender: whose message.
+        text: all of the message but its content.
+        size: how many bytes of content came with it.
+        largest: says how much may be taken.
+
+    Raises:
+        ProtocolError: it is none of ours, or has too much content.
+    """
+    message = decode(text)
+    most = largest(sender, message)
+    if size > most:
+        raise ProtocolError(f"{type(message).__name__} with {size} bytes, at most {most} are taken")
+    return message
 
 
 class Exchange:
@@ -113,63 +138,85 @@ class Exchange:
     """
 
     def __init__(self) -> None:
-        self._queues: dict[str, queue.SimpleQueue[Packet]] = {}
+        self._channels: dict[str, _LocalChannel] = {}
         self._cut: set[frozenset[str]] = set()
 
-    def join(self, name: str) -> Channel:
-        """The channel of a participant; the others see it appear."""
-        own = self._queues[name] = queue.SimpleQueue()
-        for other in list(self._queues):
+    def join(
+        self, name: str, *, protocol: int = PROTOCOL_VERSION, clock: Clock = time.monotonic
+    ) -> Channel:
+        """The channel of a participant; the others see it appear.
+
+        Args:
+            name: a board's, or the client's.
+            protocol: the version that it speaks; who speaks another gets none of its messages.
+            clock: the participant's.
+        """
+        own = self._channels[name] = _LocalChannel(self, name, protocol, clock)
+        for other, channel in list(self._channels.items()):
             if other != name and self.linked(name, other):
-                self._queues[other].put(Packet(HERE, name))
-                own.put(Packet(HERE, other))
-        return _LocalChannel(self, name, own)
+                channel.notice(name, Here(protocol))
+                own.notice(other, Here(channel.protocol))
+        return own
 
     def leave(self, name: str) -> None:
         """A participant ends: the others see it disappear."""
-        del self._queues[name]
-        for other, box in self._queues.items():
+        left = self._channels.pop(name)
+        for other, channel in self._channels.items():
             if self.linked(name, other):
-                box.put(Packet(GONE, name))
+                channel.notice(name, Gone(left.protocol))
 
     def cut(self, one: str, other: str, *, restore: bool = False) -> None:
         """Cut or restore the link between two; each sees the other disappear or appear."""
         (self._cut.discard if restore else self._cut.add)(frozenset((one, other)))
         for name, peer in ((one, other), (other, one)):
-            self._queues[name].put(Packet(HERE if restore else GONE, peer))
+            protocol = self._channels[peer].protocol
+            self._channels[name].notice(peer, Here(protocol) if restore else Gone(protocol))
 
     def linked(self, one: str, other: str) -> bool:
         """Whether no one has cut the link between two."""
         return frozenset((one, other)) not in self._cut
 
-    def hand_over(self, sender: str, receiver: str, packet: Packet) -> None:
-        """Put a packet where it belongs, or lose it."""
-        if receiver in self._queues and self.linked(sender, receiver):
-            self._queues[receiver].put(Packet.parse(packet.header(), packet.payload))
+    def hand_over(self, sender: str, receiver: str, text: bytes, content: bytes = b"") -> None:
+        """Put a message, as it travels, where it belongs, or lose it."""
+        to, own = self._channels.get(receiver), self._channels.get(sender)
+        if to is None or not self.linked(sender, receiver):
+            return
+        if own is None or own.protocol == to.protocol:
+            to.take(sender, text, content)
 
     def absent(self, name: str) -> tuple[str, ...]:
         """Whom a participant cannot reach."""
-        return tuple(sorted(other for other in self._queues if not self.linked(name, other)))
+        return tuple(sorted(other for other in self._channels if not self.linked(name, other)))
 
 
 class _LocalChannel:
-    def __init__(self, exchange: Exchange, name: str, own: queue.SimpleQueue[Packet]) -> None:
-        self.largest: Callable[[Packet], int] = any_size
-        self._exchange, self._name, self._own = exchange, name, own
+    def __init__(self, exchange: Exchange, name: str, protocol: int, clock: Clock) -> None:
+        self.largest: Largest = any_size
+        self.clock = clock
+        self.protocol = protocol
+        self._exchange, self._name = exchange, name
+        self._packets: queue.SimpleQueue[Packet] = queue.SimpleQueue()
         self._refused = 0
 
-    def send(self, receiver: str, packet: Packet) -> None:
-        self._exchange.hand_over(self._name, receiver, packet)
+    def notice(self, sender: str, message: Message | Here | Gone | Malformed) -> None:
+        self._packets.put(Packet(sender, message, self.clock()))
+
+    def take(self, sender: str, text: bytes, content: bytes) -> None:
+        try:
+            message = admitted(sender, text, len(content), self.largest)
+            self.notice(sender, with_content(message, content))
+        except ProtocolError as error:
+            self._refused += 1
+            self.notice(sender, Malformed(str(error)))
+
+    def send(self, receiver: str, message: Message) -> None:
+        self._exchange.hand_over(self._name, receiver, *encode(message))
 
     def receive(self, timeout_s: float) -> Packet | None:
         try:
-            packet = self._own.get(timeout=timeout_s)
+            return self._packets.get(timeout=timeout_s)
         except queue.Empty:
             return None
-        if len(packet.payload) > self.largest(packet):
-            self._refused += 1
-            return None
-        return packet
 
     def unreached(self) -> tuple[str, ...]:
         return self._exchange.absent(self._name)

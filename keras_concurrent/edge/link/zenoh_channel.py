@@ -13,35 +13,49 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Callable
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.link.keys import AUTHORITY, CERTIFICATE, KEY, Keys
+from keras_concurrent.edge.link.protocol import (
+    MOST_CONTENT_BYTES,
+    MOST_TEXT_BYTES,
+    PROTOCOL_VERSION,
+    Message,
+    encode,
+    with_content,
+)
 from keras_concurrent.edge.link.transport import (
-    GONE,
-    HERE,
     LEASE_S,
-    MOST_HEADER_BYTES,
-    MOST_MESSAGE_BYTES,
+    Clock,
+    Gone,
+    Here,
+    Largest,
+    Malformed,
     Packet,
+    admitted,
     any_size,
 )
-from keras_concurrent.errors import MissingExtraError, TransportError
+from keras_concurrent.errors import MissingExtraError, ProtocolError, TransportError
 
 _MOST_WAITING = 10_000  # packets that nobody has looked at yet
-_PREFIX = "keras_concurrent"
+TO = f"keras_concurrent/{PROTOCOL_VERSION}/to"
+"""Key of messages: ``TO/receiver/sender``. Whoever speaks another version is not heard."""
+ALIVE = "keras_concurrent/alive"
+"""Key of who is there: ``ALIVE/name/version``."""
 
 
 class ZenohChannel:
     """A participant's channel over Zenoh.
 
     Args:
-        name: of this participant: a board of the cluster, or ``"client"``.
+        name: who takes part: a board of the cluster, or the client.
         cluster: where the boards listen.
         keys: this participant's, see `keras_concurrent.edge.link.keys.keys_of`; ``None`` within
-        loopback.
+            loopback.
 
     Raises:
         TransportError: the endpoint cannot be opened, for instance because its port is in use.
@@ -52,75 +66,87 @@ class ZenohChannel:
             import zenoh
         except ImportError as error:
             raise MissingExtraError("eclipse-zenoh", "edge") from error
-        self.largest: Callable[[Packet], int] = any_size
+        self.largest: Largest = any_size
+        self.clock: Clock = time.monotonic
         self._queue: queue.SimpleQueue[Packet | MemoryError] = queue.SimpleQueue()
         self._refused = 0
         own = "" if name == CLIENT else cluster.board(name).endpoint
-        others = tuple(sorted({CLIENT, *(board.name for board in cluster.boards)} - {name}))
-        self._others = frozenset(others)
+        self._others = frozenset({CLIENT, *(board.name for board in cluster.boards)} - {name})
         config = zenoh.Config()
         for key, value in _settings(name, own, cluster).items():
             config.insert_json5(key, json.dumps(value))
-        for key, value in (_protection(others, keys) if keys else {}).items():
+        for key, value in (_protection(sorted(self._others), keys) if keys else {}).items():
             config.insert_json5(key, json.dumps(value))
         zenoh.init_log_from_env_or("off")  # its errors come as exceptions, told in our own words
-        try:
+        with _in_our_words(f"{name} cannot listen on {own}: is the port in use?"):
             self._session = zenoh.open(config)
-        except zenoh.ZError as error:
-            raise TransportError(
-                f"{name} cannot listen on {own}: is the port in use? ({error})"
-            ) from error
-        self._subscriber = self._session.declare_subscriber(f"{_PREFIX}/to/{name}/*", self._take)
+        try:
+            with _in_our_words(f"{name} cannot take part"):
+                self._declare(name)
+        except TransportError:
+            self.close()
+            raise
+
+    def _declare(self, name: str) -> None:
+        import zenoh
+
+        self._subscriber = self._session.declare_subscriber(f"{TO}/{name}/*", self._take)
         liveliness = self._session.liveliness()
-        self._watch = liveliness.declare_subscriber(
-            f"{_PREFIX}/alive/*", self._notice, history=True
-        )
+        self._watches = [
+            liveliness.declare_subscriber(key, self._notice, history=True)
+            for key in (f"{ALIVE}/*/*", f"{ALIVE}/*")  # protocol 1 does not say its version
+        ]
         self._publishers = {
             receiver: self._session.declare_publisher(
-                f"{_PREFIX}/to/{receiver}/{name}",
+                f"{TO}/{receiver}/{name}",
                 congestion_control=zenoh.CongestionControl.BLOCK,
                 express=True,  # a tensor waits for no batch to fill
             )
-            for receiver in others
+            for receiver in sorted(self._others)
         }
         # Last, so that whoever sees this participant can reach it.
-        self._token = liveliness.declare_token(f"{_PREFIX}/alive/{name}")
+        self._token = liveliness.declare_token(f"{ALIVE}/{name}/{PROTOCOL_VERSION}")
 
     def _take(self, sample: Any) -> None:
-        """Queue a message whose header, sender and size are right; a stranger's is only counted."""
-        try:
-            header = sample.attachment
-            if header is None or len(header) > MOST_HEADER_BYTES:
-                raise TransportError("a message without a header of ours")
-            packet = Packet.parse(header.to_bytes(), b"")
-            # Where keys are used, the key's last part is the name in the sender's certificate.
-            if packet.sender != str(sample.key_expr).rsplit("/", 1)[-1]:
-                raise TransportError(f"a message in the name of {packet.sender}")
-            if len(sample.payload) > self.largest(packet):
-                raise TransportError(f"{packet.sender} sent too many bytes")
-            if self._queue.qsize() > _MOST_WAITING:
-                raise TransportError("more messages than anyone looks at")
-        except TransportError:
+        """Queue a message of a size that is right; a stranger's, or one too many, is only counted.
+
+        Where keys are used, the last part of the key is the name in the sender's certificate.
+        """
+        sender = str(sample.key_expr).rsplit("/", 1)[-1]
+        if sender not in self._others or self._queue.qsize() > _MOST_WAITING:
             self._refused += 1
             return
-        parts = packet.kind, packet.sender, packet.session, packet.image, packet.route, packet.name
+        now = self.clock()
         try:
-            self._queue.put(Packet(*parts, sample.payload.to_bytes(), packet.received_s))
+            text, content = sample.attachment, sample.payload
+            if text is None or len(text) > MOST_TEXT_BYTES:
+                raise ProtocolError("a message without a text of ours")
+            message = admitted(sender, text.to_bytes(), len(content), self.largest)
+            if len(content):
+                message = with_content(message, content.to_bytes())
+            self._queue.put(Packet(sender, message, now))
+        except ProtocolError as error:
+            self._refused += 1
+            self._queue.put(Packet(sender, Malformed(str(error)), now))
         except MemoryError as error:  # in Zenoh's thread nobody would hear of it
             self._queue.put(error)
 
     def _notice(self, sample: Any) -> None:
-        name = str(sample.key_expr).rsplit("/", 1)[-1]
-        if name in self._others:
-            kind = HERE if str(sample.kind).endswith("PUT") else GONE
-            self._queue.put(Packet(kind, name, received_s=time.monotonic()))
+        name, *version = str(sample.key_expr).removeprefix(f"{ALIVE}/").split("/")
+        if name in self._others and all(part.isdecimal() for part in version):
+            protocol = int(version[0]) if version else 1
+            here = str(sample.kind).endswith("PUT")
+            message = Here(protocol) if here else Gone(protocol)
+            self._queue.put(Packet(name, message, self.clock()))
 
-    def send(self, receiver: str, packet: Packet) -> None:
-        """Publish a packet; see `Channel`."""
-        self._publishers[receiver].put(packet.payload, attachment=packet.header())
+    def send(self, receiver: str, message: Message) -> None:
+        """Publish a message; see `keras_concurrent.edge.link.transport.Channel`."""
+        text, content = encode(message)
+        with _in_our_words(f"nothing can be sent to {receiver}"):
+            self._publishers[receiver].put(content, attachment=text)
 
     def receive(self, timeout_s: float) -> Packet | None:
-        """The next packet; see `Channel`.
+        """The next packet; see `keras_concurrent.edge.link.transport.Channel`.
 
         Raises:
             MemoryError: there was no memory for one.
@@ -135,19 +161,32 @@ class ZenohChannel:
 
     def unreached(self) -> tuple[str, ...]:
         """Others without a subscription that this participant knows of."""
-        return tuple(
-            name
-            for name, publisher in sorted(self._publishers.items())
-            if not getattr(publisher.matching_status, "matching", publisher.matching_status)
-        )
+        with _in_our_words("it cannot be told who is reached"):
+            return tuple(
+                name
+                for name, publisher in sorted(self._publishers.items())
+                if not getattr(publisher.matching_status, "matching", publisher.matching_status)
+            )
 
     def refused(self) -> int:
-        """How many messages were refused; see `Channel`."""
+        """How many messages were refused; see `keras_concurrent.edge.link.transport.Channel`."""
         return self._refused
 
     def close(self) -> None:
         """Close the session."""
-        self._session.close()  # type: ignore[no-untyped-call] # its stub names no result
+        with _in_our_words("the links cannot be closed"):
+            self._session.close()  # type: ignore[no-untyped-call] # its stub names no result
+
+
+@contextmanager
+def _in_our_words(fault: str) -> Iterator[None]:
+    """Raise Zenoh's errors as this package's: nobody else knows of Zenoh."""
+    import zenoh
+
+    try:
+        yield
+    except zenoh.ZError as error:
+        raise TransportError(f"{fault} ({error})") from error
 
 
 def _settings(name: str, own: str, cluster: Cluster) -> dict[str, Any]:
@@ -167,22 +206,22 @@ def _settings(name: str, own: str, cluster: Cluster) -> dict[str, Any]:
         "scouting/gossip/enabled": False,
         "transport/shared_memory/enabled": False,
         "transport/link/tx/lease": round(LEASE_S * 1e3),
-        "transport/link/rx/max_message_size": MOST_MESSAGE_BYTES + MOST_HEADER_BYTES,
+        "transport/link/rx/max_message_size": MOST_CONTENT_BYTES + MOST_TEXT_BYTES,
     }
 
 
-def _protection(others: tuple[str, ...], keys: Keys) -> dict[str, Any]:
+def _protection(others: Sequence[str], keys: Keys) -> dict[str, Any]:
     """Zenoh's settings for mutual TLS, and what each of the others may do by its certificate."""
     everything = ["put", "declare_subscriber", "liveliness_token", "declare_liveliness_subscriber",
                   "liveliness_query"]  # fmt: skip
-    rules = [_rule("out", "egress", everything, f"{_PREFIX}/**")]
+    rules = [_rule("out", "egress", everything, "keras_concurrent/**")]
     policies = []
     for other in others:
         own = [
-            _rule(f"send {other}", "ingress", ["put"], f"{_PREFIX}/to/*/{other}"),
-            _rule(f"hear {other}", "ingress", ["declare_subscriber"], f"{_PREFIX}/to/{other}/*"),
-            _rule(f"live {other}", "ingress", ["liveliness_token"], f"{_PREFIX}/alive/{other}"),
-            _rule(f"watch {other}", "ingress", everything[3:], f"{_PREFIX}/alive/*"),
+            _rule(f"send {other}", "ingress", ["put"], f"{TO}/*/{other}"),
+            _rule(f"hear {other}", "ingress", ["declare_subscriber"], f"{TO}/{other}/*"),
+            _rule(f"live {other}", "ingress", ["liveliness_token"], f"{ALIVE}/{other}/**"),
+            _rule(f"watch {other}", "ingress", everything[3:], f"{ALIVE}/**"),
         ]
         rules += own
         policies.append({"rules": ["out", *(rule["id"] for rule in own)], "subjects": [other]})

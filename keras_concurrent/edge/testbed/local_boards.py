@@ -35,6 +35,29 @@ def free_ports(count: int) -> list[int]:
         return [opened.getsockname()[1] for opened in sockets]
 
 
+def slowdown_for(cluster: Cluster, host_flops_per_s: float) -> dict[str, float]:
+    """How many times slower than this machine each board is.
+
+    Args:
+        cluster: described boards.
+        host_flops_per_s: from `keras_concurrent.measured.host.measure_host`.
+
+    Raises:
+        ValueError: a board faster than this machine's share for it: its emulation would lie.
+    """
+    cores = os.cpu_count() or 1
+    least = max(1.0, len(cluster.boards) / cores)
+    factors = {board.name: host_flops_per_s / board.flops_per_s for board in cluster.boards}
+    for name, factor in factors.items():
+        if factor < least:
+            raise ValueError(
+                f"{name} cannot be emulated truthfully: {len(cluster.boards)} boards on {cores} "
+                f"cores need boards at least {least:.1f} times slower than one core, and it is "
+                f"{factor:.1f} times slower"
+            )
+    return factors
+
+
 class Processes:
     """Board processes; they end with this one, however it ends."""
 
@@ -47,7 +70,7 @@ class Processes:
 
         Args:
             board: its name.
-            options: of ``keras-concurrent board``, the name aside.
+            options: words for ``keras-concurrent board``, the name aside.
             within: words before the command, such as a network namespace's.
         """
         command = [*within, *this_package("board", "--name", board, *map(str, options))]
@@ -105,10 +128,10 @@ class LocalBoards:
         bundle: what they run.
         cluster: where they listen; written to a file that they read.
         placement: ``"boards"`` or ``"one_board"``.
-        slowdown: of each board by name, to emulate it; ``None`` runs at full speed.
+        slowdown: how many times slower each board is emulated, by name; ``None`` at full speed.
         keys: folder of `keras_concurrent.edge.link.keys.make_keys`, where the endpoints are
         ``tls``.
-        in_flight: see `keras_concurrent.edge.client.client.Client`.
+        in_flight: how many images may be asked for and not yet answered.
 
     Raises:
         BoardError: a board ended while starting; its last words are in the message.
@@ -139,7 +162,7 @@ class LocalBoards:
                 folder = Path(name)
                 cluster_file = folder / "cluster.toml"
                 cluster_file.write_text(self._cluster.to_toml(), encoding="utf-8")
-                pace = None if self._slowdown is None else Medium.make(folder / "medium")
+                pace = None if self._slowdown is None else Medium.make(folder / "pace")
                 for board in sorted(self._bundle.placement(self._placement).programs):
                     self._start(board, cluster_file, pace)
                 # A session that still looks for boards takes seconds to close, so open it when
@@ -196,11 +219,11 @@ def answering(
         placement: ``"boards"`` or ``"one_board"``.
         local: start them as processes of this machine and stop them afterwards; otherwise they
             must run already.
-        slowdown: the same, emulating slower boards.
+        slowdown: start them too, so many times slower, by name.
         keys: folder of keys, where the boards listen beyond loopback.
         pace: file of the emulated network in which the boards run already.
-        in_flight: see `keras_concurrent.edge.client.client.Client`.
-        ready: see `keras_concurrent.edge.client.connect.connect`.
+        in_flight: how many images may be asked for and not yet answered.
+        ready: boards to wait for, see `keras_concurrent.edge.client.connect.connect`.
     """
     if local or slowdown is not None:
         started = LocalBoards(bundle, cluster, placement, slowdown, keys=keys, in_flight=in_flight)

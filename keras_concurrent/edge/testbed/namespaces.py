@@ -32,8 +32,8 @@ class Namespaces:
     """A context in which each participant has a namespace with one rate-limited interface.
 
     Args:
-        names: of the participants.
-        mbit_per_s: of each interface, in each direction.
+        names: the participants'.
+        mbit_per_s: what each interface carries, in each direction.
 
     Raises:
         TransportError: not Linux, not root, no iproute2, or the kernel refuses.

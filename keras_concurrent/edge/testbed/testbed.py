@@ -28,8 +28,8 @@ class Testbed:
 
     Args:
         cluster: the boards and their links. Where they listen is chosen anew.
-        slowdown: of each board by name, see `keras_concurrent.edge.board.stretch.slowdown_for`;
-            ``None`` runs them at full speed.
+        slowdown: how many times slower each board is, by name, see `slowdown_for` of
+            `keras_concurrent.edge.testbed.local_boards`; ``None`` runs them at full speed.
         namespaces: give each participant a kernel link of its own; needs Linux and root.
 
     Raises:

@@ -15,7 +15,7 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.images import check_image
-from keras_concurrent.edge.manifest import PLACEMENTS, Event
+from keras_concurrent.edge.manifest import PLACEMENTS, WHOLE, Event
 from keras_concurrent.edge.testbed.local_boards import answering
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.versioned import FileKind
@@ -56,42 +56,6 @@ class Run:
     def p99_s(self) -> float:
         """99th percentile of the latency."""
         return float(np.percentile(self.latencies_s, 99))
-
-
-@dataclass(frozen=True)
-class Share:
-    """Where a board's time went during one image, in seconds.
-
-    Args:
-        compute_s: it ran segments.
-        wire_s: tensors that it sent were on their way, at least one at any moment.
-        waiting_s: it ran nothing, from sending the image to having the answer.
-    """
-
-    compute_s: float
-    wire_s: float
-    waiting_s: float
-
-
-def shares(events: Sequence[Event], latency_s: float) -> dict[str, Share]:
-    """Where the time of every board that runs a segment went."""
-    boards = sorted({event.board for event in events if event.kind == "run"})
-    found = {}
-    for board in boards:
-        own = [event for event in events if event.board == board]
-        compute_s = sum(e.end_s - e.start_s for e in own if e.kind == "run")
-        wire_s = _covered_s([(e.start_s, e.end_s) for e in own if e.kind == "send"])
-        found[board] = Share(compute_s, wire_s, max(0.0, latency_s - compute_s))
-    return found
-
-
-def _covered_s(spans: Sequence[tuple[float, float]]) -> float:
-    """Length of the union of spans of time."""
-    covered, until = 0.0, float("-inf")
-    for start, end in sorted(spans):
-        covered += max(0.0, end - max(start, until))
-        until = max(until, end)
-    return covered
 
 
 @dataclass(frozen=True)
@@ -166,7 +130,7 @@ def measure(
     """Send images one after another for the latency, then several at a time for the throughput.
 
     Args:
-        client: of boards that are ready.
+        client: asks boards that are ready.
         images: at least one.
         progress: told how many images are answered, and of how many.
 
@@ -212,10 +176,10 @@ def measure_bundle(
         bundle: what the boards run.
         cluster: where they listen.
         images: at least one.
-        local: see `keras_concurrent.edge.testbed.local_boards.answering`.
-        slowdown: the same.
-        keys: the same.
-        pace: the same.
+        local: start the boards as processes of this machine, and stop them afterwards.
+        slowdown: how many times slower each local board is emulated, by name; ``None`` as it is.
+        keys: folder of keys, where the boards listen beyond loopback.
+        pace: file of the emulated network in which the boards run already.
         rebalance: share the work anew if boards take longer than planned, and measure that.
         progress: given a title, gives what is told how many images are answered.
 
@@ -250,7 +214,7 @@ def measure_bundle(
 def reference(bundle: Bundle, images: Sequence[Array]) -> Answers:
     """The uncut model's answers, computed in this process."""
     manifest = bundle.manifest
-    segment = Segment(bundle.content("model"), name="the uncut model")
+    segment = Segment(bundle.content(WHOLE), name="the uncut model")
     specs = [manifest.tensors[name] for name in manifest.inputs]
     answers = []
     for image in images:

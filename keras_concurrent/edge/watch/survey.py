@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 from keras_concurrent._version import __version__
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster, Link
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
-from keras_concurrent.edge.client.routes import WHOLE, Costs
-from keras_concurrent.edge.link.probe import LinkFigures
+from keras_concurrent.edge.client.segment_costs import SegmentCosts
+from keras_concurrent.edge.link import answers, questions
+from keras_concurrent.edge.link.answers import LinkFigures
+from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, SAME_VERSION
+from keras_concurrent.edge.manifest import WHOLE
 from keras_concurrent.errors import BoardError
 
 _MEASURE_S = 120.0
@@ -41,7 +43,7 @@ def profile_cluster(
     """Measure every segment on every board, and every link.
 
     Args:
-        client: of boards that have the bundle.
+        client: asks boards that have the bundle.
         bundle: whose segments are measured.
         cluster: as described.
         progress: told how many measurements are done, and of how many.
@@ -49,12 +51,14 @@ def profile_cluster(
     Raises:
         BoardError: a board does not answer.
     """
-    costs = Costs(bundle.manifest, cluster)
+    costs = SegmentCosts(bundle.manifest, cluster)
     names = [board.name for board in cluster.boards]
     total = len(names) + len(names) * (len(names) + 1) // 2
     boards, seconds, done = [], {}, 0
     for board in cluster.boards:
-        measured = client.questions.ask(board.name, "measure", timeout_s=_MEASURE_S)
+        measured = client.questions.ask(
+            board.name, questions.Measure(), timeout_s=_MEASURE_S
+        ).seconds
         seconds[board.name] = measured
         pieces = [name for name in measured if name != WHOLE] or [WHOLE]
         call_s = _call_s(measured, pieces, board.call_s)
@@ -82,8 +86,8 @@ def _call_s(measured: Mapping[str, float], pieces: Sequence[str], described_s: f
     """What a call costs: what the pieces take more than the uncut model, shared out equally."""
     if len(pieces) < 2:
         return described_s
-    found = [measured[name] for name in pieces]
-    return min(max(0.0, sum(found) - measured[WHOLE]) / (len(found) - 1), *found)
+    seconds = [measured[name] for name in pieces]
+    return min(max(0.0, sum(seconds) - measured[WHOLE]) / (len(seconds) - 1), *seconds)
 
 
 def link_of(client: Client, sender: str, receiver: str) -> LinkFigures:
@@ -92,7 +96,7 @@ def link_of(client: Client, sender: str, receiver: str) -> LinkFigures:
     Raises:
         BoardError: no echo comes.
     """
-    return LinkFigures(**client.questions.ask(sender, f"probe:{receiver}", timeout_s=_PROBE_S))
+    return client.questions.ask(sender, questions.Probe(receiver), timeout_s=_PROBE_S)
 
 
 def _link(pair: tuple[str, str], ways: list[LinkFigures], message_s: float) -> Link:
@@ -111,7 +115,7 @@ class Finding:
 
     Args:
         about: a board, or ``"a -> b"``.
-        fact: what was found.
+        fact: what the boards or measurements say.
         advice: what to do; empty where all is well.
     """
 
@@ -126,6 +130,11 @@ def examine(client: Client, bundle: Bundle, cluster: Cluster) -> list[Finding]:
     names = [board.name for board in cluster.boards]
     reached = client.reach(names)
     for board in cluster.boards:
+        protocol = client.questions.other_protocols.get(board.name)
+        if protocol is not None:
+            fact = f"speaks protocol {protocol}, this client {PROTOCOL_VERSION}"
+            findings.append(Finding(board.name, fact, SAME_VERSION))
+            continue
         if board.name not in reached:
             findings.append(Finding(
                 board.name, f"does not answer at {board.endpoint}",
@@ -135,14 +144,14 @@ def examine(client: Client, bundle: Bundle, cluster: Cluster) -> list[Finding]:
             continue
         try:
             status, offset_s = (
-                client.questions.ask(board.name, "status"),
+                client.questions.ask(board.name, questions.Status()),
                 client.questions.clock_offset_s(board.name),
             )
         except BoardError as error:
             findings.append(Finding(board.name, str(error), "restart its board program"))
             continue
         findings += _of_status(board.name, status, offset_s, bundle)
-        for name in sorted({*status["unreached"]} & set(reached)):
+        for name in sorted(set(status.identity.unreached) & set(reached)):
             findings.append(Finding(
                 f"{board.name} -> {name}", "cannot be reached",
                 f"check the cable, WiFi client isolation, and the firewall of {name}",
@@ -155,26 +164,26 @@ def examine(client: Client, bundle: Bundle, cluster: Cluster) -> list[Finding]:
 
 
 def _of_status(
-    board: str, status: Mapping[str, Any], offset_s: float, bundle: Bundle
+    board: str, status: answers.Status, offset_s: float, bundle: Bundle
 ) -> list[Finding]:
-    found = status["bundle_sha256"]
-    right = found == bundle.sha256
-    slowdown = status["slowdown"]
+    identity, machine = status.identity, status.machine
+    right = identity.bundle_sha256 == bundle.sha256
+    slowdown = identity.slowdown
     emulated = f", emulated {slowdown:.1f} times slower" if slowdown else ""
-    free_bytes, version = status["free_bytes"], status["version"]
+    free_bytes, version = machine.free_bytes, machine.version
     return [
         Finding(
             board,
-            f"{status['machine']}, Python {status['python']}, {status['interpreter']}{emulated}",
+            f"{machine.machine}, Python {machine.python}, {machine.interpreter}{emulated}",
             "install an interpreter: pip install 'keras-concurrent[edge]'"
-            if status["interpreter"].startswith("none") else "",
+            if machine.interpreter.startswith("none") else "",
         ),
         Finding(
             board, f"keras_concurrent {version}",
             "" if version == __version__ else f"install {__version__} as on this machine",
         ),
         Finding(
-            board, f"bundle {found[:12] or 'none'}",
+            board, f"bundle {identity.bundle_sha256[:12] or 'none'}",
             "" if right else f"deploy {bundle.sha256[:12]}: keras-concurrent deploy",
         ),
         Finding(
@@ -188,12 +197,12 @@ def _of_status(
 def _of_link(client: Client, cluster: Cluster, sender: str, receiver: str) -> Finding:
     about = f"{sender} -> {receiver}"
     try:
-        found = link_of(client, sender, receiver)
+        figures = link_of(client, sender, receiver)
     except BoardError as error:
         return Finding(about, str(error), "check the cable and the firewall between them")
     described = cluster.bytes_per_s(sender, receiver)
-    fact = f"{found.bytes_per_s * 8 / 1e6:.0f} Mbit/s, {found.one_way_s * 1e3:.2f} ms"
-    if found.bytes_per_s < _SLOW_LINK * described:
+    fact = f"{figures.bytes_per_s * 8 / 1e6:.0f} Mbit/s, {figures.one_way_s * 1e3:.2f} ms"
+    if figures.bytes_per_s < _SLOW_LINK * described:
         return Finding(
             about, fact, f"the cluster file says {described * 8 / 1e6:.0f} Mbit/s: check cable and "
             "WiFi, or run keras-concurrent profile",

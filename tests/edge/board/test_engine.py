@@ -3,7 +3,8 @@ import random
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.edge.board.engine import MOST_IMAGES, Engine, Finish, Run, Transmit
+from keras_concurrent.edge.board.engine import Engine, Finish, RunSegment, Transmit
+from keras_concurrent.edge.link.protocol import MOST_IMAGES
 from keras_concurrent.edge.manifest import Program, SegmentSpec, Send
 
 
@@ -30,9 +31,9 @@ def test_it_expects_what_none_of_its_segments_writes():
 
 def test_an_image_from_its_first_tensor_to_its_end():
     board = engine()
-    assert board.arrived(0, "a") == [Run(0, "first")]
+    assert board.arrived(0, "a") == [RunSegment(0, "first")]
     assert board.arrived(0, "b") == []  # second waits for x
-    assert board.finished(0, "first") == [Transmit(0, "x", "pi2"), Run(0, "second")]
+    assert board.finished(0, "first") == [Transmit(0, "x", "pi2"), RunSegment(0, "second")]
     assert board.finished(0, "second") == [Transmit(0, "y", "client"), Finish(0)]
 
 
@@ -40,8 +41,8 @@ def test_segments_keep_their_order_though_a_later_one_could_run():
     board = engine(Program(("first", "elsewhere"), ()))
     assert board.expected(0) == {"a", "y"}
     assert board.arrived(0, "y") == []  # elsewhere is ready, first is not
-    assert board.arrived(0, "a") == [Run(0, "first")]
-    assert board.finished(0, "first") == [Run(0, "elsewhere")]
+    assert board.arrived(0, "a") == [RunSegment(0, "first")]
+    assert board.finished(0, "first") == [RunSegment(0, "elsewhere")]
     assert board.finished(0, "elsewhere") == [Finish(0)]
 
 
@@ -49,7 +50,7 @@ def test_sends_keep_their_order_though_a_later_one_is_ready():
     board = engine(Program(("first", "second"), (Send("y", "pi2"), Send("x", "pi3"))))
     board.arrived(0, "a")
     board.arrived(0, "b")
-    assert board.finished(0, "first") == [Run(0, "second")]  # x is there and waits behind y
+    assert board.finished(0, "first") == [RunSegment(0, "second")]  # x is there and waits behind y
     assert board.finished(0, "second") == [
         Transmit(0, "y", "pi2"), Transmit(0, "x", "pi3"), Finish(0)
     ]  # fmt: skip
@@ -65,16 +66,16 @@ def test_one_tensor_may_go_to_several_receivers():
 
 def test_a_younger_image_fills_the_time_in_which_the_older_one_waits():
     board = engine()
-    assert board.arrived(0, "a") == [Run(0, "first")]
+    assert board.arrived(0, "a") == [RunSegment(0, "first")]
     assert board.arrived(1, "a") == []  # one segment at a time
-    assert board.finished(0, "first") == [Transmit(0, "x", "pi2"), Run(1, "first")]
+    assert board.finished(0, "first") == [Transmit(0, "x", "pi2"), RunSegment(1, "first")]
     assert board.arrived(0, "b") == []
     assert board.arrived(1, "b") == []
     # Both could run their second segment now: the older one goes first, and a tensor that is ready
     # is sent before either.
-    assert board.finished(1, "first") == [Transmit(1, "x", "pi2"), Run(0, "second")]
+    assert board.finished(1, "first") == [Transmit(1, "x", "pi2"), RunSegment(0, "second")]
     assert board.finished(0, "second") == [
-        Transmit(0, "y", "client"), Finish(0), Run(1, "second")
+        Transmit(0, "y", "client"), Finish(0), RunSegment(1, "second")
     ]  # fmt: skip
     assert board.finished(1, "second") == [Transmit(1, "y", "client"), Finish(1)]
 
@@ -83,10 +84,10 @@ def test_images_on_different_routes_follow_different_programs():
     board = engine()
     board.learn(3, Program(("second",), (Send("y", "pi9"),)))
     assert board.expected(3) == {"b", "x"}
-    assert board.arrived(0, "a", 0) == [Run(0, "first")]
+    assert board.arrived(0, "a", 0) == [RunSegment(0, "first")]
     assert board.arrived(1, "b", 3) == []
     assert board.arrived(1, "x", 3) == []
-    assert board.finished(0, "first") == [Transmit(0, "x", "pi2", 0), Run(1, "second")]
+    assert board.finished(0, "first") == [Transmit(0, "x", "pi2", 0), RunSegment(1, "second")]
     assert board.finished(1, "second") == [Transmit(1, "y", "pi9", 3), Finish(1)]
     assert board.arrived(2, "a", 8) == []  # an unknown route
     assert board.images == (0,)
@@ -106,7 +107,7 @@ def test_a_late_tensor_of_a_finished_image_is_ignored():
     board.arrived(3, "a")
     assert board.finished(3, "first") == [Finish(3)]
     assert board.arrived(3, "a") == []
-    assert board.arrived(4, "a") == [Run(4, "first")]
+    assert board.arrived(4, "a") == [RunSegment(4, "first")]
 
 
 def test_what_is_over_stays_over_and_takes_no_memory():
@@ -121,11 +122,11 @@ def test_what_is_over_stays_over_and_takes_no_memory():
 
 def test_a_tensor_that_comes_twice_changes_nothing():
     board = engine()
-    assert board.arrived(0, "a") == [Run(0, "first")]
+    assert board.arrived(0, "a") == [RunSegment(0, "first")]
     assert board.arrived(0, "a") == []
     assert board.finished(0, "first") == [Transmit(0, "x", "pi2")]
     assert board.arrived(0, "a") == []
-    assert board.arrived(0, "b") == [Run(0, "second")]
+    assert board.arrived(0, "b") == [RunSegment(0, "second")]
 
 
 def test_a_dropped_image_does_not_hold_up_the_others():
@@ -133,7 +134,7 @@ def test_a_dropped_image_does_not_hold_up_the_others():
     board.arrived(0, "a")  # 0 runs
     assert board.arrived(1, "a") == []
     assert board.drop(0) == [Finish(0)]
-    assert board.finished(0, "first") == [Run(1, "first")]  # its x is no one's any more
+    assert board.finished(0, "first") == [RunSegment(1, "first")]  # its x is no one's any more
     assert board.arrived(0, "b") == []
     assert board.drop(0) == []
     assert board.drop(2) == [Finish(2)]  # before its first tensor came
@@ -157,15 +158,15 @@ def test_any_arrival_order_gives_the_planned_orders(seed, images):
             source = rng.choice(sources)
             instructions = board.arrived(streams[source].pop(0), source)
         for instruction in instructions:
-            if isinstance(instruction, Run):
+            if isinstance(instruction, RunSegment):
                 assert running is None  # one at a time
                 running = (instruction.image, instruction.segment)
         done += instructions
     for image in range(images):
         assert [i for i in done if i.image == image] == [
-            Run(image, "first"),
+            RunSegment(image, "first"),
             Transmit(image, "x", "pi2"),
-            Run(image, "second"),
+            RunSegment(image, "second"),
             Transmit(image, "y", "client"),
             Finish(image),
         ]

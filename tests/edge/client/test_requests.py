@@ -14,7 +14,7 @@ from keras_concurrent.edge.client.instructions import (
     Offer,
 )
 from keras_concurrent.edge.client.requests import Requests
-from keras_concurrent.edge.client.route_book import RouteBook
+from keras_concurrent.edge.client.routes import RouteBook
 from keras_concurrent.edge.manifest import Placement, Program, Send
 
 PROGRAM = Program(("s",), (Send("y", "client"),))

@@ -9,7 +9,10 @@ from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
 from keras_concurrent.cluster import Cluster, Network
-from keras_concurrent.edge.client.routes import WHOLE, Costs, assign, avoid, reroute
+from keras_concurrent.edge.client.presence import avoid
+from keras_concurrent.edge.client.routes import assign, reroute
+from keras_concurrent.edge.client.segment_costs import WHOLE, SegmentCosts
+from keras_concurrent.edge.manifest import Event, Manifest, Placement, SegmentSpec, TensorSpec
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.planning.schedule import decode
@@ -141,7 +144,7 @@ def test_times_are_near_the_planners_own_for_the_same_assignment(small_file, med
     for _ in range(10):
         boards = {name: f"p{rng.integers(4)}" for name in order}
         ours = assign(
-            bundle.manifest, cluster, order, boards, Costs(bundle.manifest, cluster)
+            bundle.manifest, cluster, order, boards, SegmentCosts(bundle.manifest, cluster)
         ).predicted_latency_s
         theirs = decode(
             plan.graph, cluster, {names[name]: board for name, board in boards.items()}
@@ -159,7 +162,7 @@ def test_int8_segments_take_on_each_board_what_its_int8_rate_says(made):
         dataclasses.replace(b, gflops_per_s=rates[b.name][0], int8_gops_per_s=rates[b.name][1])
         for b in cluster.boards
     )
-    costs = Costs(manifest, dataclasses.replace(cluster, boards=tuple(boards)))
+    costs = SegmentCosts(manifest, dataclasses.replace(cluster, boards=tuple(boards)))
     ops = int8[WHOLE].flops
     assert ops == sum(segment.flops for name, segment in int8.items() if name != WHOLE)
     planned_s = costs.run_s(WHOLE, "p0") - 0.05e-3  # without the call
@@ -171,7 +174,7 @@ def test_int8_segments_take_on_each_board_what_its_int8_rate_says(made):
 def test_a_board_that_is_slower_than_described_gets_less(made):
     bundle, cluster = made
     placement = reroute(bundle.manifest, cluster, "boards", (), {"p1": 3.0})
-    costs = Costs(bundle.manifest, cluster, {"p1": 3.0})
+    costs = SegmentCosts(bundle.manifest, cluster, {"p1": 3.0})
     planned = bundle.placement("boards")
     order = [e.name for e in planned.predicted if e.kind == "run"]
     where = {s: b for b, program in planned.programs.items() for s in program.segments}
@@ -200,3 +203,23 @@ def test_a_board_gets_no_more_than_it_has_memory_for(made):
     free = reroute(bundle.manifest, cluster, "boards", [lost])
     assert roomy in free.programs
     assert placement.predicted_latency_s >= free.predicted_latency_s
+
+
+def test_tensors_are_sent_as_they_become_ready_whatever_the_order_in_the_file():
+    spec = SegmentSpec("x.tflite", "0" * 64, 1, (), (), flops=10**6)
+    segments = {
+        "early": dataclasses.replace(spec, inputs=("image",), outputs=("z",)),
+        "late": dataclasses.replace(spec, inputs=("image",), outputs=("a",)),
+        "join": dataclasses.replace(spec, inputs=("a", "z"), outputs=("y",)),
+    }
+    events = tuple(Event("run", name, "p0", 0.0, 0.1) for name in segments)
+    placement = Placement({}, (), 0.3, events)
+    tensors = {name: TensorSpec((1, 1000), "float32") for name in ("image", "a", "z", "y")}
+    manifest = Manifest(("image",), ("a", "y", "z"), tensors, segments, {"boards": placement})
+    cluster = slow_boards(2)
+    placed = assign(
+        manifest, cluster, list(segments), {"early": "p0", "late": "p0", "join": "p1"},
+        SegmentCosts(manifest, cluster),
+    )  # fmt: skip
+    sends = [(send.tensor, send.receiver) for send in placed.programs["p0"].sends]
+    assert sends == [("z", "p1"), ("a", "p1"), ("z", "client"), ("a", "client")]

@@ -12,7 +12,6 @@ import pytest
 
 from keras_concurrent.board import Board
 from keras_concurrent.cluster import Cluster, Network
-from keras_concurrent.edge.board.stretch import Interface, pacer_of
 from keras_concurrent.edge.testbed.namespaces import Namespaces
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.errors import TransportError
@@ -157,16 +156,3 @@ def test_namespaces_without_root_or_on_wifi_say_so(monkeypatch):
     monkeypatch.setattr("shutil.which", lambda name: None)
     with pytest.raises(TransportError, match="install iproute2"):
         Namespaces(["one"], 100.0)
-
-
-def test_a_real_interface_hands_the_next_message_over_when_the_one_before_has_passed():
-    boards = (Board("a", 1.0, "tls/10.0.0.1:1"), Board("b", 1.0, "tls/10.0.0.2:1"))
-    interface = pacer_of(Cluster(boards, Network(8.0, 5.0)), "a", None)  # 1 MB/s
-    assert isinstance(interface, Interface)
-    begun = time.monotonic()
-    assert interface.pass_on("b", 20_000, begun) == begun
-    assert time.monotonic() - begun < 0.02  # at once: the wire takes the time, not the sender
-    second = interface.pass_on("client", 0, begun)
-    assert 0.02 <= second - begun < 1.0  # the first has passed
-    assert time.monotonic() >= second
-    assert pacer_of(slow_boards(), "t0", None) is None  # loopback has no bandwidth to keep to

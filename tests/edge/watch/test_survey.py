@@ -1,7 +1,6 @@
 """What the boards tell of themselves: status, links, the doctor's words, the live table."""
 
 import dataclasses
-import json
 import threading
 import time
 
@@ -10,16 +9,16 @@ import pytest
 from keras_concurrent.cli.top import COLUMNS, Sample, row, watch
 from keras_concurrent.cluster import Board as BoardEntry
 from keras_concurrent.cluster import Cluster, Network
-from keras_concurrent.edge.board.status import slowness
-from keras_concurrent.edge.board.stretch import Pacer, Stretch
+from keras_concurrent.edge.board.stretch import Stretch
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.client.client import Client
-from keras_concurrent.edge.client.routes import WHOLE, Costs
-from keras_concurrent.edge.link.probe import SIZES, LinkFigures, Probe, figures_of
-from keras_concurrent.edge.link.transport import Exchange, Packet
-from keras_concurrent.edge.manifest import Event
-from keras_concurrent.edge.watch.bench import Share, random_images, shares
+from keras_concurrent.edge.client.segment_costs import WHOLE, SegmentCosts
+from keras_concurrent.edge.link import answers, questions
+from keras_concurrent.edge.link.answers import LinkFigures
+from keras_concurrent.edge.link.pacing import EmulatedInterface
+from keras_concurrent.edge.link.transport import Exchange
+from keras_concurrent.edge.watch.bench import random_images
 from keras_concurrent.edge.watch.survey import examine, link_of, profile_cluster
 from keras_concurrent.errors import BoardError
 from keras_concurrent.export.assemble import export_bundle
@@ -49,7 +48,7 @@ def running(bundle):
         threading.Thread(
             target=Board(
                 name, bundle, exchange.join(name), frozenset(NAMES) - {name},
-                Workshop(Stretch(factor)), pacer=Pacer(cluster, name),
+                Workshop(Stretch(factor)), pacer=EmulatedInterface(cluster, name),
             ).serve,
             args=(stopped,),
         )
@@ -58,7 +57,7 @@ def running(bundle):
     for thread in threads:
         thread.start()
     channel = exchange.join("client")
-    with Client(bundle, cluster, channel, pacer=Pacer(cluster, "client")) as client:
+    with Client(bundle, cluster, channel, pacer=EmulatedInterface(cluster, "client")) as client:
         client.wait_ready(10)
         yield client, exchange
     stopped.set()
@@ -67,27 +66,6 @@ def running(bundle):
 
 
 # ---------------------------------------------------------------- links
-
-
-def test_a_links_figures_follow_from_the_quickest_round_trips():
-    trips = [0.004 if not size else 0.030 for size in SIZES]
-    trips[0] = 1.0  # other traffic
-    found = figures_of(trips)
-    assert found.one_way_s == pytest.approx(0.002)
-    assert found.bytes_per_s == pytest.approx(SIZES[-1] / 0.026)
-
-
-def test_a_probe_sends_one_after_another_and_ignores_foreign_echoes():
-    put, told = [], []
-    probe = Probe(lambda number, size, sent: put.append((number, size)), told.append)
-    probe.begin()
-    probe.echoed(Packet("echo", "b", image=7, received_s=time.monotonic()))
-    for number in range(len(SIZES)):
-        assert put == list(enumerate(SIZES))[: number + 1]
-        probe.echoed(Packet("echo", "b", image=number, received_s=time.monotonic()))
-    assert len(told) == 1
-    probe.echoed(Packet("echo", "b", image=len(SIZES), received_s=0.0))
-    assert len(told) == 1
 
 
 def test_a_paced_link_is_measured_as_it_was_described(running):
@@ -116,8 +94,8 @@ def test_profile_finds_the_boards_rates_and_links(running, bundle):
         total_ms = link.latency_ms + found.network.message_ms
         assert 2.0 <= total_ms < 12.0
     # By these figures a board takes for its segments what it was measured to take.
-    measured = client.questions.ask("s1", "measure")
-    described = Costs(bundle.manifest, slow_boards())
+    measured = client.questions.ask("s1", questions.Measure()).seconds
+    described = SegmentCosts(bundle.manifest, slow_boards())
     pieces = [name for name in measured if name != WHOLE]
     planned_s = described.run_s(WHOLE, "s1") * 0.01 / rates[1] + found.board("s1").call_s
     assert planned_s == pytest.approx(measured[WHOLE], rel=0.6)
@@ -126,10 +104,10 @@ def test_profile_finds_the_boards_rates_and_links(running, bundle):
     }
     total_s = sum(measured[name] for name in pieces)
     assert sum(profiled.seconds["s1"][name] for name in pieces) == pytest.approx(total_s, rel=0.6)
-    own = client.questions.ask("s0", "measure", b'["model"]')
+    own = client.questions.ask("s0", questions.Measure(("model",))).seconds
     assert set(own) == {WHOLE}
     with pytest.raises(BoardError, match="has no segment 'nothing'"):
-        client.questions.ask("s0", "measure", b'["nothing"]')
+        client.questions.ask("s0", questions.Measure(("nothing",)))
 
 
 def test_who_asks_a_board_that_disappears_hears_of_it_at_once(running):
@@ -137,19 +115,13 @@ def test_who_asks_a_board_that_disappears_hears_of_it_at_once(running):
     timer = threading.Timer(0.2, lambda: exchange.cut("client", "s0"))
     timer.start()
     begun = time.monotonic()
-    many = json.dumps(["model"] * 1000).encode()
+    many = questions.Measure(("model",) * 1000)
     with pytest.raises(BoardError, match="s0 disappeared before it answered 'measure'"):
-        client.questions.ask("s0", "measure", many, timeout_s=20)
+        client.questions.ask("s0", many, timeout_s=20)
     assert time.monotonic() - begun < 10
 
 
 # ---------------------------------------------------------------- slow boards
-
-
-def test_slowness_compares_what_was_both_measured_and_planned():
-    assert slowness({"a": 2.0, "b": 4.0}, {"a": 1.0, "b": 2.0, "c": 9.0}) == 2.0
-    assert slowness({}, {"a": 1.0}) == 1.0
-    assert slowness({"a": 1.0}, {}) == 1.0
 
 
 def test_a_slow_board_is_noticed_and_a_rebalance_takes_work_from_it(running, bundle):
@@ -176,9 +148,9 @@ def test_boards_slower_than_planned_are_named_with_how_much(running, bundle):
         e.name: e.end_s - e.start_s for e in bundle.placement("boards").predicted if e.kind == "run"
     }
     times = {"s0": 1.2, "s1": 3.0}  # a fifth more is no reason to complain
-    client.questions.ask = lambda board, what: {
-        "p95_s": {name: seconds * times[board] for name, seconds in planned.items()}
-    }
+    client.questions.ask = lambda board, question: dataclasses.replace(
+        STATUS, p95_s={name: seconds * times[board] for name, seconds in planned.items()}
+    )
     assert client.slow_boards() == {"s1": pytest.approx(3.0)}
 
 
@@ -207,7 +179,10 @@ def test_the_doctor_says_what_to_do_about_each_fault(running, bundle, small_file
     exchange.cut("s0", "s1")
     other = export_bundle(small_file, slow_boards(5.0), tmp_path / "other")
     deadline = time.monotonic() + 5
-    while not client.questions.ask("s0", "status")["unreached"] and time.monotonic() < deadline:
+    while (
+        not client.questions.ask("s0", questions.Status()).identity.unreached
+        and time.monotonic() < deadline
+    ):
         time.sleep(0.02)
     client.questions.ask = _impatient(client.questions.ask)
     advice = {}
@@ -217,11 +192,24 @@ def test_the_doctor_says_what_to_do_about_each_fault(running, bundle, small_file
     assert "does not answer at tcp/127.0.0.1:7999" in advice["s2"][0]
     assert any("keras-concurrent deploy" in line for line in advice["s0"])
     assert any("cannot be reached: check the cable" in line for line in advice["s0 -> s1"])
-    assert any("does not answer 'probe:s0'" in line for line in advice["s1 -> s0"])
+    assert any("does not answer 'probe'" in line for line in advice["s1 -> s0"])
+
+
+def test_the_doctor_and_the_table_name_a_board_of_another_version(running, bundle, capsys):
+    client, exchange = running
+    exchange.leave("s1")
+    exchange.join("s1", protocol=1)
+    begun = time.monotonic()
+    (finding,) = [f for f in examine(client, bundle, slow_boards()) if f.about == "s1"]
+    assert finding.fact == "speaks protocol 1, this client 2"
+    assert finding.advice == "install the same version of keras-concurrent on both"
+    watch(client, bundle, slow_boards(), 0.05, 1)
+    assert time.monotonic() - begun < 1.0
+    assert "protocol 1" in capsys.readouterr().out
 
 
 def _impatient(ask):
-    return lambda board, what, payload=b"", timeout_s=5.0: ask(board, what, payload, timeout_s=0.5)
+    return lambda board, question, timeout_s=5.0: ask(board, question, timeout_s=0.5)
 
 
 def test_the_doctor_names_a_link_that_is_slower_than_described(running, bundle):
@@ -236,22 +224,25 @@ def test_the_doctor_names_a_link_that_is_slower_than_described(running, bundle):
 # ---------------------------------------------------------------- the live table
 
 
-STATUS = {
-    "bundle_sha256": "x", "images": 10, "compute_s": 1.0, "p95_s": {"a": 0.03}, "in_flight": 2,
-    "resident_bytes": 50e6, "refused": 0,
-}  # fmt: skip
+STATUS = answers.Status(
+    identity=answers.Identity("pi1", "x", None, 0.0, 1, ()),
+    machine=answers.Machine("1", "3.11", "aarch64", "ai-edge-litert", 50_000_000, 10**9),
+    refused=0, images=10, in_flight=2, compute_s=1.0, p95_s={"a": 0.03},
+)  # fmt: skip
 
 
 def test_a_row_says_what_a_board_did_since_the_last_look():
     before = Sample(100.0, STATUS)
-    now = Sample(102.0, {**STATUS, "images": 30, "compute_s": 2.5})
+    now = Sample(102.0, dataclasses.replace(STATUS, images=30, compute_s=2.5))
     assert row("pi1", before, now, {"a": 0.02}, "x") == (
         "pi1", "ready", "10.0", "75%", "2", "1.50", "50", "0"
     )  # fmt: skip
     assert row("pi1", None, now, {"a": 0.02}, "y")[1:4] == ("another bundle", "-", "-")
-    restarted = Sample(103.0, {**STATUS, "images": 0, "p95_s": {}})
+    restarted = Sample(103.0, dataclasses.replace(STATUS, images=0, p95_s={}))
     assert row("pi1", now, restarted, {}, "x")[2:6] == ("-", "-", "2", "-")
     assert row("pi1", now, Sample(1.0, None), {}, "x") == ("pi1", "gone", *"------")
+    newer = Sample(1.0, None, protocol=3)
+    assert row("pi1", now, newer, {}, "x") == ("pi1", "protocol 3", *"------")
     assert len(row("pi1", before, now, {}, "x")) == len(COLUMNS)
 
 
@@ -262,19 +253,3 @@ def test_the_table_is_drawn_as_often_as_asked(running, bundle, capsys):
     said = capsys.readouterr().out
     assert all(name in said for name in NAMES)
     assert "ready" in said
-
-
-# ---------------------------------------------------------------- where time goes
-
-
-def test_shares_of_a_boards_time():
-    events = [
-        Event("run", "s", "a", 0.0, 0.3),
-        Event("run", "t", "a", 0.5, 0.6),
-        Event("send", "x", "a", 0.3, 0.5, "b", 1),
-        Event("send", "y", "a", 0.4, 0.7, "client", 1),  # overlaps
-        Event("send", "z", "client", 0.0, 0.1, "a", 1),
-    ]
-    assert shares(events, 1.0) == {
-        "a": Share(pytest.approx(0.4), pytest.approx(0.4), pytest.approx(0.6))
-    }

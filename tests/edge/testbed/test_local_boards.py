@@ -14,7 +14,12 @@ import pytest
 from keras_concurrent.board import Board
 from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.client.connect import connect
-from keras_concurrent.edge.testbed.local_boards import LocalBoards, answering, free_ports
+from keras_concurrent.edge.testbed.local_boards import (
+    LocalBoards,
+    answering,
+    free_ports,
+    slowdown_for,
+)
 from keras_concurrent.edge.watch.bench import compare, measure_bundle, random_images, reference
 from keras_concurrent.errors import BoardError
 from keras_concurrent.export.assemble import export_bundle
@@ -214,3 +219,13 @@ def test_infer_through_started_boards_prints_the_class(made, tmp_path):
     assert done.returncode == 0, done.stderr
     values = json.loads(done.stdout)["values"]
     assert np.array_equal(np.float32(values), reference(bundle, [image])[0]["classes"].ravel())
+
+
+def test_boards_too_fast_to_emulate_are_refused(monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    eight = Cluster.of("pi4", 8, "1gbit")
+    assert slowdown_for(eight, 9 * 3.7e9) == pytest.approx(dict.fromkeys(
+        (f"pi4-{i}" for i in range(1, 9)), 9.0
+    ))  # fmt: skip
+    with pytest.raises(ValueError, match=r"8 boards on 2 cores need boards at least 4\.0 times"):
+        slowdown_for(eight, 3 * 3.7e9)

@@ -1,0 +1,133 @@
+"""A board's work on the images of one client: tensors come, segments run, results go."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+
+import numpy as np
+
+from keras_concurrent.board import CLIENT
+from keras_concurrent.edge.board.engine import Engine, Finish, Instruction, RunSegment, Transmit
+from keras_concurrent.edge.board.status import Counts
+from keras_concurrent.edge.board.workshop import Workshop
+from keras_concurrent.edge.complaints import Complaints
+from keras_concurrent.edge.link.outbox import Outbox
+from keras_concurrent.edge.link.protocol import Failed, Tensor
+from keras_concurrent.edge.link.transport import Clock
+from keras_concurrent.edge.manifest import Event
+from keras_concurrent.edge.timeline import Log
+from keras_concurrent.interpreter import Array
+
+_log = logging.getLogger(__name__)
+
+
+class Work:
+    """The images of one client, with one bundle: whatever changes either begins another.
+
+    Args:
+        board: its name.
+        session: number by which the board knows the client.
+        workshop: computes.
+        outbox: sends.
+        counts: what the board has done.
+        complain: about tensors that are wrong.
+        clock: the board's.
+    """
+
+    def __init__(
+        self, board: str, session: int, workshop: Workshop, outbox: Outbox, counts: Counts,
+        complain: Complaints, clock: Clock,
+    ) -> None:  # fmt: skip
+        self.session = session
+        """Of the client."""
+        self.engine = Engine(workshop.manifest.segments)
+        """What may be done next."""
+        self.notes = Log()
+        """What was done for the latest images."""
+        self._board, self._workshop, self._outbox = board, workshop, outbox
+        self._counts, self._complain, self._clock = counts, complain, clock
+        self._tensors: dict[int, dict[str, Array]] = {}
+        self._pending: deque[Instruction] = deque()
+
+    @property
+    def pending(self) -> bool:
+        """Whether there is something to do."""
+        return bool(self._pending)
+
+    def accept(self, sender: str, tensor: Tensor, received_s: float) -> None:
+        """Take a tensor that this board waits for; say once what is wrong with any other."""
+        if tensor.session != self.session:
+            if tensor.session < self.session and sender == CLIENT:
+                self._tell(tensor.session, tensor.image, "", "a newer client has taken over")
+            return  # of a client that has gone
+        if not self.engine.knows(tensor.route):
+            if sender == CLIENT:
+                cause = "its bundle was exchanged: connect anew"
+                self._tell(tensor.session, tensor.image, "", cause)
+            return
+        if tensor.name not in self.engine.expected(tensor.route):
+            self._complain(sender, "sent a tensor that is not mine")
+            return
+        spec = self._workshop.manifest.tensors[tensor.name]
+        if len(tensor.content) != spec.bytes:
+            self._complain(
+                sender,
+                f"sent {tensor.name!r} in {len(tensor.content)} bytes, expected {spec.bytes}",
+                "a tensor of a wrong size",
+            )
+            return
+        if self.engine.is_over(tensor.image):
+            return
+        values = np.frombuffer(tensor.content, spec.dtype).reshape(spec.shape)
+        self._tensors.setdefault(tensor.image, {})[tensor.name] = values
+        arrival = Event("arrival", tensor.name, self._board, received_s, received_s)
+        self.notes.note(tensor.image, arrival)
+        self._pending.extend(self.engine.arrived(tensor.image, tensor.name, tensor.route))
+
+    def drop(self, image: int) -> None:
+        """Nobody waits for an image any more."""
+        self._pending.extend(self.engine.drop(image))
+
+    def step(self) -> None:
+        """Do the next thing that is pending."""
+        instruction = self._pending.popleft()
+        if isinstance(instruction, Finish):
+            self._counts.images += 1
+            self._tensors.pop(instruction.image, None)
+        elif isinstance(instruction, RunSegment):
+            self._run(instruction)
+        elif instruction.image in self._tensors:  # not dropped since
+            self._transmit(instruction)
+
+    def _run(self, run: RunSegment) -> None:
+        tensors = self._tensors.get(run.image)
+        if tensors is None:  # dropped since
+            self._pending.extend(self.engine.finished(run.image, run.segment))
+            return
+        start = self._clock()
+        try:
+            tensors.update(self._workshop.run(run.segment, tensors))
+        except Exception as error:  # whatever the interpreter raises; the client must hear of it
+            _log.warning("%s: %s failed: %s", self._board, run.segment, error)
+            self._tell(self.session, run.image, run.segment, str(error))
+            self._pending.extend(self.engine.drop(run.image))
+        end = self._clock()
+        self._counts.ran(run.segment, end - start)
+        self.notes.note(run.image, Event("run", run.segment, self._board, start, end))
+        self._pending.extend(self.engine.finished(run.image, run.segment))
+
+    def _transmit(self, transmit: Transmit) -> None:
+        image, name, receiver = transmit.image, transmit.tensor, transmit.receiver
+        content = np.ascontiguousarray(self._tensors[image][name]).tobytes()
+
+        def sent(start: float, end: float) -> None:
+            event = Event("send", name, self._board, start, end, receiver, len(content))
+            self.notes.note(image, event)
+
+        tensor = Tensor(self.session, image, transmit.route, name, content)
+        self._outbox.put(receiver, tensor, sent)
+
+    def _tell(self, session: int, image: int, segment: str, cause: str) -> None:
+        """Tell the client that an image goes no further."""
+        self._outbox.put(CLIENT, Failed(session, image, segment, cause))

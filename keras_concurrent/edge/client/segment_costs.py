@@ -1,0 +1,94 @@
+"""How long segments take: by plan, by a board's described rate, and measured against the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.edge.client.questions import Ask
+from keras_concurrent.edge.link import questions
+from keras_concurrent.edge.manifest import Manifest, Placement
+
+SLOW = 1.25
+"""A board that takes so many times longer than planned is reported."""
+
+
+class SegmentCosts:
+    """Seconds of segments on boards, and of tensors between them.
+
+    Args:
+        manifest: the bundle's.
+        cluster: the boards and their network.
+        slowness: how many times longer than described a board takes, by name.
+    """
+
+    def __init__(
+        self, manifest: Manifest, cluster: Cluster, slowness: Mapping[str, float] | None = None
+    ) -> None:
+        self._cluster = cluster
+        self._segments = manifest.segments
+        self._slowness = slowness or {}
+        self._planned: dict[str, tuple[str, float]] = {}
+        for placement in manifest.placements.values():
+            for event in placement.predicted:
+                if event.kind == "run":
+                    self._planned[event.name] = event.board, event.end_s - event.start_s
+
+    def run_s(self, segment: str, board: str) -> float:
+        """Seconds of a segment, from the plan's and what the boards' rates make of its work."""
+        planned_on, planned_s = self._planned[segment]
+        there, here = self._cluster.board(planned_on), self._cluster.board(board)
+        spec = self._segments[segment]
+        work = (spec.flops, spec.int8_flops) if spec.flops else (1, 0)
+        work_s = max(0.0, planned_s - there.call_s) * here.seconds(*work) / there.seconds(*work)
+        return (work_s + here.call_s) * self._slowness.get(board, 1.0)
+
+    def hold_s(self, size: int, sender: str, receiver: str) -> float:
+        """Seconds for which a message holds its interface."""
+        return size / self._cluster.bytes_per_s(sender, receiver)
+
+    def latency_s(self, sender: str, receiver: str) -> float:
+        """Seconds from the end of that to the receiver's hands."""
+        return self._cluster.latency_s(sender, receiver)
+
+    def interface(self, sender: str) -> str:
+        """What a sender's messages queue for."""
+        return "medium" if self._cluster.network.shared else sender
+
+
+def slowness(p95_s: Mapping[str, float], planned_s: Mapping[str, float]) -> float:
+    """How many times longer than planned a board's segments take, by their 95th percentiles.
+
+    Args:
+        p95_s: measured, by segment.
+        planned_s: the plan's, by segment.
+
+    Returns:
+        1 where nothing was measured.
+    """
+    both = p95_s.keys() & planned_s.keys()
+    planned = sum(planned_s[name] for name in both)
+    return sum(p95_s[name] for name in both) / planned if planned > 0 else 1.0
+
+
+def slow_boards(ask: Ask, placement: Placement) -> dict[str, float]:
+    """Boards whose segments take longer than planned, and how many times.
+
+    Args:
+        ask: `keras_concurrent.edge.client.questions.Questions.ask` of their client.
+        placement: the plan.
+
+    Raises:
+        BoardError: a board does not answer.
+    """
+    slow = {}
+    for board in sorted(placement.programs):
+        planned = {
+            e.name: e.end_s - e.start_s
+            for e in placement.predicted
+            if e.kind == "run" and e.board == board
+        }
+        times = slowness(ask(board, questions.Status()).p95_s, planned)
+        if times > SLOW:
+            slow[board] = times
+    return slow
