@@ -92,7 +92,7 @@ def explain(model: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.planning.explain import explain as explained
     from keras_concurrent.planning.explain import what_if
     from keras_concurrent.planning.segments import one_board
-    from keras_concurrent.report.summary import milliseconds
+    from keras_concurrent.report.words import milliseconds
 
     order = ordered(model, **how)
     with progress_bars() as progress:

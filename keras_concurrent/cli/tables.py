@@ -10,7 +10,7 @@ from keras_concurrent.cli.console import table
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.planning.explain import Explanation, explain
 from keras_concurrent.planning.schedule import Plan, fits
-from keras_concurrent.report.summary import milliseconds, short, size
+from keras_concurrent.report.words import milliseconds, short, size
 from keras_concurrent.wire.budget import Variant
 
 

@@ -17,7 +17,8 @@ from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.manifest import Manifest
 from keras_concurrent.networks.architecture import Architecture
 from keras_concurrent.networks.generators import SINK, SOURCE
-from keras_concurrent.report.summary import segment_boards, short, vertex_boards
+from keras_concurrent.report.summary import segment_boards, vertex_boards
+from keras_concurrent.report.words import short
 
 _SWEEPS = 8
 _BEND = 0.35  # height of a bend, where a vertex has height 1

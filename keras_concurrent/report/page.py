@@ -19,7 +19,8 @@ from keras_concurrent.report import figures
 from keras_concurrent.report.layout import Drawing, draw_network
 from keras_concurrent.report.perfetto import trace_json
 from keras_concurrent.report.plots import colours_of
-from keras_concurrent.report.summary import Summary, milliseconds, short, size, summarise
+from keras_concurrent.report.summary import Summary, summarise
+from keras_concurrent.report.words import milliseconds, short, size
 
 try:
     import jinja2

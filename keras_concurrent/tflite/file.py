@@ -175,19 +175,13 @@ class TfliteFile:
         return moving_tensors(self._model)
 
     @cached_property
-    def _writers(self) -> dict[int, int]:
-        """Tensor index -> position of the operator that writes it."""
-        return {
-            i: at for at, operator in enumerate(self._graph.operators) for i in operator.outputs
-        }
-
-    @cached_property
     def operators(self) -> tuple[Operator, ...]:
         """All operators, in running order. Operators of no known cost are named in a warning."""
         self._warn_of_unknown()
+        written = {index for operator in self._graph.operators for index in operator.outputs}
         # Buffers from which the value of a tensor follows that is the same for every image.
         under = {
-            index: frozenset() if index in self._writers else frozenset([tensor.buffer])
+            index: frozenset() if index in written else frozenset([tensor.buffer])
             for index, tensor in enumerate(self._graph.tensors)
         }
         result = []

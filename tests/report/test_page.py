@@ -28,7 +28,8 @@ from keras_concurrent.report.layout import draw_network
 from keras_concurrent.report.page import answer_rows, score_rows, write_report
 from keras_concurrent.report.perfetto import trace_json
 from keras_concurrent.report.plots import PALETTE, colours_of
-from keras_concurrent.report.summary import milliseconds, natural, size, summarise, vertex_boards
+from keras_concurrent.report.summary import summarise, vertex_boards
+from keras_concurrent.report.words import milliseconds, natural, size
 from keras_concurrent.scoring.concurrency import PartitionScore, Score
 from keras_concurrent.scoring.partition import Partition
 
