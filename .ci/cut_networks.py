@@ -39,7 +39,7 @@ def write(folder: Path) -> None:
             (cut / "whole.tflite").write_bytes(file.data)
             (image,) = image_for(file).values()
             np.save(cut / "image.npy", image)
-            for number, task in enumerate(graph.merged(groups).tasks):
+            for number, task in enumerate(graph.quotient(groups).tasks):
                 piece = file.cut(task.operators, task.inputs, task.outputs)
                 (cut / f"{number:03d}.tflite").write_bytes(piece)
     write_combinations(folder)
@@ -49,7 +49,7 @@ def write_combinations(folder: Path) -> None:
     """A small network in every precision and wire format, with what Keras answers."""
     from combinations import COMBINATIONS, combination
 
-    from keras_concurrent.planning.segments import cut
+    from keras_concurrent.export.cutting import cut
 
     for precision, wire in COMBINATIONS:
         found = combination(precision, wire)

@@ -15,7 +15,7 @@ import numpy as np
 from outcome import Section, Target, finish
 
 from keras_concurrent import datasets, generate, stage
-from keras_concurrent.cli.console import load_tensorflow
+from keras_concurrent.tensorflow_loading import load_tensorflow
 
 STARTS = ((1.0, 0.0), (2.0, -2.0))
 

@@ -23,12 +23,13 @@ from keras_concurrent import (
     stage,
     to_tflite,
 )
-from keras_concurrent.cluster import Board, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Network
 from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports, slowdown_for
 from keras_concurrent.edge.testbed.namespaces import LATENCY_MS
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.edge.watch.bench import Measurement, random_images
-from keras_concurrent.measured.boards import Timings, timings_path
+from keras_concurrent.measured.boards import BoardTimings, timings_path
 from keras_concurrent.measured.host import measure_host
 from keras_concurrent.planning.schedule import decode
 from keras_concurrent.planning.segments import plan_segments
@@ -92,7 +93,7 @@ def _turns(
             _quietly(testbed, [*base, "deploy", str(path)])
             profiled = folder / f"{name}-{link}-{boards}.toml"
             _quietly(testbed, [*base, "profile", str(path), "--out", str(profiled)])
-            timings = Timings.read(timings_path(profiled))
+            timings = BoardTimings.read(timings_path(profiled))
             where = replace(paced.cluster, boards=Cluster.read(profiled).boards)
             graph = timings.applied(network.file, plan.graph, where)
             predicted.append(decode(graph, where, plan.assignment).latency_s)
@@ -130,7 +131,7 @@ def hop_ms(folder: Path, images: int) -> float:
     groups: dict[str, list[str]] = {}
     for task in tasks.tasks:
         groups.setdefault(task.vertices[0] if task.vertices else "head", []).append(task.name)
-    merged = tasks.merged(groups.values())
+    merged = tasks.quotient(groups.values())
     boards = {task.name: f"h{i % 2}" for i, task in enumerate(merged.tasks)}
     plan = decode(merged, cluster, boards)
     bundle = export_bundle(file, cluster, folder / "hops", plan=plan)

@@ -14,7 +14,8 @@ from keras_concurrent import (
     stage,
     to_tflite,
 )
-from keras_concurrent.measured.operators import profile_tasks
+from keras_concurrent.measured.operators import measure_tasks_on_host
+from keras_concurrent.planning.chains import chains_as_tasks
 from keras_concurrent.planning.schedule import Plan, decode
 from keras_concurrent.planning.segments import merge_segments
 from keras_concurrent.scoring.distribution import distribute
@@ -63,10 +64,10 @@ def built(kind: str, pixels: int, host: float) -> Candidate:
     flops = TaskGraph.from_architecture(dp).flops
     architecture = dp if kind == "DP" else of_equal_flops(kind, pixels, flops)
     file = TfliteFile(to_tflite(build_model(architecture)))
-    graph = TaskGraph.from_tflite(file).chains_merged()
-    found = profile_tasks(file, graph)
+    graph = chains_as_tasks(TaskGraph.from_tflite(file))
+    on_host = measure_tasks_on_host(file, graph)
     return Candidate(
-        kind, pixels, architecture, file, graph.timed(found.seconds, host), found.call_s
+        kind, pixels, architecture, file, graph.timed(on_host.seconds, host), on_host.call_s
     )
 
 

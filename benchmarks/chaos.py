@@ -38,7 +38,8 @@ from keras_concurrent import (
     stage,
     to_tflite,
 )
-from keras_concurrent.cluster import CLIENT, Board, Network
+from keras_concurrent.board import CLIENT, Board
+from keras_concurrent.cluster import Network
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.connect import connect
 from keras_concurrent.edge.link.protocol import Ask, Drop, Echo, Message, Probe, Tensor, encode

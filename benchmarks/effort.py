@@ -12,6 +12,7 @@ from outcome import Section, Target
 
 from keras_concurrent import Cluster, TaskGraph, generate, stage
 from keras_concurrent.planning.annealing import search
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.portfolio import portfolio
 from keras_concurrent.planning.problem import problem_of
 from keras_concurrent.planning.schedule import schedule
@@ -33,7 +34,7 @@ def merging(progress: Callable[[int, int], None], *, quick: bool) -> Section:
         cluster = replace(
             cluster, boards=tuple(replace(board, call_ms=CALL_MS) for board in cluster.boards)
         )
-        plan = schedule(graph, cluster, evaluations=SEARCH)
+        plan = schedule(graph, cluster, effort=Effort(SEARCH))
         merged = merge_segments(plan, cluster)
         shares.append(len(merged.graph.tasks) / len(graph.tasks))
         losses.append(merged.latency_s / plan.latency_s)
@@ -66,7 +67,7 @@ def planning() -> Section:
                 begun = time.process_time()
                 state, other, _, _ = portfolio(problem, 8)
                 if evaluations:
-                    search(problem, (state, other), 8, evaluations, 0)
+                    search(problem, (state, other), 8, Effort(evaluations))
                 durations.append(time.process_time() - begun)
             least_ms.append(min(durations) * 1e3)
         rows.append((kind, f"{problem.reads.size}", *(f"{ms:.1f}" for ms in least_ms)))

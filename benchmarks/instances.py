@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from keras_concurrent import Cluster, TaskGraph, generate, stage
-from keras_concurrent.cluster import Board, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Network
 
 KINDS = ("ER", "BA", "WS", "DP", "lanes", "FB")
 CONVOLUTIONS = ("dense", "separable")

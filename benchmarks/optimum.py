@@ -11,6 +11,7 @@ import numpy as np
 from outcome import Section, Target
 
 from keras_concurrent import Cluster, TaskGraph, generate, stage
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.polish import polish
 from keras_concurrent.planning.schedule import schedule
 
@@ -83,7 +84,7 @@ def measure(study: Study, progress: Callable[[int, int], None]) -> list[Instance
         progress(done, study.count)
         listed = schedule(graph, cluster)
         begun = time.process_time()
-        searched = schedule(graph, cluster, evaluations=study.evaluations)
+        searched = schedule(graph, cluster, effort=Effort(study.evaluations))
         took = time.process_time() - begun
         best = polish(searched, cluster, time_limit_s=study.limit_s)
         latencies = (listed.latency_s, searched.latency_s, best.plan.latency_s)

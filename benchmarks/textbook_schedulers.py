@@ -19,6 +19,7 @@ from instances import BOARDS, CONVOLUTIONS, GFLOPS_PER_S, KINDS, LINKS, Instance
 from outcome import Section, Target
 from textbook import SCHEDULERS
 
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.schedule import schedule
 
 EVALUATIONS = 100_000
@@ -63,7 +64,7 @@ def measure(instance: Instance) -> Measured:
     return Measured(
         instance,
         schedule(graph, cluster).latency_s,
-        schedule(graph, cluster, evaluations=EVALUATIONS).latency_s,
+        schedule(graph, cluster, effort=Effort(EVALUATIONS)).latency_s,
         {name: plan(graph, cluster).latency_s for name, plan in SCHEDULERS.items()},
     )
 

@@ -11,9 +11,10 @@ from collections.abc import Callable
 from outcome import Section, Target
 
 from keras_concurrent import Cluster, TaskGraph, TfliteFile
-from keras_concurrent.cli.console import load_tensorflow
+from keras_concurrent.export.cutting import cut
 from keras_concurrent.planning.bounds import lower_bound_s
-from keras_concurrent.planning.segments import cut, one_board, plan_segments
+from keras_concurrent.planning.segments import one_board, plan_segments
+from keras_concurrent.tensorflow_loading import load_tensorflow
 
 NAMES = (
     "VGG16", "MobileNet", "MobileNetV2", "EfficientNetB0", "ResNet50", "DenseNet121", "Xception",

@@ -58,7 +58,7 @@ THICK = Size(vertices=40, pixels=64, filters=24, cap=96)
 are 1.4x as fast, so that no wire format can reach 1.5x."""
 
 THROUGH_BOARDS = {("float32", "float32"), ("float32", "auto"), ("int8", "auto")}
-"""Precision and wire of what is tried on running boards, too."""
+"""Precision, and what tensors are sent as, of what is tried on running boards, too."""
 
 _MOST_LOST = {"float32": 0.1, "float16": 0.5, "dynamic": 0.5, "int8": 0.5}
 
@@ -193,22 +193,22 @@ def accuracy(data: str, epochs: int | None, through_boards: int, *, must: bool =
     targets = []
     cases = [("float32", w) for w in ("float32", "float16", "int8", "auto")]
     cases += [(p, "auto") for p in ("float16", "dynamic", "int8")]
-    for precision, wire in cases:
+    for precision, sent_as in cases:
         file = float32
         if precision != "float32":
             file = TfliteFile(to_tflite(model, precision=precision, images=samples.calibration))
-        planner = WirePlanner(file, cluster, wire=wire, images=samples.images(file))
+        planner = WirePlanner(file, cluster, sent_as=sent_as, images=samples.images(file))
         homes = _spread(file)
         summed, homes = regroup_sums(file, homes)
         planned = planner.encoded(summed, homes, planner.formats(summed, homes))
-        if wire == "auto" and precision == "float32":
+        if sent_as == "auto" and precision == "float32":
             planned = budget.keep(planner, planned)
-        found = budget.choice(wire, planned.file, planned.plan)
+        found = budget.variant(sent_as, planned.file, planned.plan)
         lost = 100 * (budget.accuracy - (found.accuracy or 0.0))
-        name = f"{precision} segments, {wire} wire"
+        name = f"{precision} segments, {sent_as} wire"
         row = [name, f"{found.largest_difference:.2g}", f"{found.accuracy:.2%}", f"{lost:.2f}"]
         lost_by = {"in one process": lost}
-        if (precision, wire) in THROUGH_BOARDS:
+        if (precision, sent_as) in THROUGH_BOARDS:
             reached, gap, points = _through_boards(file, planned, samples, float32, through_boards)
             figures[f"{name}, through boards"] = {"accuracy": reached, "difference": gap}
             row += [f"{reached:.2%}", f"{points:.2f}"]

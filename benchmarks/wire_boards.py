@@ -17,7 +17,8 @@ from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Array
 from keras_concurrent.measured.host import measure_host
-from keras_concurrent.measured.operators import MeasuredCosts
+from keras_concurrent.measured.operators import HostCosts
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.segments import plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
@@ -44,21 +45,21 @@ def measured(
         for kind in kinds:
             for seed in range(samples):
                 drawn = draw(kind, seed, size, int8=True)
-                costs = MeasuredCosts(drawn.pixels, host)
+                costs = HostCosts(drawn.pixels, host)
                 graph = TaskGraph.from_tflite(drawn.plain)
                 plain = Candidate(
                     f"{kind} {seed}", size.pixels, drawn.architecture, drawn.plain,
                     costs(drawn.plain, whole_blocks(graph) or graph), costs.call_s,
                 )  # fmt: skip
                 profiled = bench.profiled(plain)(boards)
-                plan = plan_segments(plain.graph, profiled, evaluations=evaluations)
+                plan = plan_segments(plain.graph, profiled, effort=Effort(evaluations))
                 before = bench.measured(plain, link, profiled, plan)
                 lighter = []
                 for file in (drawn.pixels, drawn.int8):
-                    own = costs if file is drawn.pixels else MeasuredCosts(file, host)
+                    own = costs if file is drawn.pixels else HostCosts(file, host)
                     planned = WirePlanner(
                         file, profiled, images=random_inputs(file), costs=own,
-                        evaluations=evaluations,
+                        effort=Effort(evaluations),
                     ).plan()  # fmt: skip
                     graph = own(planned.file, TaskGraph.from_tflite(planned.file))
                     after = replace(plain, file=planned.file, graph=graph)

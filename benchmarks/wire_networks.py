@@ -17,6 +17,7 @@ from keras_concurrent.interpreter import Array
 from keras_concurrent.networks.architecture import Architecture
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.schedule import Plan
 from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
@@ -143,13 +144,13 @@ def compare(
     found = []
     for link in links:
         cluster = described(link, boards)
-        before = plan_segments(blocks, cluster, evaluations=evaluations)
+        before = plan_segments(blocks, cluster, effort=Effort(evaluations))
         file = drawn.pixels
-        planner = WirePlanner(file, cluster, images=random_inputs(file), evaluations=evaluations)
+        planner = WirePlanner(file, cluster, images=random_inputs(file), effort=Effort(evaluations))
         summed, homes = regroup_sums(file, block_homes(file, before))
         same = planner.encoded(summed, homes, planner.formats(summed, homes)).plan
         own = planner.plan().plan
-        free = plan_segments(blocks, described("1000gbit", boards), evaluations=evaluations)
+        free = plan_segments(blocks, described("1000gbit", boards), effort=Effort(evaluations))
         row = {
             "boards": len(before.boards),
             "own_boards": len(own.boards),
@@ -164,7 +165,8 @@ def compare(
         }
         if drawn.int8 is not None:
             row["int8_s"] = WirePlanner(
-                drawn.int8, cluster, images=random_inputs(drawn.int8), evaluations=evaluations
+                drawn.int8, cluster, images=random_inputs(drawn.int8),
+                effort=Effort(evaluations),
             ).plan().plan.latency_s  # fmt: skip
         found.append(row)
     return found

@@ -33,12 +33,13 @@ from typing import Any
 from rich.console import Console
 
 from keras_concurrent import datasets
-from keras_concurrent.cli.console import load_tensorflow, progress_bars, stderr, table
+from keras_concurrent.cli.console import progress_bars, stderr, table
 from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.files import write_beside
 from keras_concurrent.networks.architecture import Architecture, Shape
 from keras_concurrent.networks.generators import defaults, generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.tensorflow_loading import load_tensorflow
 
 FAMILIES = ("ER", "BA", "WS", "DP", "lanes", "FB", "chain", "CifarNet")
 OURS = ("DP", "lanes")  # the paper's proposal and this project's: marked in the picture

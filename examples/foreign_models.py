@@ -16,7 +16,8 @@ import numpy as np
 import tensorflow as tf
 
 from keras_concurrent import Cluster, TfliteFile, export_bundle, to_tflite
-from keras_concurrent.cluster import Board, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Network
 from keras_concurrent.edge.testbed.local_boards import free_ports
 from keras_concurrent.edge.watch.bench import measure_bundle, random_images
 

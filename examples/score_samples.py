@@ -11,8 +11,10 @@ from multiprocessing import get_context
 from typing import Any
 
 from keras_concurrent import Cluster, TaskGraph, concurrency_score, generate, stage
+from keras_concurrent.board import Board
 from keras_concurrent.cli.console import progress_bars
-from keras_concurrent.cluster import Board, Network
+from keras_concurrent.cluster import Network
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.schedule import schedule
 from keras_concurrent.scoring.concurrency import eta
 from keras_concurrent.scoring.efficiency import efficiency, scheduled_efficiency
@@ -153,8 +155,8 @@ def measure(candidate: Candidate, settings: Sequence[Setting], evaluations: int)
     for setting in settings:
         cluster = setting.cluster()
         listed = scheduled_efficiency(graph, cluster)
-        searched = efficiency(schedule(graph, cluster, evaluations=FEW, seed=1), cluster)
-        best_s = schedule(graph, cluster, evaluations=evaluations, seed=0).latency_s
+        searched = efficiency(schedule(graph, cluster, effort=Effort(FEW, seed=1)), cluster)
+        best_s = schedule(graph, cluster, effort=Effort(evaluations, seed=0)).latency_s
         values = (
             scores[setting.boards], eta(graph, setting.boards), listed.rank, searched.rank,
             listed.latency_s, graph.flops,

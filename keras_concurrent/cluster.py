@@ -28,105 +28,20 @@ Units are in the names. A megabit is 1,000,000 bits, a megabyte 1,000,000 bytes.
 
 from __future__ import annotations
 
-import json
-import math
 import re
-import sys
 from collections.abc import Sequence
-from dataclasses import MISSING, dataclass, fields, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
+from keras_concurrent.board import CLIENT, Board, check_number
+from keras_concurrent.board_kinds import BOARD_KINDS
+from keras_concurrent.cluster_file import FILE, built, lines_of, read_tables
 from keras_concurrent.errors import ClusterError
 
-if sys.version_info >= (3, 11):
-    import tomllib
-else:  # pragma: no cover - Python 3.10
-    import tomli as tomllib
-
-SCHEMA_VERSION = 1
-CLIENT = "client"
-"""Where images come from and answers go to; no board may have this name."""
-
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-
 MEDIA = ("switch", "shared")
-_MOST = sys.float_info.max
-
-
-@dataclass(frozen=True)
-class Board:
-    """One board.
-
-    Args:
-        name: letters, digits, ``_ . -``; not ``"client"``.
-        gflops_per_s: float32 rate with the threads that the board may use.
-        endpoint: where it listens, as Zenoh writes it, such as ``tcp/192.168.1.11:7447``.
-        call_ms: fixed cost of running one segment.
-        memory_mb: megabytes for weights and tensors, what the system and the interpreter need
-            already taken off; ``None`` where there is enough.
-        int8_gops_per_s: rate of operators that read and write int8 alone; ``None``: as float32's.
-
-    Raises:
-        ClusterError: a value out of range.
-    """
-
-    name: str
-    gflops_per_s: float
-    endpoint: str
-    call_ms: float = 0.1
-    memory_mb: float | None = None
-    int8_gops_per_s: float | None = None
-
-    def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name == CLIENT:
-            raise ClusterError(
-                "a board's name must be letters, digits, '_', '.' or '-' and not 'client', "
-                f"got {self.name!r}"
-            )
-        _check_number(f"board {self.name!r}", "gflops_per_s", self.gflops_per_s, positive=True)
-        _check_number(f"board {self.name!r}", "call_ms", self.call_ms, positive=False)
-        for key in ("memory_mb", "int8_gops_per_s"):
-            value = getattr(self, key)
-            if value is not None:
-                _check_number(f"board {self.name!r}", key, value, positive=True)
-        if not isinstance(self.endpoint, str) or not re.fullmatch(
-            r'(tcp|tls|quic)/[^\s"\\]+:\d+', self.endpoint
-        ):
-            raise ClusterError(
-                f"board {self.name!r}: endpoint must look like 'tcp/192.168.1.11:7447', "
-                f"got {self.endpoint!r}"
-            )
-
-    @property
-    def flops_per_s(self) -> float:
-        """Float32 rate in operations a second."""
-        return self.gflops_per_s * 1e9
-
-    @property
-    def int8_ops_per_s(self) -> float:
-        """Int8 rate in operations a second."""
-        return self.flops_per_s if self.int8_gops_per_s is None else self.int8_gops_per_s * 1e9
-
-    def seconds(self, flops: float, int8_flops: float = 0) -> float:
-        """How long it computes: ``flops`` operations, ``int8_flops`` of them in int8."""
-        return (flops - int8_flops) / self.flops_per_s + int8_flops / self.int8_ops_per_s
-
-    def faster(self, times: float) -> Board:
-        """The same board, so many times as fast."""
-        int8 = None if self.int8_gops_per_s is None else times * self.int8_gops_per_s
-        return replace(self, gflops_per_s=times * self.gflops_per_s, int8_gops_per_s=int8)
-
-    @property
-    def call_s(self) -> float:
-        """Fixed cost of running one segment, in seconds."""
-        return self.call_ms / 1e3
-
-    @property
-    def memory_bytes(self) -> float:
-        """Bytes for weights and tensors; infinite where nothing is said."""
-        return math.inf if self.memory_mb is None else self.memory_mb * 1e6
+_FIRST_PORT = 7447
+_WIFI_LATENCY_MS = 2.0
 
 
 @dataclass(frozen=True)
@@ -150,9 +65,9 @@ class Network:
     medium: str = "switch"
 
     def __post_init__(self) -> None:
-        _check_number("network", "bandwidth_mbit_per_s", self.bandwidth_mbit_per_s, positive=True)
-        _check_number("network", "latency_ms", self.latency_ms, positive=False)
-        _check_number("network", "message_ms", self.message_ms, positive=False)
+        check_number("network", "bandwidth_mbit_per_s", self.bandwidth_mbit_per_s, positive=True)
+        check_number("network", "latency_ms", self.latency_ms, positive=False)
+        check_number("network", "message_ms", self.message_ms, positive=False)
         if self.medium not in MEDIA:
             raise ClusterError(
                 f"network: medium must be one of {', '.join(MEDIA)}, got {self.medium!r}"
@@ -192,8 +107,8 @@ class Link:
             raise ClusterError(f"link: between must be two different names, got {names!r}")
         object.__setattr__(self, "between", tuple(names))  # TOML has lists
         where = f"link between {names[0]} and {names[1]}"
-        _check_number(where, "bandwidth_mbit_per_s", self.bandwidth_mbit_per_s, positive=True)
-        _check_number(where, "latency_ms", self.latency_ms, positive=False)
+        check_number(where, "bandwidth_mbit_per_s", self.bandwidth_mbit_per_s, positive=True)
+        check_number(where, "latency_ms", self.latency_ms, positive=False)
 
 
 @dataclass(frozen=True)
@@ -243,7 +158,7 @@ class Cluster:
         """Bandwidth from one to another."""
         return self._between(sender, receiver).bandwidth_mbit_per_s * 1e6 / 8
 
-    def wire_s(self, sender: str, receiver: str) -> float:
+    def wire_latency_s(self, sender: str, receiver: str) -> float:
         """Latency of the wire alone from one to another, in seconds."""
         return self._between(sender, receiver).latency_ms / 1e3
 
@@ -270,9 +185,7 @@ class Cluster:
     def of(
         cls, kind: str, boards: int, link: str = "1gbit", ports: Sequence[int] | None = None
     ) -> Cluster:
-        """A described cluster of equal boards, see `keras_concurrent.board_kinds.described`."""
-        from keras_concurrent.board_kinds import described
-
+        """A described cluster of equal boards, see `described`."""
         return described(kind, boards, link, ports)
 
     @classmethod
@@ -282,74 +195,75 @@ class Cluster:
         Raises:
             ClusterError: the file cannot be read, or describes no cluster.
         """
+        tables = read_tables(path)
         try:
-            data = tomllib.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise ClusterError(f"cannot read {path}: {error.strerror}") from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise ClusterError(f"{path} is no TOML file: {error}") from error
-        try:
-            version = data.pop("schema_version", None)
-            if type(version) is not int or version != SCHEMA_VERSION:
-                raise ClusterError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")
-            network = data.pop("network", None)
-            tables = {key: data.pop(key, []) for key in ("board", "link")}
-            if data:
-                raise ClusterError(
-                    "expected the keys schema_version, network, board and link, "
-                    f"got {', '.join(sorted(data))}"
-                )
-            if network is None:
-                raise ClusterError("a cluster must have a [network], got none")
-            for key, listed in tables.items():
-                if not isinstance(listed, list):
-                    raise ClusterError(f"{key}s are written [[{key}]], with two brackets; got one")
             return cls(
-                tuple(_build(Board, "[[board]]", board) for board in tables["board"]),
-                _build(Network, "[network]", network),
-                tuple(_build(Link, "[[link]]", link) for link in tables["link"]),
+                tuple(built(Board, "[[board]]", board) for board in tables["board"]),
+                built(Network, "[network]", tables["network"]),
+                tuple(built(Link, "[[link]]", link) for link in tables["link"]),
             )
         except ClusterError as error:
             raise ClusterError(f"{path}: {error}") from None
 
     def to_toml(self) -> str:
         """The text of a file that `read` understands."""
-        lines = [f"schema_version = {SCHEMA_VERSION}", "", "[network]", *_lines(self.network)]
+        lines = [FILE.to_toml_line(), "", "[network]", *lines_of(self.network)]
         for board in self.boards:
-            lines += ["", "[[board]]", *_lines(board)]
+            lines += ["", "[[board]]", *lines_of(board)]
         for link in self.links:
-            lines += ["", "[[link]]", *_lines(link)]
+            lines += ["", "[[link]]", *lines_of(link)]
         return "\n".join(lines) + "\n"
 
 
-def _check_number(where: str, key: str, value: object, *, positive: bool) -> None:
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and (value > 0 or (value == 0 and not positive)) and value <= _MOST):  # type: ignore[operator] # a number, or not asked
-        bound = "above 0" if positive else "0 or more"
-        raise ClusterError(f"{where}: {key} must be a number {bound}, got {value!r}")
+def described(
+    kind: str, boards: int, link: str = "1gbit", ports: Sequence[int] | None = None
+) -> Cluster:
+    """A cluster of equal boards on this machine's loopback.
+
+    Args:
+        kind: one of ``BOARD_KINDS``.
+        boards: how many.
+        link: ``"1gbit"``, ``"100mbit"``, ``"54mbit-wifi"`` and the like, see `parse_link`.
+        ports: one a board; by default from 7447 on.
+
+    Raises:
+        ValueError: an unknown kind, or a number below 1.
+    """
+    if kind not in BOARD_KINDS:
+        raise ValueError(f"kind must be one of {', '.join(BOARD_KINDS)}, got {kind!r}")
+    if boards < 1:
+        raise ValueError(f"boards must be at least 1, got {boards!r}")
+    rates = BOARD_KINDS[kind]
+    ports = range(_FIRST_PORT, _FIRST_PORT + boards) if ports is None else ports
+    names = (f"{kind}-{i}" for i in range(1, boards + 1))
+    return Cluster(
+        tuple(
+            Board(
+                name,
+                rates.gflops_per_s,
+                f"tcp/127.0.0.1:{port}",
+                memory_mb=rates.memory_mb,
+                int8_gops_per_s=rates.int8_gops_per_s,
+            )
+            for name, port in zip(names, ports, strict=True)
+        ),
+        parse_link(link),
+    )
 
 
-def _build(kind: Any, where: str, data: object) -> Any:
-    if not isinstance(data, dict):
-        raise ClusterError(f"{where} must be a table, got {data!r}")
-    known = {field.name for field in fields(kind)}
-    unknown = sorted(set(data) - known)
-    if unknown:
-        raise ClusterError(
-            f"{where} has the unknown key {unknown[0]!r}; it takes {', '.join(sorted(known))}"
-        )
-    try:
-        return kind(**data)
-    except TypeError as error:
-        missing = sorted(
-            f.name for f in fields(kind) if f.default is MISSING and f.name not in data
-        )
-        raise ClusterError(f"{where} lacks {', '.join(missing)}") from error
+def parse_link(link: str) -> Network:
+    """A network from a short name: ``"1gbit"``, ``"100mbit"``, ``"54mbit-wifi"``.
 
+    The wire's latency is 0.2 ms at a gigabit or more, otherwise 0.5 ms. WiFi is a shared medium
+    with 2 ms; its bandwidth is what programs get, about half of what the box says.
 
-def _lines(value: Any) -> list[str]:
-    def text(item: object) -> str:
-        return json.dumps(item) if isinstance(item, (str, tuple)) else f"{item}"
-
-    found = ((field.name, getattr(value, field.name)) for field in fields(value))
-    return [f"{name} = {text(item)}" for name, item in found if item is not None]
+    Raises:
+        ValueError: another form.
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(mbit|gbit)(-wifi)?", link.lower())
+    if not match or not float(match.group(1)):
+        raise ValueError(f"link must look like '1gbit', '100mbit' or '54mbit-wifi', got {link!r}")
+    mbit = float(match.group(1)) * (1000 if match.group(2) == "gbit" else 1)
+    if match.group(3):
+        return Network(mbit, _WIFI_LATENCY_MS, medium="shared")
+    return Network(mbit, 0.2 if mbit >= 1000 else 0.5)

@@ -6,15 +6,17 @@ from dataclasses import dataclass
 import keras
 import numpy as np
 
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.convert import to_tflite
 from keras_concurrent.models import build_model
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.precision import PRECISIONS, TOLERANCES
 from keras_concurrent.tflite.file import TfliteFile
-from keras_concurrent.wire.format import WIRES
+from keras_concurrent.wire.format import SENT_AS
 from keras_concurrent.wire.planner import WirePlan, WirePlanner
 from keras_concurrent.wire.sums import regroup_sums
 
@@ -24,7 +26,7 @@ WIRE_TOLERANCES = {"float32": 1e-5, "float16": 1e-3, "int8": 1e-2, "auto": 1e-2}
 The code of an input that a dynamic layer rounds once more may fall on the other side: twice that.
 """
 
-COMBINATIONS = [(precision, wire) for precision in PRECISIONS for wire in WIRES]
+COMBINATIONS = [(precision, sent_as) for precision in PRECISIONS for sent_as in SENT_AS]
 
 
 @dataclass(frozen=True)
@@ -88,7 +90,7 @@ def _file(precision):
 
 
 @functools.cache
-def combination(precision, wire):
+def combination(precision, sent_as):
     """Every vertex on another board than the one before."""
     model, images = _model()
     file = _file(precision)
@@ -100,10 +102,12 @@ def combination(precision, wire):
         for task in graph.tasks
     }
     calibration = [{file.inputs[0]: image[np.newaxis]} for image in images]
-    planner = WirePlanner(file, three_boards(), wire=wire, images=calibration, evaluations=500)
+    planner = WirePlanner(
+        file, three_boards(), sent_as=sent_as, images=calibration, effort=Effort(500)
+    )
     summed, homes = regroup_sums(file, homes)
     planned = planner.encoded(summed, homes, planner.formats(summed, homes))
-    wire_tolerance = WIRE_TOLERANCES[wire] * (2 if precision == "dynamic" else 1)
+    wire_tolerance = WIRE_TOLERANCES[sent_as] * (2 if precision == "dynamic" else 1)
     reference = np.asarray(model(images[:1], training=False))
     tolerance = TOLERANCES[precision] + wire_tolerance
     return Combination(file, planned, images[:1], reference, tolerance, wire_tolerance)

@@ -29,7 +29,11 @@ def small_architecture():
 
 @pytest.fixture(scope="session")
 def small_file(small_architecture):
-    """A generated network as a .tflite, with weights that the converter cannot fold away."""
+    """A generated network as a .tflite, with weights that the converter cannot fold away.
+
+    They have both signs, so that a part of a sum may be below zero where the sum is not: behind a
+    ReLU it counts where a part ends.
+    """
     import numpy as np
 
     from keras_concurrent.convert import to_tflite
@@ -40,5 +44,5 @@ def small_file(small_architecture):
     rng = np.random.default_rng(0)
     for weight in model.weights:
         if "weight_" in weight.path:
-            weight.assign(rng.uniform(0.5, 1.5))
+            weight.assign(rng.choice([-1, 1]) * rng.uniform(0.5, 1.5))
     return TfliteFile(to_tflite(model))

@@ -5,7 +5,8 @@ import time
 from contextlib import contextmanager
 
 from keras_concurrent import cluster
-from keras_concurrent.cluster import CLIENT, Cluster, Network
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.client.client import Client

@@ -30,7 +30,7 @@ def run(content, values):
 
 def check_pieces(file, groups, seed=0):
     """Cut the groups, run the pieces one after another, compare with the whole, bit for bit."""
-    merged = TaskGraph.from_tflite(file).merged(groups)
+    merged = TaskGraph.from_tflite(file).quotient(groups)
     values = image_for(file, seed)
     answers = Segment(file.data).run([values[name] for name in file.inputs])
     # An untrained network's answer hardly depends on its image: look at what crosses, too.

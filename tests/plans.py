@@ -7,7 +7,8 @@ from itertools import pairwise
 import pytest
 from hypothesis import strategies as st
 
-from keras_concurrent.cluster import Board, Cluster, Link, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Link, Network
 from keras_concurrent.planning.simulator import replay
 from keras_concurrent.planning.taskgraph import Task, TaskGraph
 

@@ -1,6 +1,7 @@
 """Files of a few operators, so that everything about them can be redone by hand."""
 
 import functools
+import itertools
 
 import tensorflow as tf
 
@@ -24,6 +25,8 @@ def sums_file(tensors, sums):
     Args:
         tensors: how many inputs, each of shape (1, 4).
         sums: for every sum the numbers of its tensors; weights are 1.5, 2.5, 3.5, ... in order.
+            Their signs alternate, the last of a sum is positive: so parts of a sum are below zero
+            where the sum is not.
 
     Returns:
         The file; an output is a sum's ReLU.
@@ -31,12 +34,12 @@ def sums_file(tensors, sums):
 
     def function(*inputs):
         squashed = [tf.sigmoid(x) for x in inputs]
-        results, weight = [], 0.5
+        weights = itertools.count(1.5)
+        results = []
         for numbers in sums:
             total = None
-            for number in numbers:
-                weight += 1
-                term = squashed[number] * weight
+            for left, number in zip(range(len(numbers))[::-1], numbers, strict=True):
+                term = squashed[number] * (next(weights) * (-1) ** left)
                 total = term if total is None else total + term
             results.append(tf.nn.relu(total) * 0.125)
         return results

@@ -4,8 +4,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.board_kinds import BOARD_KINDS, parse_link
-from keras_concurrent.cluster import CLIENT, Board, Cluster, Link, Network
+from keras_concurrent.board import CLIENT, Board
+from keras_concurrent.board_kinds import BOARD_KINDS
+from keras_concurrent.cluster import Cluster, Link, Network, parse_link
 from keras_concurrent.errors import ClusterError
 
 GOOD = """\
@@ -55,7 +56,7 @@ def test_a_file_describes_boards_and_network_in_the_units_of_its_keys(read):
     assert (slow.memory_bytes, fast.memory_bytes) == (math.inf, 256e6)
     assert (slow.int8_ops_per_s, fast.int8_ops_per_s) == (2.5e9, 40e9)  # unsaid: as float32
     assert cluster.bytes_per_s("slow", "fast") == 12.5e6  # 100 million bits, eight to a byte
-    assert cluster.wire_s("slow", "fast") == 0.5e-3
+    assert cluster.wire_latency_s("slow", "fast") == 0.5e-3
     # and the software's share
     assert cluster.latency_s("slow", "fast") == pytest.approx(0.5e-3 + 0.25e-3)
     for pair in (("fast", "client"), ("client", "fast")):
@@ -118,8 +119,11 @@ NO_BOARDS = GOOD[: GOOD.index("[[board]]")]
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (edited("schema_version = 1", "schema_version = 2"), "schema_version must be 1, got 2"),
-        (edited("schema_version = 1", ""), "schema_version must be 1, got None"),
+        (
+            edited("schema_version = 1", "schema_version = 2"),
+            "a cluster must have schema_version 1, got 2: describe",
+        ),
+        (edited("schema_version = 1", ""), "a cluster must have schema_version 1, got None"),
         (edited("schema_version = 1", "schema_version = 1\nowner = 1"), "got owner"),
         (edited("latency_ms", "latencies_ms"), r"\[network\] has the unknown key 'latencies_ms'"),
         (edited("call_ms", "call_s"), r"\[\[board\]\] has the unknown key 'call_s'; it takes call"),
@@ -200,7 +204,7 @@ def test_a_number_beyond_floats_is_refused(read):
 
 
 def test_a_version_that_is_no_number_is_refused(read):
-    with pytest.raises(ClusterError, match="schema_version must be 1, got True"):
+    with pytest.raises(ClusterError, match="a cluster must have schema_version 1, got True"):
         read(edited("schema_version = 1", "schema_version = true"))
 
 

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import networkx as nx
 import pytest
 
 import keras_concurrent
@@ -14,6 +15,34 @@ import keras_concurrent
 PACKAGE = Path(keras_concurrent.__file__).parent
 NEEDS_KERAS = ("layers.py", "models.py", "convert.py", "training.py", "search/tuning/*.py")
 ON_A_BOARD = ("edge/**/*.py", "cli/*.py")
+# What each wing may import beside itself. The root's light modules are open to all; its Keras side
+# (see NEEDS_KERAS) is a wing of its own here. Imports inside functions count as well.
+MAY_IMPORT = {
+    "light": (),
+    "planning": (),
+    "datasets": (),
+    "edge": (),
+    "edge.link": ("edge",),
+    "edge.board": ("edge", "edge.link"),
+    "edge.client": ("edge", "edge.link"),
+    "edge.testbed": ("edge", "edge.link", "edge.board", "edge.client"),
+    "edge.watch": ("edge", "edge.link", "edge.client", "edge.testbed"),
+    "networks": ("planning",),
+    "tflite": ("planning",),
+    "scoring": ("planning", "networks"),
+    "keras": ("networks", "tflite", "datasets"),
+    "wire": ("planning", "tflite", "datasets"),
+    "measured": ("planning", "tflite", "edge"),
+    "export": ("keras", "planning", "tflite", "wire", "measured", "datasets", "edge"),
+    "report": ("planning", "networks", "scoring", "edge", "edge.watch"),
+    "search": ("planning", "networks", "scoring", "datasets", "report"),
+    "search.tuning": (
+        "search", "keras", "planning", "networks", "tflite", "export", "edge", "datasets",
+    ),
+}  # fmt: skip
+PLANNING_NEEDS = {
+    f"keras_concurrent.{room}" for room in ("board", "cluster", "errors", "versioned")
+}
 KERAS = ("tensorflow", "keras", "keras_tuner")
 HEAVY = (*KERAS, "mtkahypar", "matplotlib", "numba", "networkx", "flatbuffers")
 
@@ -27,6 +56,38 @@ def name_of(path):
     """A module's dotted name by its file."""
     parts = path.relative_to(PACKAGE).with_suffix("").parts
     return ".".join(("keras_concurrent", *(part for part in parts if part != "__init__")))
+
+
+def wing_of(name):
+    """The wing of a module, by its dotted name; "light" and "keras" are parts of the root."""
+    parts = name.split(".")[1:]
+    folders = parts if (PACKAGE / "/".join(parts)).is_dir() else parts[:-1]
+    if folders:
+        return ".".join(folders)
+    return "keras" if parts and PACKAGE / f"{parts[0]}.py" in files(*NEEDS_KERAS) else "light"
+
+
+def imports_of(path):
+    """The modules of this package that a file imports, inside functions too but not for types."""
+    tree = ast.parse(path.read_text())
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            node.body = []
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == PACKAGE.name:
+            for alias in node.names:
+                inner = f"{node.module}.{alias.name}"
+                is_module = PACKAGE.joinpath(*inner.split(".")[1:]).with_suffix(".py").exists()
+                yield inner if is_module else node.module
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names if a.name.split(".")[0] == PACKAGE.name)
+
+
+MODULES = {
+    name_of(path): sorted(set(imports_of(path)) - {name_of(path)})
+    for path in files("**/*.py")
+    if path.stem not in ("__init__", "__main__")
+}
 
 
 def imported_after(code):
@@ -60,6 +121,28 @@ from keras_concurrent.search import Space, screen
 screen(Space((8, 8, 1), 10), Cluster.of("pi4", 2), 5)
 """
     assert not imported_after(importing(sorted(paths)) + screened).intersection(KERAS)
+
+
+def test_every_wing_imports_only_what_it_may():
+    wrong = [
+        f"{name} imports {other}"
+        for name, others in MODULES.items()
+        for other in others
+        if wing_of(name) != "cli"  # which may call everything
+        and wing_of(other) not in ("light", wing_of(name), *MAY_IMPORT[wing_of(name)])
+    ]
+    assert not wrong
+
+
+def test_planning_knows_boards_clusters_and_errors_alone():
+    for name, others in MODULES.items():
+        if wing_of(name) == "planning":
+            assert PLANNING_NEEDS.issuperset(o for o in others if wing_of(o) != "planning"), name
+
+
+def test_no_module_imports_itself_by_way_of_others():
+    graph = nx.DiGraph((name, other) for name, others in MODULES.items() for other in others)
+    assert list(nx.simple_cycles(graph)) == []
 
 
 def test_importing_the_root_takes_less_than_a_fifth_of_a_second():

@@ -3,7 +3,8 @@
 import numpy as np
 from pieces import check_pieces, image_for
 
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.planning.taskgraph import TaskGraph
 

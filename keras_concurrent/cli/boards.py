@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import signal
 import threading
 from pathlib import Path
@@ -12,6 +11,7 @@ from typing import Any
 
 import click
 
+from keras_concurrent.children import UNTIL_STDIN_CLOSES, end_with_parent
 from keras_concurrent.cli.command import command
 from keras_concurrent.cli.options import (
     as_json,
@@ -42,7 +42,7 @@ from keras_concurrent.cli.options import (
 )
 @pace_file
 @keys_folder
-@click.option("--until-stdin-closes", is_flag=True, help="End when standard input does.")
+@click.option(UNTIL_STDIN_CLOSES, is_flag=True, help="End when standard input does.")
 def board(
     name: str, bundle: Path | None, store: Path | None, cluster: Path, threads: int,
     slowdown: float | None, emulate_memory: bool, pace: Path | None, keys: Path | None,
@@ -55,13 +55,7 @@ def board(
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stopped.set())
     if until_stdin_closes:
-
-        def wait_for_end() -> None:
-            while os.read(0, 4096):  # not sys.stdin, whose lock would abort the interpreter's end
-                pass
-            stopped.set()
-
-        threading.Thread(target=wait_for_end, daemon=True).start()
+        end_with_parent(stopped.set)
     logging.basicConfig(format="%(asctime)s %(levelname)s %(message)s", level=logging.INFO)
     serve_board(
         name,
@@ -181,8 +175,8 @@ def bench(
         from keras_concurrent.report.perfetto import trace_json
         from keras_concurrent.report.summary import summarise
 
-        found = summarise(opened.manifest, measurement)
-        text = trace_json(opened.manifest, found.timelines, emulated=found.emulated)
+        summary = summarise(opened.manifest, measurement)
+        text = trace_json(opened.manifest, summary.timelines, emulated=summary.emulated)
         write_beside(trace, text.encode())
     if as_json:
         click.echo(json.dumps(measurement.figures(opened)))

@@ -25,12 +25,13 @@ from keras_concurrent.cli.options import (
 @click.option("--out", type=new_path, default=Path("keys"), show_default=True, help="Folder.")
 def keys(cluster: Path, out: Path) -> None:
     """Make an authority, and keys for each board and the client, for endpoints tls/..."""
+    from keras_concurrent.board import CLIENT
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.edge.link.keys import make_keys
 
     made = make_keys(Cluster.read(cluster), out)
     for folder in made:
-        click.echo(f"{folder}: copy it to {folder.name}" if folder.name != "client" else folder)
+        click.echo(f"{folder}: copy it to {folder.name}" if folder.name != CLIENT else folder)
     if not made:
         click.echo(f"{out} has keys for everyone already")
 
@@ -128,7 +129,7 @@ def profile(
     from keras_concurrent.edge.client.connect import connect
     from keras_concurrent.edge.watch.survey import profile_cluster
     from keras_concurrent.files import write_beside
-    from keras_concurrent.measured.boards import Timings, timings_path
+    from keras_concurrent.measured.boards import BoardTimings, timings_path
 
     opened, where = Bundle(bundle), Cluster.read(cluster)
     with (
@@ -136,17 +137,17 @@ def profile(
         progress_bars() as progress,
     ):
         profiled = profile_cluster(client, opened, where, progress("profiling"))
-    found, out = profiled.cluster, out or cluster
-    timings = Timings.of(opened, profiled.seconds, found)
+    measured, out = profiled.cluster, out or cluster
+    timings = BoardTimings.of(opened, profiled.seconds, measured)
     write_beside(timings_path(out), timings.to_json().encode())
-    write_beside(out, found.to_toml().encode())
-    for before, after in zip(where.boards, found.boards, strict=True):
+    write_beside(out, measured.to_toml().encode())
+    for before, after in zip(where.boards, measured.boards, strict=True):
         seconds = sum(segment.seconds[after.name] for segment in timings.segments)
         click.echo(
             f"{after.name}: {after.gflops_per_s:.2f} GFLOP/s, was {before.gflops_per_s:.2f}; "
             f"all segments {seconds * 1e3:.2f} ms and {after.call_ms:.3f} ms a call"
         )
-    for link in found.links:
+    for link in measured.links:
         click.echo(
             f"{link.between[0]} - {link.between[1]}: {link.bandwidth_mbit_per_s:.0f} Mbit/s, "
             f"{link.latency_ms:.2f} ms"

@@ -11,21 +11,24 @@ import numpy as np
 from rich.console import Console
 
 from keras_concurrent import datasets
-from keras_concurrent.cli.console import load_tensorflow, progress_bars, stderr, table
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cli.console import progress_bars, stderr, table
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.testbed.local_boards import free_ports, slowdown_for
 from keras_concurrent.edge.watch.bench import Answers, compare, measure_bundle
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.files import write_beside
 from keras_concurrent.measured.host import measure_host
-from keras_concurrent.measured.operators import profile_tasks
+from keras_concurrent.measured.operators import measure_tasks_on_host
 from keras_concurrent.networks.architecture import Architecture
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.chains import chains_as_tasks
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.report.page import write_report
 from keras_concurrent.report.summary import summarise
 from keras_concurrent.scoring.concurrency import concurrency_score
+from keras_concurrent.tensorflow_loading import load_tensorflow
 from keras_concurrent.tflite.file import TfliteFile
 
 CANDIDATES = 20
@@ -38,11 +41,11 @@ class Recipe:
 
     Args:
         size: side of the images; ``None`` for the data set's own.
-        vertices: of the DP graphs.
+        vertices: how many the DP graphs have.
         filters: channels of the first blocks.
         channel_cap: most channels.
         probability: that a block halves the resolution.
-        epochs: of training.
+        epochs: how many times to train on all images.
         max_flops: heavier candidates are passed over, for the sake of training time.
     """
 
@@ -109,10 +112,10 @@ def run_demo(
 
     Args:
         boards: how many board processes.
-        kind: of emulated board, or ``"none"`` for this machine's own speed over loopback.
-        link: of the emulated boards, see `keras_concurrent.board_kinds.parse_link`.
+        kind: which board to emulate, or ``"none"`` for this machine's own speed over loopback.
+        link: the network between the emulated boards, see `keras_concurrent.cluster.parse_link`.
         data: name of a data set.
-        seed: of the candidates, the training and the data.
+        seed: from it follow the candidates, the training and the data.
         out: folder for model.keras, bundle/, cluster.toml, report.html, report.png, trace.json.
 
     Returns:
@@ -141,14 +144,14 @@ def run_demo(
 
     images = dataset.test_images[:_TEST_IMAGES]
     file = TfliteFile(to_tflite(model))
-    graph = TaskGraph.from_tflite(file).chains_merged()
+    graph = chains_as_tasks(TaskGraph.from_tflite(file))
     with progress_bars() as progress:
-        profiled = profile_tasks(file, graph, progress=progress("profiling"))
-        graph = graph.timed(profiled.seconds, host)
+        on_host = measure_tasks_on_host(file, graph, progress=progress("profiling"))
+        graph = graph.timed(on_host.seconds, host)
         cluster = replace(
             cluster,
             boards=tuple(
-                replace(board, call_ms=profiled.call_s * 1e3 * host / board.flops_per_s)
+                replace(board, call_ms=on_host.call_s * 1e3 * host / board.flops_per_s)
                 for board in cluster.boards
             ),
         )

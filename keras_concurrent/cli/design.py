@@ -148,8 +148,8 @@ def score(network: Path, units: int, as_json: bool) -> None:
 def train(network: Path, data: str, epochs: int, seed: int, out: Path, as_json: bool) -> None:
     """Train a network from `generate` on images that come inside packages."""
     from keras_concurrent import datasets
-    from keras_concurrent.cli.console import load_tensorflow
     from keras_concurrent.networks.architecture import Architecture
+    from keras_concurrent.tensorflow_loading import load_tensorflow
 
     if out.suffix != ".keras":
         raise ValueError(f"--out must end in .keras, got {out}")

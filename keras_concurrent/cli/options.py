@@ -28,8 +28,8 @@ def parsed(parse: Callable[[str], Parsed], path: Path) -> Parsed:
     """What a text file says.
 
     Args:
-        parse: of the text; raises ValueError.
-        path: of the file; named in the error.
+        parse: turns the text into what it says; raises ValueError.
+        path: the file; named in the error.
     """
     try:
         return parse(path.read_text(encoding="utf-8"))

@@ -10,6 +10,7 @@ from typing import Any
 import click
 from click.core import ParameterSource
 
+from keras_concurrent.children import UNTIL_STDIN_CLOSES, end_with_parent
 from keras_concurrent.cli.command import command
 from keras_concurrent.cli.options import as_json, described, existing, new_path, options
 
@@ -50,11 +51,11 @@ asked = options(
 @click.option("--chief", help="Hand out the trials at this address, such as 127.0.0.1:8642.")
 @click.option("--worker", help="Train for the chief at this address.")
 @click.option("--name", default="worker-0", show_default=True, help="Of a worker, one each.")
-@click.option("--until-stdin-ends", is_flag=True, hidden=True)
+@click.option(UNTIL_STDIN_CLOSES, is_flag=True, hidden=True)
 @as_json
 def search(
     out: Path, resume: Path | None, bundle: Path | None, local_workers: int | None,
-    chief: str | None, worker: str | None, name: str, until_stdin_ends: bool, as_json: bool,
+    chief: str | None, worker: str | None, name: str, until_stdin_closes: bool, as_json: bool,
     **how: Any,
 ) -> None:  # fmt: skip
     """Search for the most accurate network that keeps a latency.
@@ -63,12 +64,13 @@ def search(
     and what the parameters matter into a folder. Killed and started again with --resume, it goes
     on. Other machines take part with `--resume FOLDER --worker HOST:PORT --name NAME`.
     """
-    from keras_concurrent.cli.console import load_tensorflow, progress_bars
+    from keras_concurrent.cli.console import progress_bars
     from keras_concurrent.edge.testbed.local_boards import free_ports
-    from keras_concurrent.search.workers import Role, end_with_stdin, supervise
+    from keras_concurrent.search.workers import Role, supervise
+    from keras_concurrent.tensorflow_loading import load_tensorflow
 
-    if until_stdin_ends:
-        end_with_stdin()
+    if until_stdin_closes:
+        end_with_parent()
     role = Role(chief, worker, name)
     if local_workers is not None and (chief or worker or local_workers < 1):
         raise ValueError("--local-workers must be at least 1, without --chief and --worker")

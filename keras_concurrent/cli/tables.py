@@ -10,8 +10,8 @@ from keras_concurrent.cli.console import table
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.planning.explain import Explanation, explain
 from keras_concurrent.planning.schedule import Plan, fits
-from keras_concurrent.report.summary import milliseconds, short, size
-from keras_concurrent.wire.budget import Choice
+from keras_concurrent.report.words import milliseconds, short, size
+from keras_concurrent.wire.budget import Variant
 
 
 def plan_table(plan: Plan, alone: Plan, bound_s: float, cluster: Cluster) -> Table:
@@ -88,21 +88,21 @@ def _what(plan: Plan, kind: str, name: str) -> str:
     return f"{count} operators from {name}" if count > 1 else name
 
 
-def choice_table(choices: Sequence[Choice]) -> Table:
-    """What each way to run a model costs and gives."""
+def variant_table(variants: Sequence[Variant]) -> Table:
+    """What each variant of a model costs and gives."""
 
     def figure(value: float | None, form: str) -> str:
         return "" if value is None else format(value, form)
 
     rows = [
         (
-            choice.name,
-            "too large" if choice.latency_s is None else milliseconds(choice.latency_s),
-            "" if choice.wire_bytes is None else size(choice.wire_bytes),
-            figure(choice.largest_difference, ".2g"),
-            figure(choice.accuracy, ".2%"),
+            variant.name,
+            "too large" if variant.latency_s is None else milliseconds(variant.latency_s),
+            "" if variant.wire_bytes is None else size(variant.wire_bytes),
+            figure(variant.largest_difference, ".2g"),
+            figure(variant.accuracy, ".2%"),
         )
-        for choice in choices
+        for variant in variants
     ]
     columns = ("", "latency", "sent", "largest difference", "accuracy")
     return table("Lighter, beside the model as it was", columns, rows)

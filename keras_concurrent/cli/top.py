@@ -42,11 +42,11 @@ def row(name: str, before: Sample | None, now: Sample, planned_s: Mapping[str, f
     """A board's line: what it did since the sample before.
 
     Args:
-        name: of the board.
+        name: the board's name.
         before: the sample before, if there is one.
         now: the latest sample.
         planned_s: seconds of its segments by plan.
-        sha256: of the bundle that it should have.
+        sha256: the digest of the bundle that it should have.
     """
     status = now.status
     if status is None:
@@ -73,8 +73,8 @@ def watch(
     """Draw the table again and again.
 
     Args:
-        client: of the boards.
-        bundle: that they should have.
+        client: the one that is connected to the boards.
+        bundle: the one that they should have.
         cluster: the boards.
         every_s: how often.
         times: end after so many; ``None`` goes on until Ctrl-C.

@@ -22,9 +22,9 @@ def load(name: str, size: int | None = None, seed: int = 0) -> Dataset:
         name: one of ``NAMES`` or ``DOWNLOADED``.
         size: side of an image in pixels. ``photos`` takes any from 8 to 224 and ``flowers102`` any
             from 8 to 512; the others only their own. Defaults to the set's own.
-        seed: of the split, where the set has none of its own, of where patches are cut, and of
-            the images' order. The same seed gives the same images on
-            every machine, as far as the packages decode their files alike.
+        seed: what the split is drawn from, where the set has none of its own, where patches are
+            cut, and the images' order. The same seed gives the same images on every machine, as
+            far as the packages decode their files alike.
 
     Returns:
         The data set, its images in random order.
@@ -52,13 +52,13 @@ def _mnist(size: int | None, rng: np.random.Generator) -> Dataset:
 
 def _digits(size: int | None, rng: np.random.Generator) -> Dataset:
     only_size("digits", size, 8)
-    found = package("scikit-learn", "sklearn.datasets").load_digits()
-    images = (found.images[..., np.newaxis] / 16.0).astype(np.float32)
+    digits = package("scikit-learn", "sklearn.datasets").load_digits()
+    images = (digits.images[..., np.newaxis] / 16.0).astype(np.float32)
     note = (
         "1,797 handwritten digits of 8x8 pixels that come inside scikit-learn. A random fifth of "
         "each digit is kept for the test."
     )
-    return _split("digits", images, found.target, note, rng)
+    return _split("digits", images, digits.target, note, rng)
 
 
 def _split(

@@ -30,9 +30,9 @@ _CIFAR10 = (
 def cifar10(size: int | None, rng: np.random.Generator) -> Dataset:
     """Ten kinds of things, by Keras."""
     only_size("cifar10", size, 32)
-    found = package("keras", "keras.datasets.cifar10", "design")
+    module = package("keras", "keras.datasets.cifar10", "design")
     try:
-        train, test = found.load_data()
+        train, test = module.load_data()
     except Exception as error:  # Keras raises a bare Exception where a download fails
         raise ConcurrentError(f"cifar10 must be downloaded once, which failed: {error}") from error
     note = "CIFAR-10: 60,000 small photographs of ten kinds of things, with its own split."

@@ -42,12 +42,12 @@ _PHOTOS = (
 def _photographs() -> dict[str, NDArray[np.uint8]]:
     data = package("scikit-image", "skimage.data")
     samples = package("scikit-learn", "sklearn.datasets").load_sample_images()
-    found = dict(zip(("china", "flower"), samples.images, strict=True))
+    photos = dict(zip(("china", "flower"), samples.images, strict=True))
     for name in _PHOTOS:
-        if name not in found:
+        if name not in photos:
             photo = getattr(data, name)()
-            found[name] = photo[0] if isinstance(photo, tuple) else photo  # the left of a pair
-    return {name: found[name] for name in _PHOTOS}
+            photos[name] = photo[0] if isinstance(photo, tuple) else photo  # the left of a pair
+    return {name: photos[name] for name in _PHOTOS}
 
 
 def split_cells(height: int, width: int, offset: int = 0) -> tuple[list[Cell], list[Cell]]:
@@ -58,8 +58,8 @@ def split_cells(height: int, width: int, offset: int = 0) -> tuple[list[Cell], l
     photograph of a few dozen cells often loses a whole motif to a test set drawn blindly.
 
     Args:
-        height: of the photograph, in pixels.
-        width: as well.
+        height: the photograph's, in pixels.
+        width: the photograph's, in pixels.
         offset: shifts which cells are for testing.
     """
     side = min(height, width) // GRID_ROWS

@@ -16,11 +16,14 @@ from typing import Any
 
 import numpy as np
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.errors import BundleError
+from keras_concurrent.versioned import FileKind
 
-SCHEMA_VERSION = 1
 MANIFEST = "manifest.json"
+WHOLE = "model"
+"""Name of the segment that is the uncut model."""
+_FILE = FileKind(MANIFEST, 1, "export the model anew", BundleError)
 PLACEMENTS = ("boards", "one_board")
 
 _DTYPES = (
@@ -127,7 +130,7 @@ class Manifest:
         inputs: names of the model's inputs.
         outputs: names of the model's outputs.
         tensors: shape and dtype of every tensor that a segment reads or writes.
-        segments: by name; ``"model"`` is the uncut model.
+        segments: by name; ``WHOLE`` is the uncut model.
         placements: ``"boards"`` and ``"one_board"``.
         architecture: the network's recipe as JSON, where it has one.
     """
@@ -209,7 +212,7 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+        return _FILE.to_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -222,11 +225,7 @@ class Manifest:
             data = json.loads(text)
         except (ValueError, RecursionError) as error:
             raise BundleError(f"{MANIFEST} is damaged: {error}") from error
-        version = data.pop("schema_version", None) if isinstance(data, dict) else None
-        if type(version) is not int or version != SCHEMA_VERSION:
-            raise BundleError(
-                f"{MANIFEST} must have schema_version {SCHEMA_VERSION}, got {version!r}"
-            )
+        data = _FILE.content(data)
         try:
             manifest = cls(
                 inputs=tuple(data.pop("inputs")),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import MODEL, Bundle, digest
 from keras_concurrent.edge.manifest import (
+    WHOLE,
     Event,
     Manifest,
     Placement,
@@ -15,12 +17,11 @@ from keras_concurrent.edge.manifest import (
     Send,
     TensorSpec,
 )
+from keras_concurrent.export.cutting import cut
 from keras_concurrent.planning.schedule import Plan
-from keras_concurrent.planning.segments import cut, one_board, plan_segments
+from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
-
-_WHOLE = "model"
 
 
 def export_bundle(
@@ -41,7 +42,7 @@ def export_bundle(
         path: the bundle's folder.
         graph: the file's task graph with measured seconds, see
             `keras_concurrent.measured.operators`; by default costs follow from FLOPs.
-        plan: of segments on these boards, such as one from
+        plan: the plan of segments on these boards, such as one from
             `keras_concurrent.planning.placement_file.read_placement`; by default the best that is
             found.
         architecture: the network's recipe (``Architecture.to_json()``), kept for the report.
@@ -70,14 +71,14 @@ def assemble(
 
     Args:
         file: the model.
-        plan: of segments of that model.
+        plan: the plan whose tasks are the model's segments.
         alone: the plan on one board.
         architecture: the network's recipe, kept for the report.
         rewritten: the file that ``plan`` is of, where that is not the model itself.
     """
     planned = file if rewritten is None else rewritten
     segments: dict[str, SegmentSpec] = {
-        _WHOLE: SegmentSpec(
+        WHOLE: SegmentSpec(
             MODEL,
             digest(file.data),
             len(file.data),
@@ -89,7 +90,7 @@ def assemble(
         )
     }
     files = {MODEL: file.data}
-    names = {plan.graph.tasks[0].name: _WHOLE}
+    names = {plan.graph.tasks[0].name: WHOLE}
     if len(plan.graph.tasks) > 1:
         names = {}
         digits = len(str(len(plan.graph.tasks) - 1))
@@ -121,7 +122,7 @@ def assemble(
         segments=segments,
         placements={
             "boards": _placement(plan, names),
-            "one_board": _placement(alone, {alone.graph.tasks[0].name: _WHOLE}),
+            "one_board": _placement(alone, {alone.graph.tasks[0].name: WHOLE}),
         },
         architecture=architecture,
     )

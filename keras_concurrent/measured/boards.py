@@ -14,16 +14,16 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.manifest import WHOLE
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.versioned import FileKind
 
-SCHEMA_VERSION = 1
-_WHOLE = "model"
+_FILE = FileKind("a file of timings", 1, "`keras-concurrent profile` writes one")
 
 
 def timings_path(cluster: Path) -> Path:
@@ -31,13 +31,19 @@ def timings_path(cluster: Path) -> Path:
     return cluster.with_suffix(".seconds.json")
 
 
+def timings_beside(cluster: Path) -> Path | None:
+    """The timings of a cluster file, where `keras-concurrent profile` has written them."""
+    path = timings_path(cluster)
+    return path if path.is_file() else None
+
+
 @dataclass(frozen=True)
 class SegmentTiming:
-    """A segment's measurement.
+    """What each board was measured to take for a segment.
 
     Args:
-        tensors: that its operators write.
-        seconds: by board, the call not included.
+        tensors: names of all tensors that its operators write.
+        seconds: by the board's name, the call not included.
 
     Raises:
         ClusterError: seconds that are no numbers of 0 or more.
@@ -53,12 +59,12 @@ class SegmentTiming:
 
 
 @dataclass(frozen=True)
-class Timings:
-    """The measurements of one model; JSON both ways.
+class BoardTimings:
+    """What the boards were measured to take for one model; JSON both ways.
 
     Args:
-        model_sha256: of the .tflite.
-        segments: that share no operator.
+        model_sha256: the SHA-256 of the .tflite's content, in hexadecimal.
+        segments: the segments that were measured; no two share an operator.
     """
 
     model_sha256: str
@@ -67,32 +73,32 @@ class Timings:
     @classmethod
     def of(
         cls, bundle: Bundle, seconds: Mapping[str, Mapping[str, float]], cluster: Cluster
-    ) -> Timings:
+    ) -> BoardTimings:
         """What was measured of a bundle.
 
         Args:
-            bundle: whose segments were measured.
+            bundle: the one whose segments were measured.
             seconds: by board, then by segment, the call included.
             cluster: the boards, with what a call costs them.
         """
-        names = [name for name in bundle.manifest.segments if name != _WHOLE] or [_WHOLE]
+        names = [name for name in bundle.manifest.segments if name != WHOLE] or [WHOLE]
         segments = []
         for name in names:
             file = TfliteFile(bundle.content(name), name)
             own = {
-                board: max(0.0, found[name] - cluster.board(board).call_s)
-                for board, found in seconds.items()
+                board: max(0.0, measured[name] - cluster.board(board).call_s)
+                for board, measured in seconds.items()
             }
             written = tuple(tensor for o in file.operators for tensor in o.outputs)
             segments.append(SegmentTiming(written, own))
-        return cls(bundle.manifest.segments[_WHOLE].sha256, tuple(segments))
+        return cls(bundle.manifest.segments[WHOLE].sha256, tuple(segments))
 
     def applied(self, file: TfliteFile, graph: TaskGraph, cluster: Cluster) -> TaskGraph:
         """A task graph with the measured seconds; tasks never measured keep their costs.
 
         Args:
             file: the model, or one rewritten from it.
-            graph: of the file.
+            graph: the file's task graph.
             cluster: the boards; those that were not measured keep to their rates.
         """
         number = {t: i for i, segment in enumerate(self.segments) for t in segment.tensors}
@@ -124,19 +130,17 @@ class Timings:
 
     def to_json(self) -> str:
         """A text that `read` understands."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+        return _FILE.to_json(asdict(self))
 
     @classmethod
-    def read(cls, path: Path) -> Timings:
+    def read(cls, path: Path) -> BoardTimings:
         """Read what `to_json` wrote.
 
         Raises:
             ClusterError: the file cannot be read, or is something else.
         """
         try:
-            data: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            if data.pop("schema_version", None) != SCHEMA_VERSION:
-                raise ValueError(f"schema_version must be {SCHEMA_VERSION}")
+            data = _FILE.content(json.loads(path.read_text(encoding="utf-8")))
             segments = tuple(
                 SegmentTiming(tuple(segment["tensors"]), dict(segment["seconds"]))
                 for segment in data.pop("segments")

@@ -1,4 +1,4 @@
-"""Measured seconds of every task on this machine, because FLOPs alone mislead.
+"""Measured seconds of every task on this machine, the host, because FLOPs alone mislead.
 
 Small separable convolutions are bound by memory and by the cost of a call, not by arithmetic.
 """
@@ -13,18 +13,19 @@ import numpy as np
 
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.planning.taskgraph import TaskGraph
-from keras_concurrent.tflite.file import Operator, TfliteFile
+from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.tflite.parts import Operator
 
 _PASSES = 15  # runs of what is measured
 _Work = tuple[str, int, tuple[tuple[tuple[int, ...], str], ...]]
 
 
 @dataclass(frozen=True)
-class Profile:
-    """What one machine needs, in seconds of one core.
+class HostSeconds:
+    """What this machine needs, in seconds of one core.
 
     Args:
-        seconds: of every task, the call not included.
+        seconds: by task, the call not included.
         call_s: fixed cost of running one segment.
     """
 
@@ -32,14 +33,14 @@ class Profile:
     call_s: float
 
 
-def profile_tasks(
+def measure_tasks_on_host(
     file: TfliteFile,
     graph: TaskGraph,
     *,
     passes: int = _PASSES,
     progress: Callable[[int, int], None] | None = None,
-) -> Profile:
-    """Cut every task out, run it on random values, and take the least of its CPU times.
+) -> HostSeconds:
+    """Cut every task out, run it here on random values, and take the least of its CPU times.
 
     The tasks run one after another, as in the uncut model, so each finds the caches as it would
     there. What they take together more than the uncut model is the cost of the calls; it is shared
@@ -48,7 +49,7 @@ def profile_tasks(
 
     Args:
         file: the model.
-        graph: of the file; its tasks are what is measured.
+        graph: the file's task graph, whose tasks are measured.
         passes: runs of every task.
         progress: told how many passes are done, and of how many.
     """
@@ -73,22 +74,22 @@ def profile_tasks(
     model_s, *task_s = [min(durations) for durations in measured]
     call_s = max(0.0, sum(task_s) - model_s) / max(1, len(task_s) - 1)
     call_s = min(call_s, *task_s)
-    return Profile(
+    return HostSeconds(
         {task.name: s - call_s for task, s in zip(graph.tasks, task_s, strict=True)}, call_s
     )
 
 
-class MeasuredCosts:
-    """Gives the task graphs of a file, and of files rewritten from it, measured seconds.
+class HostCosts:
+    """Gives the task graphs of a file, and of files rewritten from it, seconds measured here.
 
-    The file's operators are measured once, see `profile_tasks`. A rewritten file has the same ones
-    but for sums, encoders and decoders: of those, each kind and size is measured when it is first
-    seen. So a search that tries many rewritten files need not profile each of them.
+    The file's operators are measured once, see `measure_tasks_on_host`. A rewritten file has the
+    same ones but for sums, encoders and decoders: of those, each kind and size is measured when it
+    is first seen. So a search that tries many rewritten files need not measure each of them.
 
     Args:
         file: the model.
         flops_per_s: this machine's nominal rate, see `keras_concurrent.measured.host.measure_host`.
-        progress: see `profile_tasks`.
+        progress: see `measure_tasks_on_host`.
 
     Attributes:
         call_s: fixed cost of running one segment on this machine.
@@ -102,14 +103,14 @@ class MeasuredCosts:
     ) -> None:
         self._flops_per_s = flops_per_s
         graph = TaskGraph.from_tflite(file)
-        found = profile_tasks(file, graph, progress=progress)
-        self.call_s = found.call_s
+        tasks = measure_tasks_on_host(file, graph, progress=progress)
+        self.call_s = tasks.call_s
         measured: dict[_Work, list[float]] = {}
         if file.whole_because is None:
             for task in graph.tasks:
                 work = _work_of(file, file.operators[task.operators[0]])
-                measured.setdefault(work, []).append(found.seconds[task.name])
-        self._model_s = found.seconds
+                measured.setdefault(work, []).append(tasks.seconds[task.name])
+        self._model_s = tasks.seconds
         self._seconds = {work: sum(all_s) / len(all_s) for work, all_s in measured.items()}
 
     def __call__(self, file: TfliteFile, graph: TaskGraph) -> TaskGraph:

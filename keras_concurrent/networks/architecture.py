@@ -14,8 +14,10 @@ from typing import Any
 
 from keras_concurrent import flops
 from keras_concurrent.networks.generators import SOURCE
+from keras_concurrent.planning.taskgraph import Task, TaskGraph
+from keras_concurrent.versioned import FileKind
 
-SCHEMA_VERSION = 1
+_FILE = FileKind("an architecture", 1, "generate it anew")
 HEADS = ("concat", "merge")
 FLOAT_BYTES = 4
 
@@ -216,9 +218,25 @@ class Architecture:
         height, width, channels = self.shapes[name]
         return height * width * channels * FLOAT_BYTES
 
+    def tasks(self) -> TaskGraph:
+        """One task a vertex, one tensor a vertex; source and sink are no tasks (paper, III-C).
+
+        The source's tensor is the graph's input. A block that only the sink reads hands over what
+        the sink takes of it: with the ``"concat"`` head its averages.
+        """
+        tasks = tuple(
+            Task(b.name, self.block_flops[b.name], b.inputs, (b.name,), vertices=(b.name,))
+            for b in self.blocks
+        )
+        sizes = {name: self.block_bytes(name) for name in self.shapes}
+        if self.head == "concat":
+            for name in self.outputs:
+                sizes[name] = FLOAT_BYTES * self.shapes[name][2]
+        return TaskGraph(tasks, sizes, (SOURCE,), self.outputs)
+
     def to_json(self) -> str:
         """The architecture as a JSON text, read back by `from_json`."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+        return _FILE.to_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Architecture:
@@ -228,12 +246,7 @@ class Architecture:
             ValueError: no JSON, another schema version, or a missing or unknown key.
         """
         try:
-            data = json.loads(text)
-            if not isinstance(data, dict):
-                raise ValueError(f"it must hold an object, got {type(data).__name__}")
-            version = data.pop("schema_version", None)
-            if type(version) is not int or version != SCHEMA_VERSION:
-                raise ValueError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")
+            data = _FILE.content(json.loads(text))
             blocks = tuple(
                 Block(**{**block, "inputs": tuple(block["inputs"])}) for block in data.pop("blocks")
             )

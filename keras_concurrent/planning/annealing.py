@@ -18,6 +18,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.kernel import compiled, place, place_below
 from keras_concurrent.planning.problem import ANY, Array, Problem, State, planned_order
 from keras_concurrent.planning.ranks import tails_s
@@ -225,9 +226,7 @@ def search(
     problem: Problem,
     starts: Sequence[State],
     boards: int,
-    evaluations: int,
-    seed: int,
-    budget_s: float | None = None,
+    effort: Effort,
 ) -> None:
     """Improve plans by one annealing after another.
 
@@ -235,9 +234,8 @@ def search(
         problem: what to plan.
         starts: plans, from which the annealings start in turn; the best one is left in the first.
         boards: the fastest so many may be used.
-        evaluations: of all annealings together, each of which has at most 1,000 a task.
-        seed: of the first; the next have the next.
-        budget_s: begin no further one after so many seconds.
+        effort: its evaluations are of all annealings together, each of which has at most 1,000 a
+            task; its seed is of the first, and the next have the next.
     """
     begun = time.monotonic()
     state = starts[0]
@@ -245,15 +243,17 @@ def search(
     best_board, best_order = begins[0]
     best = np.inf
     length = _A_TASK * best_order.size
-    for number, done in enumerate(range(0, evaluations, length)):
-        if budget_s is not None and number and time.monotonic() - begun >= budget_s:
+    for number, done in enumerate(range(0, effort.evaluations, length)):
+        over = effort.budget_s is not None and time.monotonic() - begun >= effort.budget_s
+        if number and over:
             break
         start_board, start_order = begins[number % len(begins)]
         state.board[:] = start_board
         order = start_order.copy()
-        effort = min(length, evaluations - done)
-        found = anneal(problem, state, order, boards, effort, (seed + number) % 2**32)
-        if found < best:
-            best, best_board, best_order = found, state.board.copy(), order
+        share = min(length, effort.evaluations - done)
+        seed = (effort.seed + number) % 2**32
+        latency_s = anneal(problem, state, order, boards, share, seed)
+        if latency_s < best:
+            best, best_board, best_order = latency_s, state.board.copy(), order
     state.board[:] = best_board
     place(problem, state, best_order, boards, False)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.planning.taskgraph import TaskGraph
 
 

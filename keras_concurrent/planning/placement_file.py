@@ -29,13 +29,14 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import PlacementError
 from keras_concurrent.planning.schedule import Plan, check_memory, decode
 from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.versioned import FileKind
 
 if sys.version_info >= (3, 11):
     import tomllib
 else:  # pragma: no cover - Python 3.10
     import tomli as tomllib
 
-SCHEMA_VERSION = 1
+_FILE = FileKind("a placement", 1, "`keras-concurrent plan --out` writes one", PlacementError)
 _HEAD = """\
 # Which board computes what, in which order. Every [[segment]] is one call of the interpreter.
 # Change a board, move a segment, split or join its operators; then look what it comes to:
@@ -51,7 +52,7 @@ def placement_toml(plan: Plan, model_sha256: str) -> str:
         operators.
         model_sha256: of the .tflite.
     """
-    lines = [_HEAD, f"schema_version = {SCHEMA_VERSION}", f'model_sha256 = "{model_sha256}"']
+    lines = [_HEAD, _FILE.to_toml_line(), f'model_sha256 = "{model_sha256}"']
     for slot in plan.slots:
         task = plan.graph.by_name[slot.task]
         about = f"{slot.start_s * 1e3:.2f} to {slot.end_s * 1e3:.2f} ms"
@@ -95,9 +96,7 @@ def read_placement(path: str | Path, graph: TaskGraph, cluster: Cluster, model_s
 
 def _segments(data: dict[str, Any], model_sha256: str) -> list[tuple[str, list[int]]]:
     """Board and operators of every segment, in the file's order."""
-    version = data.pop("schema_version", None)
-    if type(version) is not int or version != SCHEMA_VERSION:
-        raise PlacementError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")
+    data = _FILE.content(data)
     model = data.pop("model_sha256", None)
     if model != model_sha256:
         raise PlacementError(
@@ -148,7 +147,7 @@ def _plan(segments: list[tuple[str, list[int]]], graph: TaskGraph, cluster: Clus
             )
     groups = [dict.fromkeys(task_of[operator] for operator in own) for _, own in segments]
     try:
-        merged = graph.merged([list(group) for group in groups])
+        merged = graph.quotient([list(group) for group in groups])
     except ValueError as error:
         raise PlacementError(f"the segments cannot run in any order: {error}") from error
     number_of = {task.name: placed[task.operators[0]] for task in merged.tasks}

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from keras_concurrent.cluster import CLIENT, Board, Cluster
+from keras_concurrent.board import CLIENT, Board
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.planning.taskgraph import TaskGraph
 
 Array = np.ndarray[Any, Any]

@@ -18,8 +18,10 @@ from functools import cached_property
 
 import numpy as np
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ClusterError
+from keras_concurrent.planning.effort import LISTS_ALONE, Effort
 from keras_concurrent.planning.problem import (
     Problem,
     State,
@@ -156,9 +158,7 @@ def schedule(
     graph: TaskGraph,
     cluster: Cluster,
     *,
-    evaluations: int = 0,
-    seed: int = 0,
-    budget_s: float | None = None,
+    effort: Effort = LISTS_ALONE,
     pins: Mapping[str, str] | None = None,
 ) -> Plan:
     """The best of a portfolio of list schedules and packings, then improved by search.
@@ -172,11 +172,8 @@ def schedule(
     Args:
         graph: any task graph with at least one task and one output.
         cluster: the boards and their network.
-        evaluations: how many candidates `keras_concurrent.planning.annealing` tries after the
-            portfolio, a new search every 1,000 a task; 20,000 take about 0.1 s for 50 tasks.
-        seed: of these searches.
-        budget_s: begin no further search after so many seconds. What is found then depends on the
-            machine; without it, on the seed alone.
+        effort: of the search after the portfolio. Its ``polish_s`` is for
+            `keras_concurrent.planning.segments.plan_segments`: nothing is polished here.
         pins: board that a task must be on, by the task's name.
 
     Returns:
@@ -185,12 +182,9 @@ def schedule(
     Raises:
         ClusterError: the boards' memory is not enough, or a pin's board is none of the cluster's.
         MissingExtraError: numba is not installed.
-        ValueError: a graph without a task or without an output, a pin of a task that is not there,
-            or a negative number.
+        ValueError: a graph without a task or without an output, or a pin of a task that is not
+            there.
     """
-    for name, value in (("evaluations", evaluations), ("budget_s", budget_s or 0)):
-        if value < 0:
-            raise ValueError(f"{name} must not be negative, got {value!r}")
     from keras_concurrent.planning.portfolio import portfolio
 
     problem = problem_of(graph, cluster, pins=pins)
@@ -198,13 +192,14 @@ def schedule(
     state, other, _, _ = portfolio(problem, boards)
     plan = _plan(graph, cluster, problem, state)
     fitting = fits(plan, cluster)
-    if evaluations or not fitting:
+    if effort.evaluations or not fitting:
         from keras_concurrent.planning.annealing import search
 
-        search(problem, (state, other), boards, evaluations or _TO_FIT, seed, budget_s)
-        found = _plan(graph, cluster, problem, state)
-        if not fitting or found.latency_s < plan.latency_s:
-            plan = found
+        enough = replace(effort, evaluations=effort.evaluations or _TO_FIT)
+        search(problem, (state, other), boards, enough)
+        searched = _plan(graph, cluster, problem, state)
+        if not fitting or searched.latency_s < plan.latency_s:
+            plan = searched
     check_memory(plan, cluster)
     return plan
 

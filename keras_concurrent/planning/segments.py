@@ -1,4 +1,4 @@
-"""Plan -> few convex segments, cut out of the .tflite.
+"""Plan -> few convex segments.
 
 A segment is a set of tasks that one board runs in one call. The quotient graph of all segments has
 no cycle, so any assignment of segments to boards can run.
@@ -8,36 +8,19 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import replace
 
 import numpy as np
 
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.planning.chains import chains
+from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.problem import fastest_first, new_state, problem_of
 from keras_concurrent.planning.schedule import Plan, decode, fits, schedule
 from keras_concurrent.planning.taskgraph import TaskGraph
-from keras_concurrent.tflite.file import TfliteFile
 
-EVALUATIONS = 100_000
 _CHAIN = 1 / 8  # of the smallest board's memory: more would leave gaps that nothing fits into
 _ROUNDING = 1 + 1e-9  # latencies this close are equal: they are sums in another order
-
-
-@dataclass(frozen=True)
-class CutSegment:
-    """A segment's file.
-
-    Args:
-        task: name of the plan's task that it computes.
-        content: the .tflite's bytes.
-        inputs: tensor names, in the file's order.
-        outputs: tensor names, in the file's order.
-    """
-
-    task: str
-    content: bytes
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
 
 
 def merge_segments(plan: Plan, cluster: Cluster) -> Plan:
@@ -58,7 +41,7 @@ def merge_segments(plan: Plan, cluster: Cluster) -> Plan:
     groups: dict[int, list[str]] = {}
     for name, segment in zip(names, first.tolist(), strict=True):
         groups.setdefault(segment, []).append(name)
-    merged = graph.merged(groups.values())
+    merged = graph.quotient(groups.values())
     return decode(merged, cluster, {t.name: plan.assignment[t.name] for t in merged.tasks})
 
 
@@ -67,7 +50,7 @@ def one_board(graph: TaskGraph, cluster: Cluster) -> Plan:
 
     A board without the memory for it is taken only where none has it.
     """
-    whole = graph.merged([[task.name for task in graph.tasks]])
+    whole = graph.quotient([[task.name for task in graph.tasks]])
     name = whole.tasks[0].name
     plans = [decode(whole, cluster, {name: board.name}) for board in cluster.boards]
     return min(plans, key=lambda plan: (not fits(plan, cluster), plan.latency_s))
@@ -77,10 +60,7 @@ def plan_segments(
     graph: TaskGraph,
     cluster: Cluster,
     *,
-    evaluations: int = EVALUATIONS,
-    seed: int = 0,
-    budget_s: float | None = None,
-    polish_s: float | None = None,
+    effort: Effort = USUAL,
     pins: Mapping[str, str] | None = None,
 ) -> Plan:
     """Plan a graph as segments on the boards of a cluster; on one board where that is best.
@@ -88,50 +68,33 @@ def plan_segments(
     Args:
         graph: the tasks.
         cluster: the boards and their network.
-        evaluations: of the search for a better plan than the list schedules'.
-        seed: of that search.
-        budget_s: of that search, see `keras_concurrent.planning.schedule.schedule`.
-        polish_s: how long CP-SAT goes on from there, see `keras_concurrent.planning.polish`.
+        effort: of the search for a better plan than the list schedules'.
         pins: board that a task must be on, by the task's name.
 
     Raises:
         ClusterError: the boards' memory is not enough, or a pin's board is none of the cluster's.
-        MissingExtraError: numba is not installed, or ortools where ``polish_s`` is given.
-        ValueError: a graph without a task or without an output, a pin of a task that is not there,
-            or a negative number.
+        MissingExtraError: numba is not installed, or ortools where ``effort`` polishes.
+        ValueError: a graph without a task or without an output, or a pin of a task that is not
+            there.
     """
     pins = dict(pins or {})
     alone = one_board(graph, cluster)
     least = min(board.memory_bytes for board in cluster.boards)
     roomy = max(alone.memory_bytes.values()) <= least
-    groups = graph.chains(pins, math.inf if roomy else least * _CHAIN)
-    chains = graph.merged(groups)
+    groups = chains(graph, pins, math.inf if roomy else least * _CHAIN)
+    chained = graph.quotient(groups)
     pinned = {group[0]: pins[task] for group in groups for task in group if task in pins}
     # A search that knows no calls may leave more of them than the list schedule it started from.
-    efforts = dict.fromkeys((0, evaluations))
-    plans = [
-        schedule(chains, cluster, evaluations=n, seed=seed, budget_s=budget_s, pins=pinned)
-        for n in efforts
-    ]
-    if polish_s is not None:
+    efforts = dict.fromkeys((replace(effort, evaluations=0), effort))
+    plans = [schedule(chained, cluster, effort=each, pins=pinned) for each in efforts]
+    if effort.polish_s is not None:
         from keras_concurrent.planning.polish import polish
 
-        found = polish(plans[-1], cluster, time_limit_s=polish_s, seed=seed, pins=pinned)
-        plans.append(found.plan)
+        polished = polish(
+            plans[-1], cluster, time_limit_s=effort.polish_s, seed=effort.seed, pins=pinned
+        )
+        plans.append(polished.plan)
     merged = [merge_segments(plan, cluster) for plan in plans]
     shared = min(merged, key=lambda plan: plan.latency_s)
     allowed = fits(alone, cluster) and set(pins.values()) <= set(alone.boards)
     return alone if allowed and shared.latency_s * _ROUNDING >= alone.latency_s else shared
-
-
-def cut(file: TfliteFile, plan: Plan) -> tuple[CutSegment, ...]:
-    """Cut a plan's segments out of the .tflite that its graph was read from."""
-    return tuple(
-        CutSegment(
-            task.name,
-            file.cut(task.operators, task.inputs, task.outputs),
-            task.inputs,
-            task.outputs,
-        )
-        for task in plan.graph.tasks
-    )

@@ -8,18 +8,19 @@ work on nothing else.
 from __future__ import annotations
 
 import heapq
-import math
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import Protocol
 
-from keras_concurrent.cluster import Board
-from keras_concurrent.networks.architecture import FLOAT_BYTES, Architecture
-from keras_concurrent.networks.generators import SOURCE
-from keras_concurrent.tflite.file import Operator, TfliteFile
+from keras_concurrent.board import Board
 
-_VERTEX = re.compile(r"(?:^|/)(vertex_\d+)(?:_\d+)?/")
+
+class HasTasks(Protocol):
+    """Whatever tells its own tasks: an architecture, a .tflite."""
+
+    def tasks(self) -> TaskGraph:
+        """The tasks and the tensors between them."""
 
 
 @dataclass(frozen=True)
@@ -143,60 +144,14 @@ class TaskGraph:
         return sum(task.flops for task in self.tasks)
 
     @classmethod
-    def from_architecture(cls, architecture: Architecture) -> TaskGraph:
-        """One task a vertex, one tensor a vertex; source and sink are no tasks (paper, III-C).
-
-        The source's tensor is the graph's input. A block that only the sink reads hands over what
-        the sink takes of it: with the ``"concat"`` head its averages.
-        """
-        flops, outputs = architecture.block_flops, architecture.outputs
-        tasks = tuple(
-            Task(b.name, flops[b.name], b.inputs, (b.name,), vertices=(b.name,))
-            for b in architecture.blocks
-        )
-        sizes = {name: architecture.block_bytes(name) for name in architecture.shapes}
-        if architecture.head == "concat":
-            for name in outputs:
-                sizes[name] = FLOAT_BYTES * architecture.shapes[name][2]
-        return cls(tasks, sizes, (SOURCE,), outputs)
+    def from_architecture(cls, architecture: HasTasks) -> TaskGraph:
+        """One task a vertex, see `keras_concurrent.Architecture.tasks`."""
+        return architecture.tasks()
 
     @classmethod
-    def from_tflite(cls, file: TfliteFile) -> TaskGraph:
-        """One task an operator that depends on the inputs; one in all for a file that stays whole.
-
-        Outputs that are the same for every image are the last task's to give.
-        """
-        if file.whole_because is not None:
-            indices = tuple(operator.index for operator in file.operators)
-            int8 = sum(_int8_flops(file, operator) for operator in file.operators)
-            tasks = [
-                Task(
-                    "model", file.flops, file.inputs, (), file.parameter_bytes, indices,
-                    int8_flops=int8,
-                )
-            ]  # fmt: skip
-        else:
-            tasks = [
-                Task(
-                    f"{operator.index:04d}_{operator.kind}",
-                    operator.flops,
-                    operator.inputs,
-                    operator.outputs,
-                    operator.parameter_bytes,
-                    (operator.index,),
-                    tuple(_VERTEX.findall(operator.outputs[0])[:1]),
-                    int8_flops=_int8_flops(file, operator),
-                )
-                for operator in file.operators
-                if not operator.constant
-            ]
-        written = {*file.inputs, *(tensor for task in tasks for tensor in task.outputs)}
-        others = tuple(dict.fromkeys(name for name in file.outputs if name not in written))
-        tasks[-1] = replace(tasks[-1], outputs=(*tasks[-1].outputs, *others))
-        used = {t for task in tasks for t in (*task.inputs, *task.outputs)}
-        used.update(file.inputs, file.outputs)
-        sizes = {name: file.tensors[name].bytes for name in used}
-        return cls(tuple(tasks), sizes, file.inputs, tuple(dict.fromkeys(file.outputs)))
+    def from_tflite(cls, file: HasTasks) -> TaskGraph:
+        """One task an operator, see `keras_concurrent.TfliteFile.tasks`."""
+        return file.tasks()
 
     def timed(self, seconds: Mapping[str, float], flops_per_s: float) -> TaskGraph:
         """The same graph with measured durations.
@@ -228,7 +183,7 @@ class TaskGraph:
             return board.seconds(task.flops, task.int8_flops)
         return self.operations(task, board.name) / board.flops_per_s
 
-    def merged(self, groups: Iterable[Sequence[str]]) -> TaskGraph:
+    def quotient(self, groups: Iterable[Sequence[str]]) -> TaskGraph:
         """The quotient graph: each group of tasks becomes one task.
 
         Args:
@@ -314,60 +269,3 @@ class TaskGraph:
             stuck = sorted(members[i][0].name for i in range(len(members)) if waiting[i])
             raise ValueError(f"groups must not wait for each other; these do: {', '.join(stuck)}")
         return order
-
-    def chains(
-        self, pins: Mapping[str, str] | None = None, most_bytes: float = math.inf
-    ) -> list[list[str]]:
-        """Group neighbours between which no cut can pay.
-
-        Where a task's only reader reads nothing else, a cut between the two sends the tensor
-        between them; it is never needed if a cut before or behind the pair sends no more.
-
-        Args:
-            pins: board that a task must be on, by name; tasks of two boards are never grouped.
-            most_bytes: of weights that a group may have, so that it fits on a board.
-
-        Returns:
-            Names of the tasks of each group, in topological order.
-        """
-        pins = pins or {}
-        group: dict[str, list[str]] = {task.name: [task.name] for task in self.tasks}
-        head = {task.name: task.name for task in self.tasks}
-        board = {task.name: pins.get(task.name) for task in self.tasks}
-        weights = {task.name: task.parameter_bytes for task in self.tasks}
-        wanted = set(self.outputs)
-        for task in self.tasks:
-            readers = self.successors[task.name]
-            if len(readers) != 1 or wanted.intersection(task.outputs):
-                continue
-            reader = self.by_name[readers[0]]
-            if set(reader.inputs) != set(task.outputs):
-                continue
-            own = head[task.name]
-            here, there = board[own], board[reader.name]
-            if here and there and here != there:
-                continue
-            if weights[own] + weights[reader.name] > most_bytes:
-                continue
-            first = self.by_name[group[own][0]]
-            between = sum(self.tensor_bytes[t] for t in task.outputs)
-            before = sum(self.tensor_bytes[t] for t in first.inputs)
-            behind = sum(self.tensor_bytes[t] for t in reader.outputs)
-            # A cut before the pair takes along what is before this one; behind it, the reader.
-            free = (between >= before and not here) or (between >= behind and not there)
-            if free or (here and there):
-                group[own] += group.pop(reader.name)
-                head[reader.name] = own
-                board[own] = board[own] or board[reader.name]
-                weights[own] += weights[reader.name]
-        return list(group.values())
-
-    def chains_merged(self) -> TaskGraph:
-        """Each of the `chains` as one task."""
-        return self.merged(self.chains())
-
-
-def _int8_flops(file: TfliteFile, operator: Operator) -> int:
-    """An operator's FLOPs if all that varies is int8, otherwise none."""
-    dtypes = {file.tensors[name].dtype for name in (*operator.inputs, *operator.outputs)}
-    return operator.flops if dtypes == {"int8"} else 0

@@ -13,11 +13,12 @@ from collections.abc import Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.manifest import Manifest
 from keras_concurrent.networks.architecture import Architecture
 from keras_concurrent.networks.generators import SINK, SOURCE
-from keras_concurrent.report.summary import segment_boards, short, vertex_boards
+from keras_concurrent.report.summary import segment_boards, vertex_boards
+from keras_concurrent.report.words import short
 
 _SWEEPS = 8
 _BEND = 0.35  # height of a bend, where a vertex has height 1
@@ -31,11 +32,11 @@ class Node:
     Args:
         name: its name.
         label: what is written into it.
-        board: that computes it; the source's is the client, the sink's whoever has the answer.
+        board: who computes it; the source's is the client, the sink's whoever has the answer.
             ``None`` where no segment names it.
         x: depth; 0 for the source.
         y: downwards, in heights of a vertex.
-        channels: of its output, 0 where unknown.
+        channels: how many its output has; 0 where unknown.
         detail: more about it.
     """
 

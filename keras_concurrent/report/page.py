@@ -19,7 +19,8 @@ from keras_concurrent.report import figures
 from keras_concurrent.report.layout import Drawing, draw_network
 from keras_concurrent.report.perfetto import trace_json
 from keras_concurrent.report.plots import colours_of
-from keras_concurrent.report.summary import Summary, milliseconds, short, size, summarise
+from keras_concurrent.report.summary import Summary, summarise
+from keras_concurrent.report.words import milliseconds, short, size
 
 try:
     import jinja2
@@ -47,7 +48,7 @@ def write_report(
     Args:
         folder: made where it is not there.
         bundle: its plan is drawn.
-        measurement: of the same bundle; without it the report shows predictions.
+        measurement: what the same bundle took on boards; without it the report shows predictions.
         score: the network's concurrency score.
         facts: more lines to show, value by name.
 

@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.manifest import Event, Manifest
 from keras_concurrent.report.summary import Timeline
 
@@ -25,7 +25,7 @@ def trace_json(manifest: Manifest, timelines: Sequence[Timeline], *, emulated: s
     arrived is in its ``args``.
 
     Args:
-        manifest: of the bundle.
+        manifest: what the bundle holds.
         timelines: as predicted and measured.
         emulated: what to tell about emulated boards.
     """

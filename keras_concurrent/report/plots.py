@@ -9,10 +9,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.errors import MissingExtraError
 from keras_concurrent.report.layout import Drawing, Node
-from keras_concurrent.report.summary import Summary, Timeline, milliseconds, short, size
+from keras_concurrent.report.summary import Summary, Timeline
+from keras_concurrent.report.words import milliseconds, short, size
 
 try:
     from matplotlib.axes import Axes

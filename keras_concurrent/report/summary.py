@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.manifest import Event, Manifest
+from keras_concurrent.report.words import milliseconds, natural
 
 if TYPE_CHECKING:
     from keras_concurrent.edge.watch.bench import Measurement
@@ -83,7 +83,7 @@ class Latency:
         predicted_s: predicted latency.
         median_s: measured, where it was measured.
         p95_s: 95th percentile, where it was measured.
-        wire_bytes: that travel for one image, image and answer included.
+        wire_bytes: what travels for one image, image and answer included.
     """
 
     title: str
@@ -100,9 +100,9 @@ class BoardWork:
     Args:
         board: its name.
         segments: in planned order.
-        vertices: that are computed here, see `vertex_boards`.
-        sent_bytes: that it sends for one image.
-        timelines: of the placement ``"boards"``, for the board's compute time.
+        vertices: those that are computed here, see `vertex_boards`.
+        sent_bytes: what it sends for one image.
+        timelines: what happens in the placement ``"boards"``, for the board's compute time.
     """
 
     board: str
@@ -120,7 +120,8 @@ class Summary:
         one: the single board.
         many: the plan.
         boards: the plan's boards.
-        timelines: of both placements, the predicted one first, as far as there are events.
+        timelines: what happens in both placements, the predicted one first, as far as there are
+            events.
         emulated: what to tell the reader about emulated boards; ``None`` for real ones.
     """
 
@@ -189,8 +190,8 @@ def summarise(manifest: Manifest, measurement: Measurement | None) -> Summary:
     """Compute what a report shows.
 
     Args:
-        manifest: of the bundle.
-        measurement: of the same bundle; without it everything is predicted.
+        manifest: what the bundle holds.
+        measurement: what the same bundle took on boards; without it everything is predicted.
 
     Raises:
         ValueError: the measurement is of another bundle.
@@ -287,32 +288,3 @@ def vertex_boards(manifest: Manifest) -> dict[str, str]:
     for segment, board in segment_boards(manifest).items():
         home.update(dict.fromkeys(manifest.segments[segment].vertices, board))
     return dict(sorted(home.items()))
-
-
-def natural(name: str) -> tuple[tuple[int, str], ...]:
-    """A key that sorts ``pi4-10`` after ``pi4-2``."""
-    return tuple(
-        (int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", name)
-    )
-
-
-def short(segment: str) -> str:
-    """A segment's number, or its name where it has another."""
-    match = re.fullmatch(r"(?:segment|vertex)_0*(\d+)", segment)
-    return match.group(1) if match else segment
-
-
-def milliseconds(seconds: float) -> str:
-    """Three digits and the unit: ``"9.87 ms"``, ``"28.7 ms"``."""
-    value = seconds * 1e3
-    digits = 2 if abs(value) < 9.995 else 1 if abs(value) < 99.95 else 0
-    return f"{value:.{digits}f} ms"
-
-
-def size(count: float) -> str:
-    """Bytes in decimal units: ``"27.7 kB"``."""
-    for unit in ("B", "kB", "MB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} GB"

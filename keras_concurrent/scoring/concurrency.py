@@ -10,7 +10,7 @@ Lower is better. It has three terms:
 ``Lambda' = Lambda / (U_c * n)`` and ``U_c`` is the smallest tensor of any edge between vertices.
 Lambda counts what the source scatters and the sink gathers; eta counts neither of the two.
 
-The partitioner runs for several imbalance bounds epsilon. Each gives one candidate, and the
+The partitioner runs for several imbalance bounds epsilon. Each gives one partition, and the
 smallest CS of those that use more than one unit is the network's. ``delta_w`` and ``used_units``
 stand beside it, since a low score can come from leaving units idle. What the score misses is time:
 a plan's predicted latency (`keras_concurrent.planning.segments`) is the second figure to look at.
@@ -29,7 +29,7 @@ _A, _B, _C = 1.0, 1.5, 1.0
 
 
 @dataclass(frozen=True)
-class Candidate:
+class PartitionScore:
     """The score's terms for one partition.
 
     Args:
@@ -57,15 +57,15 @@ class Score:
 
     Args:
         units: n.
-        best: the candidate of the smallest CS, of equals of the smallest ``delta_w``, among those
-            that use more than one unit; without any, the one that uses one.
-        sweep: all candidates, one an epsilon.
-        partition: of the best candidate.
+        best: the terms of the partition of the smallest CS, of equals of the smallest ``delta_w``,
+            among those that use more than one unit; without any, of the one that uses one.
+        sweep: the terms of all partitions, one an epsilon.
+        partition: the partition that ``best`` is of.
     """
 
     units: int
-    best: Candidate
-    sweep: tuple[Candidate, ...]
+    best: PartitionScore
+    sweep: tuple[PartitionScore, ...]
     partition: Partition
 
 
@@ -86,7 +86,7 @@ def eta(graph: TaskGraph, units: int) -> float:
 
 def rate(
     graph: TaskGraph, split: Partition, *, epsilon: float = 0.0, unit_bytes: int | None = None
-) -> Candidate:
+) -> PartitionScore:
     """The score's terms for a given partition.
 
     Args:
@@ -107,7 +107,7 @@ def rate(
     steps = eta(graph, split.units)
     value = (delta_w**_A * normalised**_B * steps**_C) ** (1 / 3)
     used = len(set(split.unit_of.values()))
-    return Candidate(epsilon, value, steps, travelling, normalised, delta_w, used)
+    return PartitionScore(epsilon, value, steps, travelling, normalised, delta_w, used)
 
 
 def concurrency_score(
@@ -124,8 +124,8 @@ def concurrency_score(
         graph: ``TaskGraph.from_architecture(...)``, or any with FLOPs and bytes.
         units: n.
         epsilons: imbalance bounds to try.
-        unit_bytes: see `rate`.
-        seed: of the partitioner.
+        unit_bytes: U_c; by default the smallest tensor between this graph's vertices, see `rate`.
+        seed: what the partitioner draws from.
 
     Raises:
         ValueError: an empty graph, ``units`` below 1, or no epsilon.

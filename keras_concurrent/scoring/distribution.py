@@ -25,8 +25,8 @@ def components(graph: TaskGraph) -> list[list[str]]:
     joined.add_nodes_from(task.name for task in graph.tasks)
     joined.add_edges_from((a, b) for a, after in graph.successors.items() for b in after)
     position = {task.name: i for i, task in enumerate(graph.tasks)}
-    found = (sorted(names, key=position.__getitem__) for names in nx.connected_components(joined))
-    return sorted(found, key=lambda names: position[names[0]])
+    parts = (sorted(names, key=position.__getitem__) for names in nx.connected_components(joined))
+    return sorted(parts, key=lambda names: position[names[0]])
 
 
 def distribute(graph: TaskGraph, units: int) -> Partition:
@@ -56,7 +56,7 @@ def balance(loads: Sequence[float]) -> float:
     """Normalised Shannon entropy of the units' loads: 1 is even, 0 is all on one unit.
 
     Args:
-        loads: of every unit, unused ones included.
+        loads: the load of every unit, unused ones included.
 
     Raises:
         ValueError: no unit, or no load at all.

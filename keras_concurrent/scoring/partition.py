@@ -80,7 +80,7 @@ def partition(graph: TaskGraph, units: int, epsilon: float, seed: int = 0) -> Pa
         graph: at least one task.
         units: n, at least 1.
         epsilon: a unit may hold ``1 + epsilon`` times the mean load, where that can be met.
-        seed: of the partitioner, which runs in its deterministic mode.
+        seed: what the partitioner draws from; it runs in its deterministic mode.
 
     Raises:
         ValueError: ``units`` below 1 or a negative ``epsilon``.

@@ -47,19 +47,19 @@ if TYPE_CHECKING:
     from keras_concurrent.search.tuning.oracle import constrain as constrain
 
 _MODULE_OF = {
-    "ConcurrencyScore": "objectives",
-    "ConcurrentHyperModel": "hypermodel",
-    "Constrained": "objectives",
+    "ConcurrencyScore": "tuning.objectives",
+    "ConcurrentHyperModel": "tuning.hypermodel",
+    "Constrained": "tuning.objectives",
     "Costs": "costs",
-    "EfficiencyScore": "objectives",
+    "EfficiencyScore": "tuning.objectives",
     "Limit": "limits",
-    "PredictedCosts": "callbacks",
-    "PredictedLatency": "objectives",
+    "PredictedCosts": "tuning.callbacks",
+    "PredictedLatency": "tuning.objectives",
     "Screening": "screening",
     "Space": "space",
-    "Weighted": "objectives",
+    "Weighted": "tuning.objectives",
     "architecture_of": "space",
-    "constrain": "oracle",
+    "constrain": "tuning.oracle",
     "screen": "screening",
 }
 

@@ -27,10 +27,11 @@ class Costs:
     """The costs of one network on one cluster.
 
     Args:
-        latency_s: of one image on all boards, by the portfolio of list schedules; segments and
-            their calls, which `keras_concurrent.export.assemble` adds, move it by some percent.
-        one_board_latency_s: on the best board alone.
-        flops: of one image.
+        latency_s: predicted for one image on all boards, by the portfolio of list schedules;
+            segments and their calls, which `keras_concurrent.export.assemble` adds, move it by
+            some percent.
+        one_board_latency_s: predicted for one image on the best board alone.
+        flops: operations that one image takes.
         parameters: number of weights.
         efficiency: the efficiency score, from 0 to 1.
     """

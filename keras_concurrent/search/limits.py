@@ -16,9 +16,9 @@ class Limit:
     """A bound on one cost.
 
     Args:
-        name: of the cost, see `keras_concurrent.search.costs.Costs`.
+        name: which cost, a field of `keras_concurrent.search.costs.Costs`.
         at_most: whether the bound is an upper one.
-        bound: above 0.
+        bound: in the cost's own unit; above 0.
 
     Raises:
         ValueError: an unknown cost, or a bound that is not above 0.

@@ -16,7 +16,7 @@ class Choice:
     """One of some values.
 
     Args:
-        name: of the parameter.
+        name: what the parameter is called among a candidate's values.
         values: the first is the default.
         when: name and value of another parameter, without which this one does not apply.
     """
@@ -35,10 +35,10 @@ class Whole:
     """A whole number.
 
     Args:
-        name: of the parameter.
+        name: what the parameter is called among a candidate's values.
         low: the smallest, and the default.
         high: the largest.
-        when: see `Choice`.
+        when: name and value of another parameter, without which this one does not apply.
     """
 
     name: str
@@ -56,10 +56,10 @@ class Real:
     """A positive number, of which equal ratios count alike; the default is the geometric mean.
 
     Args:
-        name: of the parameter.
+        name: what the parameter is called among a candidate's values.
         low: the smallest.
         high: the largest.
-        when: see `Choice`.
+        when: name and value of another parameter, without which this one does not apply.
     """
 
     name: str

@@ -14,7 +14,7 @@ def losses(figures: Sequence[Mapping[str, float]], aims: Mapping[str, str]) -> A
     """(n, aims) what is to be made small.
 
     Args:
-        figures: of each.
+        figures: each candidate's figures by name.
         aims: ``"min"`` or ``"max"`` by the figure's name.
 
     Raises:
@@ -37,14 +37,14 @@ def front(points: Array) -> list[int]:
         Their indices, ascending.
     """
     remaining = np.lexsort(points.T[::-1])  # none is dominated by a later one
-    found: list[int] = []
+    undominated: list[int] = []
     while remaining.size:
         best = points[remaining[0]]
-        found.append(int(remaining[0]))
+        undominated.append(int(remaining[0]))
         rest = remaining[1:]
         dominated = (points[rest] >= best).all(axis=1) & (points[rest] > best).any(axis=1)
         remaining = rest[~dominated]
-    return sorted(found)
+    return sorted(undominated)
 
 
 def hypervolume(points: Array, reference: Sequence[float]) -> float:

@@ -28,7 +28,8 @@ class Result:
         trial: its id.
         status: ``"COMPLETED"``, ``"FAILED"``, ``"RUNNING"`` or ``"INVALID"`` (to be tried again).
         score: its objective, where it is completed.
-        values: of its parameters; `keras_concurrent.search.space.architecture_of` builds them.
+        values: its parameters' values by name, from which
+            `keras_concurrent.search.space.architecture_of` builds its network.
         figures: metrics and predicted costs of its best epoch.
         message: what went wrong, where something did.
     """
@@ -43,7 +44,7 @@ class Result:
 
 def read_results(folder: str | Path) -> tuple[Result, ...]:
     """The trials of a tuner's project folder, by id; those being written are left out."""
-    found = []
+    results = []
     for path in sorted(Path(folder).glob("trial_*/trial.json")):
         try:
             state = json.loads(path.read_text(encoding="utf-8"))
@@ -51,7 +52,7 @@ def read_results(folder: str | Path) -> tuple[Result, ...]:
             continue
         metrics = state["metrics"]["metrics"]
         figures = {name: _last(metric["observations"]) for name, metric in metrics.items()}
-        found.append(
+        results.append(
             Result(
                 state["trial_id"],
                 state["status"],
@@ -61,7 +62,7 @@ def read_results(folder: str | Path) -> tuple[Result, ...]:
                 state["message"],
             )
         )
-    return tuple(found)
+    return tuple(results)
 
 
 def _last(observations: Sequence[Mapping[str, Sequence[float]]]) -> float | None:
@@ -119,10 +120,10 @@ def importance(results: Sequence[Result]) -> dict[str, float]:
     """
     complete = [r for r in results if r.status == "COMPLETED" and r.score is not None]
     y = np.array([r.score for r in complete], float)
-    found = {}
+    shares = {}
     for name in dict.fromkeys(name for r in complete for name in r.values):
-        found[name] = _explained(_groups([r.values.get(name) for r in complete]), y)
-    ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        shares[name] = _explained(_groups([r.values.get(name) for r in complete]), y)
+    ordered = sorted(shares.items(), key=lambda item: (-item[1], item[0]))
     return {name: share for name, share in ordered if share > 0}
 
 

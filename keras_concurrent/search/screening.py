@@ -16,12 +16,12 @@ import math
 import os
 import pickle
 import queue
-import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields
 
+from keras_concurrent.children import Child, end_with_parent
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.networks.architecture import Architecture
@@ -52,8 +52,9 @@ class Candidate:
 
     Args:
         index: in the series of draws.
-        values: see `keras_concurrent.search.space`; learning rates are the default.
-        costs: on the cluster.
+        values: its parameters' values by name, see `keras_concurrent.search.space`; learning
+            rates are the default.
+        costs: what its network costs on the cluster.
         capacity: how accurate it may become, see `capacity_of`.
     """
 
@@ -171,7 +172,7 @@ def screen(
         cluster: the boards.
         samples: how many candidates, with the default learning rates; two of the same values are
             kept once, the first.
-        seed: of the draws.
+        seed: names the series of draws.
         processes: how many; by default one a core. Few samples are screened in this process.
         progress: told how many are done, and of how many.
 
@@ -186,7 +187,7 @@ def screen(
             raise ValueError(f"{name} must be at least 1, got {number!r}")
     tell = progress or (lambda done, total: None)
     job = (space, cluster, seed)
-    found = {0: _figures(job, 0)}  # compiles, for the processes to load
+    figures_of = {0: _figures(job, 0)}  # compiles, for the processes to load
     chunks = [range(i, min(i + _CHUNK, samples)) for i in range(0, samples, _CHUNK)]
     results: Iterator[tuple[int, _Figures]]
     if processes == 1 or samples < _WORTH_A_PROCESS:
@@ -194,9 +195,9 @@ def screen(
     else:
         results = _shared(job, chunks, min(processes, len(chunks)))
     for index, figures in results:
-        found[index] = figures
+        figures_of[index] = figures
         if index % _CHUNK == _CHUNK - 1:
-            tell(len(found), samples)
+            tell(len(figures_of), samples)
     tell(samples, samples)
     seen: set[tuple[tuple[str, Value], ...]] = set()
     candidates = []
@@ -205,7 +206,7 @@ def screen(
         key = tuple(values.items())
         if key not in seen:
             seen.add(key)
-            candidates.append(Candidate(index, values, *found[index]))
+            candidates.append(Candidate(index, values, *figures_of[index]))
     return Screening(tuple(candidates))
 
 
@@ -223,11 +224,7 @@ def _shared(job: _Job, chunks: Sequence[range], processes: int) -> Iterator[tupl
     """The costs and capacities of all chunks, as they come from several processes."""
     code = f"from {__name__} import _serve; _serve()"
     lines: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    pipe = subprocess.PIPE
-    workers = [
-        subprocess.Popen([sys.executable, "-c", code], stdin=pipe, stdout=pipe)
-        for _ in range(processes)
-    ]
+    workers = [Child([sys.executable, "-c", code]) for _ in range(processes)]
     try:
         for number, worker in enumerate(workers):
             share = chunks[number::processes]
@@ -241,15 +238,13 @@ def _shared(job: _Job, chunks: Sequence[range], processes: int) -> Iterator[tupl
     finally:
         for worker in workers:
             worker.kill()
-            worker.wait()
 
 
-def _talk(worker: subprocess.Popen[bytes], work: object, lines: queue.SimpleQueue[bytes]) -> None:
+def _talk(worker: Child, work: object, lines: queue.SimpleQueue[bytes]) -> None:
     """Hand a process its share and pass on the lines that it answers, an empty one at the end."""
-    assert worker.stdin
-    assert worker.stdout
-    with contextlib.suppress(BrokenPipeError), worker.stdin:
+    with contextlib.suppress(BrokenPipeError, ValueError):  # it has ended, its pipe is closed
         pickle.dump(work, worker.stdin)
+        worker.stdin.flush()
     with worker.stdout:
         for line in worker.stdout:
             lines.put(line)
@@ -260,6 +255,8 @@ def _talk(worker: subprocess.Popen[bytes], work: object, lines: queue.SimpleQueu
 def _serve() -> None:
     """What a process does: a share of the chunks from standard input, a line of JSON for each."""
     job, chunks = pickle.load(sys.stdin.buffer)  # from the process that started this one
+    end_with_parent()
     for chunk in chunks:
-        found = [(index, *_figures(job, index)) for index in chunk]
-        print(json.dumps([(index, astuple(costs), cap) for index, costs, cap in found]), flush=True)
+        screened = [(index, *_figures(job, index)) for index in chunk]
+        answer = [(index, astuple(costs), capacity) for index, costs, capacity in screened]
+        print(json.dumps(answer), flush=True)

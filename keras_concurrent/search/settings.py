@@ -16,11 +16,12 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.files import write_beside
 from keras_concurrent.search.limits import Limit, limits_of
 from keras_concurrent.search.space import Space
+from keras_concurrent.versioned import FileKind
 
-SCHEMA_VERSION = 1
 TUNERS = ("random", "hyperband", "bayesian", "grid", "optuna")
 _FILE = "search.json"
 _CLUSTER = "cluster.toml"
+_KIND = FileKind("a search", 1, "begin another in a folder of its own")
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,11 @@ class Settings:
         images: use at most so many training images.
         tuner: one of ``TUNERS``.
         trials: how many; Hyperband finds its number itself.
-        epochs: of each trial; of the longest, with Hyperband.
+        epochs: how long each trial trains; with Hyperband, the longest.
         batch_size: images a step.
         limits: such as ``"latency_s <= 0.03"``.
         samples: candidates to be screened before training; 0 leaves the screening out.
-        seed: of everything.
+        seed: what all draws come from: candidates, first weights, orders of images.
         space: arguments of `keras_concurrent.search.space.Space` that are not its defaults.
 
     Raises:
@@ -78,13 +79,13 @@ class Settings:
     @cached_property
     def dataset(self) -> datasets.Dataset:
         """The images."""
-        found = load_data(self.data, self.size)
+        loaded = load_data(self.data, self.size)
         if self.images is None:
-            return found
+            return loaded
         kept = slice(self.images)
         return datasets.Dataset(
-            found.name, found.train_images[kept], found.train_labels[kept], found.test_images,
-            found.test_labels, found.class_names, found.note,
+            loaded.name, loaded.train_images[kept], loaded.train_labels[kept], loaded.test_images,
+            loaded.test_labels, loaded.class_names, loaded.note,
         )  # fmt: skip
 
     def searched(self) -> Space:
@@ -98,9 +99,8 @@ class Settings:
     def write(self, folder: Path) -> None:
         """Write them into a search's folder."""
         told = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cluster"}
-        text = json.dumps({"schema_version": SCHEMA_VERSION, **told}, indent=1) + "\n"
         write_beside(folder / _CLUSTER, self.cluster.to_toml().encode())
-        write_beside(folder / _FILE, text.encode())
+        write_beside(folder / _FILE, _KIND.to_json(told).encode())
 
     @classmethod
     def read(cls, folder: Path) -> Settings:
@@ -111,10 +111,7 @@ class Settings:
         """
         path = folder / _FILE
         try:
-            told = json.loads(path.read_text(encoding="utf-8"))
-            version = told.pop("schema_version", None)
-            if version != SCHEMA_VERSION:
-                raise ValueError(f"schema_version must be {SCHEMA_VERSION}, got {version!r}")
+            told = _KIND.content(json.loads(path.read_text(encoding="utf-8")))
             limits = tuple(told.pop("limits"))
             return cls(Cluster.read(folder / _CLUSTER), limits=limits, **told)
         except FileNotFoundError:

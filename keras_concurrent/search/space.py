@@ -208,7 +208,7 @@ class Space:
         """A random candidate.
 
         Args:
-            seed: of a series of candidates.
+            seed: names a series of candidates.
             index: which one of the series: the same on every machine, whoever draws the others.
         """
         rng = random.Random(f"{seed}:{index}")

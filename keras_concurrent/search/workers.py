@@ -16,15 +16,13 @@ import contextlib
 import fcntl
 import os
 import re
-import subprocess
-import sys
-import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from keras_concurrent.children import Child, this_package
 from keras_concurrent.errors import ConcurrentError
 
 _POLL_S = 0.3
@@ -100,17 +98,6 @@ def patient(tuner: Any) -> None:
         setattr(client, name, wait(getattr(client, name)))
 
 
-def end_with_stdin() -> None:
-    """End this process when its standard input ends: with the one that started it."""
-
-    def read() -> None:
-        while os.read(0, 4096):
-            pass
-        os._exit(1)  # at once, as any kill would
-
-    threading.Thread(target=read, daemon=True).start()
-
-
 @contextlib.contextmanager
 def sole(folder: Path) -> Iterator[None]:
     """Only one process at a time hands out the trials of a folder; its death sets it free.
@@ -128,28 +115,24 @@ def sole(folder: Path) -> Iterator[None]:
         yield
 
 
-class _Process:
-    """A command that is started again when it dies."""
+class _Restarted:
+    """A command of this package that is started again when it dies.
 
-    def __init__(self, arguments: Sequence[str], log: Path) -> None:
-        self._arguments = [sys.executable, "-m", "keras_concurrent", *arguments]
+    Args:
+        words: the command.
+        log: file to which it and those after it append what they say.
+    """
+
+    def __init__(self, words: Sequence[str], log: Path) -> None:
+        self._words = words
         self._log = log
         self._deaths = 0
         self._ended = 0
-        self.running = self._start()
+        self._child = self._start()
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        with open(self._log, "ab") as log:  # the pipe closes when this process dies, however
-            return subprocess.Popen(
-                [*self._arguments, "--until-stdin-ends"],
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-            )
-
-    def _let_go(self) -> None:
-        assert self.running.stdin
-        self.running.stdin.close()
+    def _start(self) -> Child:
+        with open(self._log, "ab") as log:
+            return Child(this_package(*self._words), log)
 
     def tend(self, ended: int) -> bool:
         """Start it again if it died; whether it has ended well.
@@ -157,29 +140,23 @@ class _Process:
         Raises:
             ConcurrentError: it dies again and again while no trial ends.
         """
-        status = self.running.poll()
+        status = self._child.status
         if status is None or status == 0:
             return status == 0
         self._deaths = self._deaths + 1 if ended == self._ended else 1
         self._ended = ended
         if self._deaths > _DEATHS:
             raise ConcurrentError(
-                f"{' '.join(self._arguments[3:])} died {self._deaths} times while no trial ended; "
+                f"{' '.join(self._words)} died {self._deaths} times while no trial ended; "
                 f"its last words are in {self._log}"
             )
-        self._let_go()
-        self.running = self._start()
+        self.stop()
+        self._child = self._start()
         return False
 
     def stop(self) -> None:
-        self._let_go()
-        if self.running.poll() is None:
-            self.running.terminate()
-            try:
-                self.running.wait(_GRACE_S)
-            except subprocess.TimeoutExpired:
-                self.running.kill()
-                self.running.wait()
+        """End it."""
+        self._child.end(_GRACE_S)
 
 
 def supervise(folder: Path, workers: int, port: int, look: Callable[[], int]) -> None:
@@ -188,9 +165,9 @@ def supervise(folder: Path, workers: int, port: int, look: Callable[[], int]) ->
     Each writes ``FOLDER/NAME.log``.
 
     Args:
-        folder: of the search.
+        folder: where the search is kept.
         workers: how many.
-        port: of the chief, on the loopback.
+        port: where the chief listens, on the loopback.
         look: tells what is new, and gives the number of trials that have ended.
 
     Raises:
@@ -198,15 +175,15 @@ def supervise(folder: Path, workers: int, port: int, look: Callable[[], int]) ->
     """
     address = f"127.0.0.1:{port}"
     common = ("search", "--resume", str(folder))
-    processes: list[_Process] = []
+    processes: list[_Restarted] = []
     try:
-        chief = _Process((*common, "--chief", address), folder / "chief.log")
+        chief = _Restarted((*common, "--chief", address), folder / "chief.log")
         processes.append(chief)
         crew = []
         for number in range(workers):
             name = f"worker-{number}"
-            arguments = (*common, "--worker", address, "--name", name)
-            crew.append(_Process(arguments, folder / f"{name}.log"))
+            words = (*common, "--worker", address, "--name", name)
+            crew.append(_Restarted(words, folder / f"{name}.log"))
             processes.append(crew[-1])
         while True:
             ended = look()

@@ -11,23 +11,20 @@ whole, see `TfliteFile.whole_because`.
 from __future__ import annotations
 
 import copy
-import math
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keras_concurrent.errors import BundleError, ModelFileError, UnknownOperatorWarning
+from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.operator_cost import flops_of, is_known
-from keras_concurrent.tflite.piece import Piece
+from keras_concurrent.tflite.parts import Operator, Signature, TensorInfo
+from keras_concurrent.tflite.piece import cut_piece
 from keras_concurrent.tflite.schema import (
     aligned,
     check_size,
-    is_numpy,
     kind_of,
     pack,
     shape_of,
@@ -36,61 +33,8 @@ from keras_concurrent.tflite.schema import (
     unpack,
 )
 from keras_concurrent.tflite.shape_folding import fold_shapes
+from keras_concurrent.tflite.tasks import tasks_of
 from keras_concurrent.tflite.wholeness import moving_tensors, reason_to_stay_whole
-
-
-@dataclass(frozen=True)
-class TensorInfo:
-    """A tensor of the file.
-
-    Args:
-        name: unique in the file.
-        shape: with a batch of one where the file leaves the batch open.
-        dtype: NumPy's name of the type; the schema's, such as ``"string"``, where NumPy has none.
-        constant: whether its value lies in the file.
-    """
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: str
-    constant: bool
-
-    @property
-    def bytes(self) -> int:
-        """Size of the value in bytes; 0 where NumPy does not have the type."""
-        return math.prod(self.shape) * np.dtype(self.dtype).itemsize if is_numpy(self.dtype) else 0
-
-
-@dataclass(frozen=True)
-class Operator:
-    """An operator of the file, in the order in which the file runs them.
-
-    Args:
-        index: position in the file.
-        kind: the builtin's name, such as ``CONV_2D``.
-        inputs: names of the tensors it reads that depend on the model's inputs.
-        outputs: names of the tensors it writes.
-        flops: floating point (or integer) operations an image, a multiply-accumulate counting 2.
-        parameter_bytes: bytes in the file of the constants that it needs.
-        constant: whether its result is the same for every image. Then it belongs to every piece
-            that reads its result, is part of no count, and is no task.
-    """
-
-    index: int
-    kind: str
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    flops: int
-    parameter_bytes: int
-    constant: bool = False
-
-
-@dataclass(frozen=True)
-class Signature:
-    """The names by which a model's author calls inputs and outputs: name -> tensor name."""
-
-    inputs: Mapping[str, str]
-    outputs: Mapping[str, str]
 
 
 class TfliteFile:
@@ -231,19 +175,13 @@ class TfliteFile:
         return moving_tensors(self._model)
 
     @cached_property
-    def _writers(self) -> dict[int, int]:
-        """Tensor index -> position of the operator that writes it."""
-        return {
-            i: at for at, operator in enumerate(self._graph.operators) for i in operator.outputs
-        }
-
-    @cached_property
     def operators(self) -> tuple[Operator, ...]:
         """All operators, in running order. Operators of no known cost are named in a warning."""
         self._warn_of_unknown()
+        written = {index for operator in self._graph.operators for index in operator.outputs}
         # Buffers from which the value of a tensor follows that is the same for every image.
         under = {
-            index: frozenset() if index in self._writers else frozenset([tensor.buffer])
+            index: frozenset() if index in written else frozenset([tensor.buffer])
             for index, tensor in enumerate(self._graph.tensors)
         }
         result = []
@@ -309,6 +247,10 @@ class TfliteFile:
         """Bytes of all constants."""
         return self._buffer_bytes({t.buffer for g in self._model.subgraphs for t in g.tensors})
 
+    def tasks(self) -> TaskGraph:
+        """One task an operator that depends on the inputs, see `keras_concurrent.tflite.tasks`."""
+        return tasks_of(self)
+
     def renamed(self, names: dict[str, str]) -> bytes:
         """The whole file with some tensors under other names."""
         model = copy.copy(self._model)
@@ -346,34 +288,10 @@ class TfliteFile:
         for name in (*inputs, *outputs):
             if name not in index_of:
                 raise ModelFileError(f"{self.origin} has no tensor named {name!r}")
-        piece = Piece(self._model)
-        available = {index_of[name] for name in inputs}
-        piece.graph.inputs = [piece.place(index_of[name]) for name in inputs]
-        self._with_constants(chosen, available, [index_of[name] for name in outputs])
-        for position in sorted(chosen):
-            operator = self._graph.operators[position]
-            for index in operator.inputs:
-                if index in self._moving and index not in available:
-                    raise ModelFileError(
-                        f"operator {position} ({kind_of(self._model, operator)}) reads "
-                        f"{self._graph.tensors[index].name!r}, which the piece does not have"
-                    )
-            available.update(operator.outputs)
-            piece.add(operator)
-        for name in outputs:
-            if index_of[name] in self._moving and index_of[name] not in available:
-                raise ModelFileError(f"the piece does not compute {name!r}, which it is to give")
-        piece.graph.outputs = [piece.place(index_of[name]) for name in outputs]
-        return piece.packed()
-
-    def _with_constants(self, chosen: set[int], given: set[int], outputs: Iterable[int]) -> None:
-        """Add the constant operators that the chosen ones and the outputs need."""
-        needed = [i for at in chosen for i in self._graph.operators[at].inputs]
-        needed.extend(outputs)
-        while needed:
-            index = needed.pop()
-            at = self._writers.get(index)
-            if at is None or at in chosen or index in self._moving or index in given:
-                continue
-            chosen.add(at)
-            needed.extend(self._graph.operators[at].inputs)
+        return cut_piece(
+            self._model,
+            self._moving,
+            chosen,
+            [index_of[name] for name in inputs],
+            [index_of[name] for name in outputs],
+        )

@@ -1,11 +1,78 @@
-"""A piece of a .tflite while it is put together."""
+"""A piece of a .tflite: some of its operators, with what they need, as a file of their own."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
-from keras_concurrent.tflite.schema import AlignedBuffer, aligned, pack, schema
+from keras_concurrent.errors import ModelFileError
+from keras_concurrent.tflite.schema import AlignedBuffer, aligned, kind_of, pack, schema
+
+
+def cut_piece(
+    model: Any,
+    moving: Collection[int],
+    operators: Collection[int],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
+) -> bytes:
+    """Some of a model's operators as a file of their own.
+
+    Args:
+        model: the schema's ``ModelT``, of one graph.
+        moving: indices of the tensors that depend on the model's inputs. The operators that write
+            the others are constant: those whose results are needed come along by themselves.
+        operators: positions; they keep the model's order.
+        inputs: indices of the tensors that come from elsewhere, in the wanted order.
+        outputs: indices of the tensors to give, in the wanted order.
+
+    Raises:
+        ModelFileError: a tensor that is read or to be given but neither comes from elsewhere nor
+            is computed or constant.
+    """
+    graph = model.subgraphs[0]
+    piece = Piece(model)
+    piece.graph.inputs = [piece.place(index) for index in inputs]
+    available = set(inputs)
+    for position in sorted(_with_constants(graph, moving, operators, available, outputs)):
+        operator = graph.operators[position]
+        for index in operator.inputs:
+            if index in moving and index not in available:
+                raise ModelFileError(
+                    f"operator {position} ({kind_of(model, operator)}) reads "
+                    f"{graph.tensors[index].name!r}, which the piece does not have"
+                )
+        available.update(operator.outputs)
+        piece.add(operator)
+    for index in outputs:
+        if index in moving and index not in available:
+            name = graph.tensors[index].name
+            raise ModelFileError(f"the piece does not compute {name!r}, which it is to give")
+    piece.graph.outputs = [piece.place(index) for index in outputs]
+    return piece.packed()
+
+
+def _with_constants(
+    graph: Any,
+    moving: Collection[int],
+    operators: Collection[int],
+    given: Collection[int],
+    outputs: Iterable[int],
+) -> set[int]:
+    """The operators, and the constant ones that they and the outputs need."""
+    writers = {i: at for at, operator in enumerate(graph.operators) for i in operator.outputs}
+    chosen = set(operators)
+    needed = [i for at in chosen for i in graph.operators[at].inputs]
+    needed.extend(outputs)
+    while needed:
+        index = needed.pop()
+        at = writers.get(index)
+        if at is None or at in chosen or index in moving or index in given:
+            continue
+        chosen.add(at)
+        needed.extend(graph.operators[at].inputs)
+    return chosen
 
 
 class Piece:

@@ -13,7 +13,7 @@ from keras_concurrent.interpreter import Array
 from keras_concurrent.planning.schedule import Plan
 from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.wire.encoding import encode
-from keras_concurrent.wire.format import FLOAT16, FLOAT32, WIRES, WireFormat
+from keras_concurrent.wire.format import BYTES, FLOAT16, FLOAT32, WireFormat
 from keras_concurrent.wire.planner import WirePlan, WirePlanner
 from keras_concurrent.wire.samples import Samples
 
@@ -23,16 +23,17 @@ _HARM_IMAGES = 32  # of the validation images, to tell which format does most ha
 
 
 @dataclass(frozen=True)
-class Choice:
-    """What a way to run a model costs and gives.
+class Variant:
+    """What a variant of a model, as it was or rewritten, costs and gives.
 
     Args:
-        name: of the way.
-        latency_s: predicted; ``None`` where no board has the memory for it.
-        wire_bytes: of all messages of an image, likewise.
-        largest_difference: of any output to the model as it was, over the validation images;
-            ``None`` where nothing was measured.
-        accuracy: on these images, likewise.
+        name: what the variant is called, such as ``"sent as int8"``.
+        latency_s: predicted for one image; ``None`` where no board has the memory for it.
+        wire_bytes: sum of the messages of one image; ``None`` where no board has the memory for it.
+        largest_difference: between any output and the model's as it was, over the validation
+            images; ``None`` where nothing was measured.
+        accuracy: share of the validation images whose class is right, 0..1; ``None`` where nothing
+            was measured.
     """
 
     name: str
@@ -44,7 +45,7 @@ class Choice:
     @classmethod
     def of(
         cls, name: str, plan: Plan | None, gap: float | None = None, accuracy: float | None = None
-    ) -> Choice:
+    ) -> Variant:
         """With a plan's costs."""
         if plan is None:
             return cls(name, None, None, gap, accuracy)
@@ -70,10 +71,10 @@ class Budget:
         self._reference = samples.answers(file)
         self.accuracy = samples.accuracy(self._reference, self._reference)
 
-    def choice(self, name: str, file: TfliteFile, plan: Plan | None) -> Choice:
+    def variant(self, name: str, file: TfliteFile, plan: Plan | None) -> Variant:
         """Measure a file; the plan, where there is one, tells its costs."""
         answers = self._samples.answers(file)
-        return Choice.of(
+        return Variant.of(
             name,
             plan,
             float(np.abs(answers - self._reference).max()),
@@ -92,15 +93,15 @@ class Budget:
         the difference that each alone makes; how many must be finer is found by halving.
 
         Args:
-            planner: that made the plan.
-            planned: the plan.
+            planner: what made the plan.
+            planned: the file and its plan, encoders included.
 
         Returns:
             The plan itself where it keeps the budget.
         """
         formats = dict(planned.formats)
         while not self._keeps(encode(planned.summed, planned.homes, formats)[0]):
-            coarse = [name for name, wire in formats.items() if wire.dtype in _FINER]
+            coarse = [name for name, sent in formats.items() if sent.dtype in _FINER]
             if not coarse:
                 break  # the regrouped sums alone differ: by rounding
             harmful = sorted(coarse, key=lambda name: (-self._harm(planned, name, formats), name))
@@ -132,18 +133,18 @@ def _finer(formats: Mapping[str, WireFormat], names: list[str]) -> dict[str, Wir
     return {**formats, **{name: _FINER[formats[name].dtype] for name in names}}
 
 
-def choices(
-    ways: Mapping[str, tuple[TfliteFile, Plan | None]], budget: Budget | None
-) -> list[Choice]:
-    """What ways to run a model cost and give.
+def variants(
+    planned: Mapping[str, tuple[TfliteFile, Plan | None]], budget: Budget | None
+) -> list[Variant]:
+    """What variants of a model cost and give.
 
     Args:
-        ways: a file and its plan, by name; no plan where no board has the memory.
-        budget: to measure with; without one, only costs are told.
+        planned: a file and its plan by the variant's name; no plan where no board has the memory.
+        budget: measures differences and accuracy; without one, only costs are told.
     """
     return [
-        Choice.of(name, plan) if budget is None else budget.choice(name, file, plan)
-        for name, (file, plan) in ways.items()
+        Variant.of(name, plan) if budget is None else budget.variant(name, file, plan)
+        for name, (file, plan) in planned.items()
     ]
 
 
@@ -151,11 +152,11 @@ def in_each_format(
     planner: WirePlanner, planned: WirePlan
 ) -> dict[str, tuple[TfliteFile, Plan | None]]:
     """A plan with all of its tensors in the same format, for each format: file and plan by name."""
-    found: dict[str, tuple[TfliteFile, Plan | None]] = {}
-    for wire in WIRES[1:] if planned.formats else ():
-        other = replace(planner, wire=wire)
+    ways: dict[str, tuple[TfliteFile, Plan | None]] = {}
+    for dtype in BYTES if planned.formats else ():
+        other = replace(planner, sent_as=dtype)
         formats = other.formats(planned.summed, planned.homes)
         with suppress(ClusterError):  # heavier tensors may not fit where lighter ones do
             way = other.encoded(planned.summed, planned.homes, formats)
-            found[f"sent as {wire}"] = way.file, way.plan
-    return found
+            ways[f"sent as {dtype}"] = way.file, way.plan
+    return ways

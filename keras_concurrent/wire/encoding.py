@@ -32,13 +32,13 @@ def crossing(file: TfliteFile, homes: Mapping[int, str]) -> dict[str, tuple[str,
     """
     operators = [operator for operator in file.operators if not operator.constant]
     written_on = {name: homes[o.index] for o in operators for name in o.outputs}
-    found: dict[str, list[str]] = {name: [] for name in written_on}
+    receivers: dict[str, list[str]] = {name: [] for name in written_on}
     for operator in operators:
         for name in operator.inputs:
             receiver = homes[operator.index]
-            if name in written_on and receiver not in (written_on[name], *found[name]):
-                found[name].append(receiver)
-    return {name: tuple(sorted(boards)) for name, boards in found.items() if boards}
+            if name in written_on and receiver not in (written_on[name], *receivers[name]):
+                receivers[name].append(receiver)
+    return {name: tuple(sorted(boards)) for name, boards in receivers.items() if boards}
 
 
 def encode(
@@ -49,7 +49,8 @@ def encode(
     Args:
         file: the model.
         homes: board of every operator that is not constant, by its index.
-        formats: of tensors that pass from board to board, by name; any other is sent as it is.
+        formats: how a tensor that passes from board to board travels, by its name; any other is
+            sent as it is.
 
     Returns:
         The model with them, and the board of every operator of it.
@@ -59,47 +60,47 @@ def encode(
     """
     receivers = crossing(file, homes)
     draft = Draft(file, homes)
-    for name, wire in formats.items():
+    for name, wire_format in formats.items():
         if name not in receivers:
             raise ValueError(f"formats must name tensors that pass between boards, got {name!r}")
         if file.tensors[name].dtype != "float32":
             raise ValueError(
                 f"formats must name float32 tensors, got {name!r} of {file.tensors[name].dtype}"
             )
-        if wire.dtype != "float32":
-            _encode(draft, name, wire, receivers[name])
+        if wire_format.dtype != "float32":
+            _encode(draft, name, wire_format, receivers[name])
     return draft.finish()
 
 
-def _encode(draft: Draft, name: str, wire: WireFormat, receivers: tuple[str, ...]) -> None:
+def _encode(draft: Draft, name: str, wire_format: WireFormat, receivers: tuple[str, ...]) -> None:
     index = draft.index_of(name)
     sender = draft.writers()[index]
     readers = draft.readers()[index]
-    sent = draft.add_tensor(index, f"{name}/{wire.dtype}", wire.dtype.upper())
-    if wire.dtype == "int8":
+    sent = draft.add_tensor(index, f"{name}/{wire_format.dtype}", wire_format.dtype.upper())
+    if wire_format.dtype == "int8":
         code = schema.QuantizationParametersT()
-        code.scale, code.zeroPoint = [wire.scale], [wire.zero_point]
+        code.scale, code.zeroPoint = [wire_format.scale], [wire_format.zero_point]
         draft.tensors[sent].quantization = code
     at = draft.steps.index(sender) + 1
-    draft.steps.insert(at, Step(_encoder(draft, wire, index, sent), sender.board))
+    draft.steps.insert(at, Step(_encoder(draft, wire_format, index, sent), sender.board))
     for board in receivers:
         its = [step for step in readers if step.board == board]
-        received = draft.add_tensor(index, f"{name}/from_{wire.dtype}")
+        received = draft.add_tensor(index, f"{name}/from_{wire_format.dtype}")
         draft.tensors[received].quantization = None
         at = draft.steps.index(its[0])
-        draft.steps.insert(at, Step(_decoder(draft, wire, sent, received), board))
+        draft.steps.insert(at, Step(_decoder(draft, wire_format, sent, received), board))
         for step in its:
             step.operator.inputs = [received if i == index else i for i in step.operator.inputs]
 
 
-def _encoder(draft: Draft, wire: WireFormat, read: int, written: int) -> Any:
-    if wire.dtype == "int8":
+def _encoder(draft: Draft, wire_format: WireFormat, read: int, written: int) -> Any:
+    if wire_format.dtype == "int8":
         return draft.operator("QUANTIZE", _QUANTIZE, [read], written)
     return _cast(draft, read, written)
 
 
-def _decoder(draft: Draft, wire: WireFormat, read: int, written: int) -> Any:
-    if wire.dtype == "int8":
+def _decoder(draft: Draft, wire_format: WireFormat, read: int, written: int) -> Any:
+    if wire_format.dtype == "int8":
         return draft.operator("DEQUANTIZE", _DEQUANTIZE, [read], written)
     return _cast(draft, read, written)
 

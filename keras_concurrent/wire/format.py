@@ -14,11 +14,11 @@ import math
 import struct
 from dataclasses import dataclass
 
-WIRES = ("auto", "float32", "float16", "int8")
+SENT_AS = ("auto", "float32", "float16", "int8")
 """What a user may ask for; ``"auto"`` decides tensor by tensor."""
 
 BYTES = {"float32": 4, "float16": 2, "int8": 1}
-"""Of a value, by dtype."""
+"""Bytes of a value, by the dtype in which it travels."""
 
 _LEAST, _MOST = -128, 127
 
@@ -29,8 +29,8 @@ class WireFormat:
 
     Args:
         dtype: ``"float32"`` (as they are), ``"float16"`` or ``"int8"``.
-        scale: of the int8 code.
-        zero_point: of the int8 code: the byte that stands for 0.
+        scale: what one step of the int8 code is worth.
+        zero_point: the byte of the int8 code that stands for 0.
 
     Raises:
         ValueError: another dtype, or a code that an interpreter would refuse.

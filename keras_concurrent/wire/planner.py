@@ -20,12 +20,14 @@ from dataclasses import dataclass, replace
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.interpreter import Array
+from keras_concurrent.planning.chains import chains
+from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.schedule import Plan, fits
-from keras_concurrent.planning.segments import EVALUATIONS, one_board, plan_segments
+from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.wire.encoding import crossing, encode
-from keras_concurrent.wire.format import BYTES, FLOAT16, FLOAT32, WIRES, WireFormat, int8_for
+from keras_concurrent.wire.format import BYTES, FLOAT16, FLOAT32, SENT_AS, WireFormat, int8_for
 from keras_concurrent.wire.ranges import Range, measured_ranges, proven_ranges
 from keras_concurrent.wire.sums import regroup_sums
 
@@ -46,10 +48,10 @@ class WirePlan:
 
     Args:
         file: the model, encoders included.
-        plan: of segments of that file.
+        plan: what each board runs when; its tasks are segments of ``file``.
         summed: the model without encoders, its sums regrouped.
         homes: board of every operator of ``summed`` that is not constant.
-        formats: of the tensors of ``summed`` that pass from board to board.
+        formats: how each tensor of ``summed`` that passes from board to board travels, by name.
     """
 
     file: TfliteFile
@@ -66,35 +68,30 @@ class WirePlanner:
     Args:
         file: the model.
         cluster: the boards and their network.
-        wire: ``"float32"``; ``"float16"``; ``"int8"``: int8 where the range is known, float32
-            elsewhere; ``"auto"``: int8 where the range is known, float16 elsewhere.
+        sent_as: what tensors travel as: ``"float32"``; ``"float16"``; ``"int8"``: int8 where the
+            range is known, float32 elsewhere; ``"auto"``: int8 where the range is known, float16
+            elsewhere.
         images: a value for each of the model's inputs, by name; the ranges of tensors are measured
             on them. Without any, only ranges that follow from the graph are known.
         costs: gives a file's task graph measured seconds; without it, costs follow from FLOPs.
         pins: board of the operator that writes a tensor, by the tensor's name.
-        evaluations: of the search, see `keras_concurrent.planning.segments.plan_segments`.
-        seed: likewise.
-        budget_s: likewise.
-        polish_s: likewise.
+        effort: of each search for a plan; there are some, of differently rewritten files.
 
     Raises:
-        ValueError: an unknown ``wire``, or a pin of a tensor that no operator writes.
+        ValueError: an unknown ``sent_as``, or a pin of a tensor that no operator writes.
     """
 
     file: TfliteFile
     cluster: Cluster
-    wire: str = "auto"
+    sent_as: str = "auto"
     images: Images = ()
     costs: Costs | None = None
     pins: Mapping[str, str] | None = None
-    evaluations: int = EVALUATIONS
-    seed: int = 0
-    budget_s: float | None = None
-    polish_s: float | None = None
+    effort: Effort = USUAL
 
     def __post_init__(self) -> None:
-        if self.wire not in WIRES:
-            raise ValueError(f"wire must be one of {', '.join(WIRES)}, got {self.wire!r}")
+        if self.sent_as not in SENT_AS:
+            raise ValueError(f"sent_as must be one of {', '.join(SENT_AS)}, got {self.sent_as!r}")
         written = {name for operator in self.file.operators for name in operator.outputs}
         for name in self.pins or ():
             if name not in written:
@@ -130,7 +127,7 @@ class WirePlanner:
         What some board has not the memory for is left out.
         """
         ways = [(False, False)]
-        if self.wire != "float32":
+        if self.sent_as != "float32":
             ways += [(True, False), (True, True)]
         for light, whole in ways:
             current = self.file
@@ -150,7 +147,7 @@ class WirePlanner:
                 homes = _homes(plan)
                 if not light:
                     yield WirePlan(current, plan, current, homes, {})
-                if self.wire != "float32":
+                if self.sent_as != "float32":
                     yield from self._encoded(current, homes)
                 current, homes = regroup_sums(current, homes, tuple(self.pins or ()))
                 yield from self._encoded(current, homes)
@@ -201,14 +198,11 @@ class WirePlanner:
             graph = replace(graph, tensor_bytes=sizes)
         if self.costs is not None:
             pins = self._pins_of(graph) if pins is None else pins
-            graph = self.costs(file, graph.merged(graph.chains(pins)))
+            graph = self.costs(file, graph.quotient(chains(graph, pins)))
         return graph
 
     def _plan(self, graph: TaskGraph, pins: Mapping[str, str]) -> Plan:
-        return plan_segments(
-            graph, self.cluster, evaluations=self.evaluations, seed=self.seed,
-            budget_s=self.budget_s, polish_s=self.polish_s, pins=pins,
-        )  # fmt: skip
+        return plan_segments(graph, self.cluster, effort=self.effort, pins=pins)
 
     def _pins_of(self, graph: TaskGraph) -> dict[str, str]:
         """The user's pins by task."""
@@ -216,11 +210,11 @@ class WirePlanner:
         return {t.name: pins[name] for t in graph.tasks for name in t.outputs if name in pins}
 
     def _dtype(self, name: str, ranges: Mapping[str, Range]) -> str:
-        if self.wire not in ("auto", "int8"):
-            return self.wire
+        if self.sent_as not in ("auto", "int8"):
+            return self.sent_as
         if self.images or name in ranges:
             return "int8"
-        return "float16" if self.wire == "auto" else "float32"
+        return "float16" if self.sent_as == "auto" else "float32"
 
 
 def whole_blocks(graph: TaskGraph) -> TaskGraph | None:
@@ -239,7 +233,7 @@ def whole_blocks(graph: TaskGraph) -> TaskGraph | None:
     groups: dict[str, list[str]] = {}
     for name, group in group_of.items():
         groups.setdefault(group, []).append(name)
-    return graph.merged(groups.values()) if any(t.vertices for t in graph.tasks) else None
+    return graph.quotient(groups.values()) if any(t.vertices for t in graph.tasks) else None
 
 
 def _homes(plan: Plan) -> dict[int, str]:

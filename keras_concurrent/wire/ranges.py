@@ -41,15 +41,15 @@ def proven_ranges(file: TfliteFile) -> dict[str, Range]:
         value = draft.constant(index)
         if value is not None and value.dtype == np.float32 and value.size:
             known[index] = (float(value.min()), float(value.max()))
-    found = {}
+    ranges = {}
     names = list(file.tensors)
     for step in draft.steps:
         read = [known.get(i) for i in step.operator.inputs if i >= 0]
         bounds = _result(draft.kind(step), step.operator.builtinOptions, read)
         if bounds is not None and np.isfinite(bounds).all():
             known[step.operator.outputs[0]] = bounds
-            found[names[step.operator.outputs[0]]] = bounds
-    return found
+            ranges[names[step.operator.outputs[0]]] = bounds
+    return ranges
 
 
 def _result(kind: str, options: Any, read: Sequence[Range | None]) -> Range | None:
@@ -88,7 +88,7 @@ def measured_ranges(
 
     Args:
         file: the model.
-        names: of the tensors.
+        names: which tensors.
         images: a value for each of the model's inputs, by name; at least one image.
     """
     if not names:

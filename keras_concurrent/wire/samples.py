@@ -22,7 +22,8 @@ class Samples:
 
     Args:
         calibration: ``(n, height, width, channels)``, to measure ranges on.
-        validation: likewise, to measure accuracy on; none of ``calibration`` among them.
+        validation: ``(m, height, width, channels)``, to measure accuracy on; none of
+            ``calibration`` among them.
         labels: class of every image of ``validation``; ``None`` where nobody knows.
 
     Raises:
@@ -53,7 +54,7 @@ class Samples:
             source: a data set of `keras_concurrent.datasets.by_name`, calibrated on images of its
                 training part; or an .npz file of ``images`` and, where known, ``labels``,
                 calibrated on its first 100 images or half of them.
-            shape: of an image, as the model takes it.
+            shape: height, width and channels of an image, as the model takes it.
 
         Raises:
             ValueError: no such data set or file, or images of another shape.

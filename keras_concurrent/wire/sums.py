@@ -32,8 +32,8 @@ class _Leaf:
     """A tensor that a sum reads.
 
     Args:
-        index: of the tensor that is added.
-        source: of the tensor that would travel.
+        index: number of the tensor that is added.
+        source: number of the tensor that would travel.
         way: the operators between the two, which serve this sum alone.
         before: the operators before the source that keep or shrink what they read.
         board: where all this begins.
@@ -116,7 +116,7 @@ class _Finder:
         """All of them, in running order."""
         additions = [step for step in self._draft.steps if self._is_addition(step)]
         inner = {i for step in additions for i in step.operator.inputs if self._is_inner(i)}
-        found = []
+        sums = []
         for root in additions:
             if root.operator.outputs[0] in inner:
                 continue
@@ -132,8 +132,8 @@ class _Finder:
                     leaves.append(self._leaf(index))
             known = [leaf for leaf in leaves if leaf is not None]
             if len(known) == len(leaves):
-                found.append(_Sum(root, others, known))
-        return found
+                sums.append(_Sum(root, others, known))
+        return sums
 
     def _is_addition(self, step: Step) -> bool:
         """An addition of two float32 tensors of one shape that depend on images."""

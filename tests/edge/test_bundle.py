@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.bundle import Bundle, digest
 from keras_concurrent.edge.manifest import MANIFEST, Manifest, Program, SegmentSpec
 from keras_concurrent.errors import BundleError

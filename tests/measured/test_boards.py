@@ -6,12 +6,14 @@ from types import SimpleNamespace
 
 import pytest
 
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.bundle import digest
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.export.assemble import export_bundle
-from keras_concurrent.measured.boards import SegmentTiming, Timings, timings_path
+from keras_concurrent.measured.boards import BoardTimings, SegmentTiming, timings_path
 from keras_concurrent.planning.bounds import lower_bound_s
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.explain import what_if
 from keras_concurrent.planning.schedule import decode
 from keras_concurrent.planning.segments import one_board, plan_segments
@@ -42,7 +44,7 @@ def chain(flops=(100, 300, 0, 0)):
     return TaskGraph(tasks, sizes, ("x",), ("t3",))
 
 
-TIMINGS = Timings(
+TIMINGS = BoardTimings(
     "0" * 64,
     (
         SegmentTiming(("t0", "t1"), {"slow": 0.8, "fast": 0.1}),
@@ -66,13 +68,13 @@ def test_a_segments_seconds_are_shared_out_as_its_tasks_flops():
 
 def test_a_merged_task_takes_what_its_parts_do():
     graph = TIMINGS.applied(FILE, chain((100, 300, 0, 500)), two())
-    whole = graph.merged([["n0", "n1", "n2", "n3"]])
+    whole = graph.quotient([["n0", "n1", "n2", "n3"]])
     assert whole.seconds_on(whole.tasks[0], SLOW) == pytest.approx(1.1 + 500 / 1e9)
     assert whole.seconds_on(whole.tasks[0], FAST) == pytest.approx(0.7 + 500 / 2e9)
 
 
 def test_a_task_of_no_flops_gets_an_equal_share():
-    timings = Timings("0" * 64, (SegmentTiming(("t2", "t3"), {"slow": 0.4}),))
+    timings = BoardTimings("0" * 64, (SegmentTiming(("t2", "t3"), {"slow": 0.4}),))
     graph = timings.applied(FILE, chain(), two())
     assert [graph.seconds_on(t, SLOW) for t in graph.tasks[2:]] == [0.2, 0.2]
 
@@ -106,7 +108,7 @@ def test_a_task_goes_where_it_was_measured_to_be_quickest_whatever_the_rates():
     )
     graph = TaskGraph(tasks, dict.fromkeys(("x", "t0", "t1"), 8), ("x",), ("t0", "t1"))
     for polish_s in (None, 1.0):
-        plan = plan_segments(graph, two(), polish_s=polish_s)
+        plan = plan_segments(graph, two(), effort=Effort(polish_s=polish_s))
         assert plan.assignment == {"n0": "slow", "n1": "fast"}
         assert plan.latency_s == pytest.approx(0.1, rel=1e-3)  # either of them
     assert 0.0999 < lower_bound_s(graph, two()) <= plan.latency_s
@@ -130,12 +132,12 @@ def test_segments_planned_as_they_were_measured_take_what_was_measured(small_fil
         board: {"model": 1.0, **{name: 0.010 * (i + 1) for i, name in enumerate(names)}}
         for board in ("slow", "fast")
     }
-    timings = Timings.of(bundle, seconds, cluster)
+    timings = BoardTimings.of(bundle, seconds, cluster)
     assert timings.model_sha256 == digest(small_file.data)
     path = tmp_path / "cluster.seconds.json"
     path.write_text(timings.to_json())
     assert timings_path(tmp_path / "cluster.toml") == path
-    assert Timings.read(path) == timings
+    assert BoardTimings.read(path) == timings
     graph = timings.applied(small_file, TaskGraph.from_tflite(small_file), cluster)
     of_tensor = {t: i for i, segment in enumerate(timings.segments) for t in segment.tensors}
     own = [0.0] * len(names)
@@ -157,6 +159,6 @@ def test_a_file_that_is_something_else_is_refused(tmp_path):
     for content in bad:
         path.write_text(json.dumps(content))
         with pytest.raises(ClusterError, match="holds no timings, profile anew"):
-            Timings.read(path)
+            BoardTimings.read(path)
     with pytest.raises(ClusterError, match="holds no timings"):
-        Timings.read(tmp_path / "nothing.json")
+        BoardTimings.read(tmp_path / "nothing.json")

@@ -7,6 +7,7 @@ from plans import BY_HAND, ON, cluster_of, clusters, graphs
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.planning.bounds import lower_bound_s
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.explain import explain, what_if
 from keras_concurrent.planning.schedule import decode, schedule
 from keras_concurrent.planning.segments import one_board, plan_segments
@@ -70,8 +71,8 @@ def test_the_path_leads_without_a_gap_from_the_image_to_the_answer(graph, cluste
 @given(graph=graphs(), cluster=clusters())
 def test_no_plan_undercuts_the_lower_bound(graph, cluster):
     bound = lower_bound_s(graph, cluster)
-    assert bound <= schedule(graph, cluster, evaluations=100).latency_s * (1 + 1e-9)
-    assert bound <= plan_segments(graph, cluster, evaluations=50).latency_s * (1 + 1e-9)
+    assert bound <= schedule(graph, cluster, effort=Effort(100)).latency_s * (1 + 1e-9)
+    assert bound <= plan_segments(graph, cluster, effort=Effort(50)).latency_s * (1 + 1e-9)
 
 
 @settings(max_examples=60, deadline=None)
@@ -87,8 +88,8 @@ def test_all_int8_on_boards_four_times_as_fast_in_it_is_all_float32_on_such_boar
     fast = dataclasses.replace(cluster, boards=tuple(board.faster(4) for board in boards))
     near = pytest.approx(lower_bound_s(graph, fast))
     assert lower_bound_s(int8, able) == near
-    plan = schedule(int8, able, evaluations=50)
-    assert plan.latency_s == pytest.approx(schedule(graph, fast, evaluations=50).latency_s)
+    plan = schedule(int8, able, effort=Effort(50))
+    assert plan.latency_s == pytest.approx(schedule(graph, fast, effort=Effort(50)).latency_s)
     assert replay(plan, able, calls=False).latency_s == pytest.approx(plan.latency_s)
 
 

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from plans import check_replay, check_valid, cluster_of, clusters, graphs, with_memory, work
 
 from keras_concurrent.errors import ClusterError, PlacementError
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.placement_file import placement_toml, read_placement
 from keras_concurrent.planning.segments import plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
@@ -73,7 +74,7 @@ def test_what_is_written_is_planned_as_it_stands(read):
 @given(graph=graphs(), cluster=clusters())
 def test_a_plan_survives_its_file(tmp_path_factory, graph, cluster):
     own = numbered(graph)
-    plan = plan_segments(own, cluster, evaluations=50)
+    plan = plan_segments(own, cluster, effort=Effort(50))
     path = tmp_path_factory.getbasetemp() / "placement.toml"
     path.write_text(placement_toml(plan, SHA))
     again = read_placement(path, own, cluster, SHA)
@@ -93,7 +94,10 @@ def edited(old, new):
     ("text", "message"),
     [
         ("= nonsense", "is no TOML file"),
-        (edited("schema_version = 1", "schema_version = 2"), "schema_version must be 1, got 2"),
+        (
+            edited("schema_version = 1", "schema_version = 2"),
+            "must have schema_version 1, got 2: `keras-concurrent plan --out` writes one",
+        ),
         (edited(SHA, "cd"), f"it places another model: model_sha256 must be {SHA}, got 'cd'"),
         (edited('"p2"', '"p9"'), "segment 2: no board is named 'p9'; the cluster has p1, p2"),
         (edited('"1-2"', '"1-2 4"'), "segment 3: there is no operator 4; the model's are 0-3"),
@@ -122,7 +126,7 @@ def test_what_cannot_run_is_refused_with_the_reason(read, text, message):
 
 
 def test_operators_that_are_one_task_stay_together(read):
-    chains = GRAPH.merged([["a"], ["b", "c"], ["d"]])
+    chains = GRAPH.quotient([["a"], ["b", "c"], ["d"]])
     assert read(GOOD, graph=chains).latency_s == read(GOOD).latency_s
     apart = edited('"1-2"', '"1"') + '[[segment]]\nboard = "p2"\noperators = "2"\n'
     with pytest.raises(PlacementError, match="operators 1-2 are one task"):

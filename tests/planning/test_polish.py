@@ -5,8 +5,10 @@ import pytest
 from plans import HEAVY, check_replay, check_valid, cluster_of, with_memory, work
 
 from keras_concurrent.cluster import Cluster, Link
+from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.polish import polish
 from keras_concurrent.planning.schedule import decode, schedule
 from keras_concurrent.planning.taskgraph import TaskGraph
@@ -87,7 +89,7 @@ def test_a_search_is_polished_to_no_worse_and_never_below_the_bound():
     cluster = Cluster.of("pi4", 3, "100mbit")
     listed = schedule(graph, cluster)
     found = polish(listed, cluster, time_limit_s=10)
-    searched = schedule(graph, cluster, evaluations=40_000)
+    searched = schedule(graph, cluster, effort=Effort(40_000))
     assert found.bound_s <= found.plan.latency_s <= listed.latency_s
     assert found.bound_s <= searched.latency_s * (1 + 1e-9)
     check_replay(found.plan, cluster, calls=False)
@@ -97,3 +99,17 @@ def test_a_time_limit_must_be_positive():
     cluster = cluster_of(1.0)
     with pytest.raises(ValueError, match="time_limit_s must be positive, got 0"):
         polish(schedule(LANES, cluster), cluster, time_limit_s=0)
+
+
+def test_a_solver_that_dies_is_told_as_an_error_of_ours(monkeypatch):
+    plan = schedule(HEAVY, cluster_of(1.0))
+    monkeypatch.setattr("keras_concurrent.planning.polish.pickle.dumps", lambda question: b"none")
+    with pytest.raises(ConcurrentError, match=r"(?s)the solver ended with 1: .*UnpicklingError"):
+        polish(plan, cluster_of(1.0), time_limit_s=1.0)
+
+
+def test_a_solver_that_does_not_end_is_ended(monkeypatch):
+    plan = schedule(HEAVY, cluster_of(1.0))
+    monkeypatch.setattr("keras_concurrent.planning.polish._GRACE_S", 0.0)
+    with pytest.raises(ConcurrentError, match=r"was given 0.001 s and did not end 0 s later"):
+        polish(plan, cluster_of(1.0), time_limit_s=0.001)

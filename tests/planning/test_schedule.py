@@ -31,6 +31,7 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.schedule import Message, Plan, Slot, decode, schedule
 from keras_concurrent.planning.taskgraph import TaskGraph
 
@@ -533,7 +534,7 @@ def test_no_board_gets_more_than_it_has_memory_for(graph, cluster, weights, data
     limits = [data.draw(st.floats(0.05, 1.0)) for _ in cluster.boards]
     limited = with_memory(cluster, *limits)
     try:
-        plan = schedule(heavy, limited, evaluations=200)
+        plan = schedule(heavy, limited, effort=Effort(200))
     except ClusterError:
         # It would not fit on the largest board alone either.
         everything = sum(t.parameter_bytes for t in heavy.tasks) + sum(
@@ -557,7 +558,7 @@ def test_no_board_gets_more_than_it_has_memory_for(graph, cluster, weights, data
 def test_a_pinned_task_is_where_it_was_pinned(graph, cluster, evaluations, data):
     boards = st.sampled_from([board.name for board in cluster.boards])
     pins = data.draw(st.dictionaries(st.sampled_from(sorted(graph.by_name)), boards))
-    plan = schedule(graph, cluster, evaluations=evaluations, pins=pins)
+    plan = schedule(graph, cluster, effort=Effort(evaluations), pins=pins)
     assert {name: plan.assignment[name] for name in pins} == pins
     check_valid(plan, cluster, calls=False)
     check_replay(plan, cluster, calls=False)
@@ -574,9 +575,8 @@ def test_more_searches_never_find_less_and_a_budget_ends_them():
     graph = TaskGraph.from_architecture(stage(generate("ER", 24, seed=2), (32, 32, 3), 10))
     cluster = Cluster.of("pi4", 3, "100mbit")
     length = 1_000 * len(graph.tasks)  # of one search
-    one = schedule(graph, cluster, evaluations=length)
-    two = schedule(graph, cluster, evaluations=2 * length)
+    one = schedule(graph, cluster, effort=Effort(length))
+    two = schedule(graph, cluster, effort=Effort(2 * length))
     assert two.latency_s <= one.latency_s
-    assert schedule(graph, cluster, evaluations=10**9, budget_s=1e-9) == one  # one is always made
-    with pytest.raises(ValueError, match=r"budget_s must not be negative, got -1"):
-        schedule(graph, cluster, budget_s=-1)
+    hurried = Effort(10**9, budget_s=1e-9)  # one search is always made
+    assert schedule(graph, cluster, effort=hurried) == one

@@ -19,6 +19,7 @@ from plans import (
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.schedule import decode, fits, schedule
 from keras_concurrent.planning.segments import merge_segments, one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
@@ -207,7 +208,7 @@ def reference_merge(plan, cluster):
 
     def decoded():
         try:
-            merged = graph.merged(group for board in groups for group in groups[board])
+            merged = graph.quotient(group for board in groups for group in groups[board])
         except ValueError:
             return None  # the groups would wait for each other
         return decode(merged, cluster, {t.name: plan.assignment[t.name] for t in merged.tasks})
@@ -235,7 +236,7 @@ def reference_merge(plan, cluster):
 @settings(max_examples=60, deadline=None)
 @given(graph=graphs(), cluster=clusters())
 def test_compiled_merging_equals_the_reference(graph, cluster):
-    plan = schedule(graph, cluster, evaluations=20)
+    plan = schedule(graph, cluster, effort=Effort(20))
     merged, reference = merge_segments(plan, cluster), reference_merge(plan, cluster)
     assert merged.latency_s == pytest.approx(reference.latency_s, rel=1e-9)
     assert merged.graph == reference.graph
@@ -251,7 +252,7 @@ def test_pins_hold_through_chains_and_segments(graph, cluster, data):
         graph,
         tasks=tuple(dataclasses.replace(t, operators=(i,)) for i, t in enumerate(graph.tasks)),
     )
-    plan = plan_segments(numbered, cluster, evaluations=50, pins=pins)
+    plan = plan_segments(numbered, cluster, effort=Effort(50), pins=pins)
     home = {
         operator: plan.assignment[task.name]
         for task in plan.graph.tasks
@@ -265,10 +266,10 @@ def test_pins_hold_through_chains_and_segments(graph, cluster, data):
 
 def test_one_board_is_no_plan_where_it_has_not_the_memory():
     cluster = with_memory(cluster_of(1.0, 1.0), 0.61, 0.61)
-    plan = plan_segments(HEAVY, cluster, evaluations=100)
+    plan = plan_segments(HEAVY, cluster, effort=Effort(100))
     assert plan.boards == ("p1", "p2")
     assert one_board(HEAVY, cluster).latency_s < plan.latency_s
     assert not fits(one_board(HEAVY, cluster), cluster)
     larger = with_memory(cluster_of(2.0, 1.0), 0.61, 2.0)
     assert one_board(HEAVY, larger).boards == ("p2",)
-    assert plan_segments(HEAVY, larger, evaluations=100).boards == ("p2",)
+    assert plan_segments(HEAVY, larger, effort=Effort(100)).boards == ("p2",)

@@ -4,9 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.cluster import Board
+from keras_concurrent.board import Board
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.planning.chains import chains_as_tasks
 from keras_concurrent.planning.taskgraph import Task, TaskGraph
 
 
@@ -44,7 +45,7 @@ def test_who_reads_whom():
 
 
 def test_a_group_becomes_one_task_that_hides_its_inner_tensors():
-    merged = DIAMOND.merged([["c", "a"], ["b"], ["d"]])
+    merged = DIAMOND.quotient([["c", "a"], ["b"], ["d"]])
     assert merged.tasks == (
         Task("a", 1 + 4, ("image",), ("a0", "c0"), 500, (0, 2), ("vertex_0", "vertex_1")),
         Task("b", 2, ("a0",), ("b0",), 200, (1,), ("vertex_1",)),
@@ -55,7 +56,7 @@ def test_a_group_becomes_one_task_that_hides_its_inner_tensors():
 
 
 def test_everything_merged_reads_the_image_and_gives_the_answer():
-    (task,) = DIAMOND.merged([["d", "b", "c", "a"]]).tasks
+    (task,) = DIAMOND.quotient([["d", "b", "c", "a"]]).tasks
     assert task == Task(
         "a", 15, ("image",), ("answer",), 1500, (0, 1, 2, 3), ("vertex_0", "vertex_1", "vertex_2")
     )
@@ -63,30 +64,30 @@ def test_everything_merged_reads_the_image_and_gives_the_answer():
 
 def test_an_output_stays_one_even_where_the_group_reads_it():
     graph = dataclasses.replace(DIAMOND, outputs=("answer", "b0"))
-    merged = graph.merged([["a"], ["b", "c", "d"]])
+    merged = graph.quotient([["a"], ["b", "c", "d"]])
     assert merged.tasks[1].outputs == ("b0", "answer")
 
 
 def test_groups_that_wait_for_each_other_are_refused_by_name():
     with pytest.raises(ValueError, match="must not wait for each other; these do: a, b"):
-        DIAMOND.merged([["a", "d"], ["b"], ["c"]])
+        DIAMOND.quotient([["a", "d"], ["b"], ["c"]])
     # Those behind a cycle wait too.
     longer = chain(1, 1, 1, 1, 1)
     with pytest.raises(ValueError, match="these do: t0, t1, t3"):
-        longer.merged([["t0", "t2"], ["t1"], ["t3"]])
+        longer.quotient([["t0", "t2"], ["t1"], ["t3"]])
 
 
 def test_groups_that_are_no_partition_are_refused():
     with pytest.raises(ValueError, match="task 'b' is in two groups"):
-        DIAMOND.merged([["a", "b"], ["b", "c"], ["d"]])
+        DIAMOND.quotient([["a", "b"], ["b", "c"], ["d"]])
     with pytest.raises(ValueError, match="groups hold 3 of 4 tasks"):
-        DIAMOND.merged([["a", "b"], ["c"]])
+        DIAMOND.quotient([["a", "b"], ["c"]])
 
 
 @pytest.mark.parametrize("more", [["nobody"], []])
 def test_an_unknown_task_or_an_empty_group_is_refused(more):
     with pytest.raises(ValueError, match="group"):
-        DIAMOND.merged([["a"], ["b"], ["c"], ["d"], more])
+        DIAMOND.quotient([["a"], ["b"], ["c"], ["d"], more])
 
 
 def random_graph(data, count):
@@ -119,9 +120,9 @@ def test_a_quotient_keeps_work_and_every_crossing_tensor(data, count):
     cyclic = _has_cycle(edges)
     if cyclic:
         with pytest.raises(ValueError, match="must not wait for each other"):
-            graph.merged(groups)
+            graph.quotient(groups)
         return
-    merged = graph.merged(groups)  # its constructor checks the order
+    merged = graph.quotient(groups)  # its constructor checks the order
     assert merged.flops == graph.flops
     assert len(merged.tasks) == len(groups)
     assert (merged.inputs, merged.outputs) == (graph.inputs, graph.outputs)
@@ -146,30 +147,30 @@ def _has_cycle(edges):
 
 def test_a_chain_is_merged_where_no_cut_between_can_pay():
     # 10 -> 20 -> 5 -> 30: after t0 the tensor is larger than before it, and than behind t1.
-    merged = chain(10, 20, 5, 30).chains_merged()
+    merged = chains_as_tasks(chain(10, 20, 5, 30))
     assert [task.name for task in merged.tasks] == ["t0", "t2"]
     assert merged.tasks[0].outputs == ("x1",)
     # 10 -> 8 -> 5: a cut behind t1 sends less than one before it.
-    assert [task.name for task in chain(10, 8, 5).chains_merged().tasks] == ["t0"]
+    assert [task.name for task in chains_as_tasks(chain(10, 8, 5)).tasks] == ["t0"]
 
 
 def test_a_chain_stays_apart_where_the_tensor_between_is_the_smallest():
-    assert [t.name for t in chain(10, 5, 8).chains_merged().tasks] == ["t0", "t1"]
+    assert [t.name for t in chains_as_tasks(chain(10, 5, 8)).tasks] == ["t0", "t1"]
     # Equal ones gain nothing.
-    assert [t.name for t in chain(10, 10, 10, 10).chains_merged().tasks] == ["t0"]
+    assert [t.name for t in chains_as_tasks(chain(10, 10, 10, 10)).tasks] == ["t0"]
 
 
 def test_a_tensor_with_two_readers_or_that_is_an_answer_is_kept():
-    assert len(DIAMOND.chains_merged().tasks) == 4
+    assert len(chains_as_tasks(DIAMOND).tasks) == 4
     answer = dataclasses.replace(chain(10, 10, 10), outputs=("x0", "x1"))
-    assert len(answer.chains_merged().tasks) == 2
+    assert len(chains_as_tasks(answer).tasks) == 2
 
 
 @settings(max_examples=60, deadline=None)
 @given(data=st.data(), count=st.integers(1, 12))
 def test_merging_chains_loses_no_work_and_hides_only_tensors_of_chains(data, count):
     graph = random_graph(data, count)
-    merged = graph.chains_merged()
+    merged = chains_as_tasks(graph)
     assert merged.flops == graph.flops
     kept = {t for task in merged.tasks for t in (*task.inputs, *task.outputs)}
     for tensor in set(graph.tensor_bytes) - kept - set(graph.inputs):
@@ -183,7 +184,7 @@ def test_merging_chains_loses_no_work_and_hides_only_tensors_of_chains(data, cou
 @given(sizes=st.lists(st.integers(1, 9), min_size=2, max_size=10))
 def test_for_every_cut_that_vanished_a_kept_one_sends_no_more(sizes):
     graph = chain(*sizes)
-    merged = graph.chains_merged()
+    merged = chains_as_tasks(graph)
     kept = {task.inputs[0] for task in merged.tasks} | set(graph.outputs)
     names = list(graph.tensor_bytes)
     for i, name in enumerate(names):
@@ -207,7 +208,7 @@ def test_durations_follow_flops_until_measured():
     assert timed.seconds_on(timed.tasks[0], rated(1)) == 0.5
     assert timed.seconds_on(timed.tasks[0], rated(2)) == 0.25
     assert timed.seconds_on(timed.tasks[1], rated(0.5)) == 0.5
-    merged = timed.merged([["t0", "t1"]])
+    merged = timed.quotient([["t0", "t1"]])
     assert merged.seconds_on(merged.tasks[0], rated(1)) == 0.75
     assert graph.tasks[0].seconds is None  # the graph itself did not change
 
@@ -220,7 +221,7 @@ def test_int8_operations_take_what_the_boards_int8_rate_says_until_measured():
     # 4 MFLOP: 2 ms in float32, 0.5 ms in int8; a board that says nothing of int8 is no faster.
     assert [graph.seconds_on(task, rated(2, 8)) for task in graph.tasks] == [0.0005, 0.002]
     assert graph.seconds_on(graph.tasks[0], rated(2)) == 0.002
-    (both,) = graph.merged([["t0", "t1"]]).tasks
+    (both,) = graph.quotient([["t0", "t1"]]).tasks
     assert graph.seconds_on(both, rated(2, 8)) == pytest.approx(0.0025)
     assert graph.seconds_on(both, rated(2, 8).faster(5)) == pytest.approx(0.0005)
     timed = graph.timed({"t0": 0.5, "t1": 0.25}, flops_per_s=2e9)
@@ -233,7 +234,7 @@ def test_a_group_with_an_unmeasured_task_falls_back_to_flops():
         chain(1, 1, 1).tasks[1],
     )
     graph = dataclasses.replace(chain(1, 1, 1), tasks=tasks, measured_at_flops_per_s=1e9)
-    (whole,) = graph.merged([["t0", "t1"]]).tasks
+    (whole,) = graph.quotient([["t0", "t1"]]).tasks
     assert whole.seconds is None
     assert graph.seconds_on(whole, rated(1)) == 20 / 1e9
 

@@ -5,8 +5,10 @@ import random
 
 import pytest
 
-from keras_concurrent.cluster import CLIENT, Board, Cluster, Link, Network
+from keras_concurrent.board import CLIENT, Board
+from keras_concurrent.cluster import Cluster, Link, Network
 from keras_concurrent.errors import ClusterError
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.schedule import schedule
 from keras_concurrent.planning.segments import merge_segments
 from keras_concurrent.planning.simulator import replay
@@ -97,7 +99,9 @@ def test_every_plan_is_valid_and_replays_to_its_own_times(part):
         pinned = rng.sample(sorted(graph.by_name), min(len(graph.tasks), rng.choice((0, 0, 2))))
         pins = {name: rng.choice(names) for name in pinned}
         try:
-            plan = schedule(graph, cluster, evaluations=rng.choice((0, 30)), seed=seed, pins=pins)
+            plan = schedule(
+                graph, cluster, effort=Effort(rng.choice((0, 30)), seed=seed), pins=pins
+            )
         except ClusterError:
             refused += 1
             continue

@@ -28,8 +28,9 @@ from keras_concurrent.report.layout import draw_network
 from keras_concurrent.report.page import answer_rows, score_rows, write_report
 from keras_concurrent.report.perfetto import trace_json
 from keras_concurrent.report.plots import PALETTE, colours_of
-from keras_concurrent.report.summary import milliseconds, natural, size, summarise, vertex_boards
-from keras_concurrent.scoring.concurrency import Candidate, Score
+from keras_concurrent.report.summary import summarise, vertex_boards
+from keras_concurrent.report.words import milliseconds, natural, size
+from keras_concurrent.scoring.concurrency import PartitionScore, Score
 from keras_concurrent.scoring.partition import Partition
 
 MS = 1e-3
@@ -385,8 +386,8 @@ class _References(HTMLParser):
 
 
 def test_files(tmp_path):
-    candidate = Candidate(0.1, 1.5, 1.2, 2000, 3.0, 1.1, 2)
-    score = Score(2, candidate, (candidate,), Partition({"vertex_0": 0}, 2))
+    terms = PartitionScore(0.1, 1.5, 1.2, 2000, 3.0, 1.1, 2)
+    score = Score(2, terms, (terms,), Partition({"vertex_0": 0}, 2))
     page, picture, trace = write(
         tmp_path,
         manifest(ARCHITECTURE),

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import cluster_of, clusters, graphs, work
 
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage

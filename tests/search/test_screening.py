@@ -1,19 +1,13 @@
 import csv
-import itertools
 
-import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
 from keras_concurrent.planning.schedule import schedule
 from keras_concurrent.planning.taskgraph import TaskGraph
-from keras_concurrent.search import Costs, Limit, Screening, Space, architecture_of, screen
-from keras_concurrent.search.limits import excess
-from keras_concurrent.search.pareto import front, hypervolume, losses
+from keras_concurrent.search import Costs, Screening, Space, architecture_of, screen
 from keras_concurrent.search.screening import Candidate, capacity_of
 
 SPACE = Space((16, 16, 3), 10, vertices=(12, 16))
@@ -132,50 +126,3 @@ def test_the_table_holds_costs_and_values(screened):
 def test_numbers_below_one_are_refused(wrong):
     with pytest.raises(ValueError, match="must be at least 1, got 0"):
         screen(SPACE, CLUSTER, **wrong)
-
-
-@given(st.lists(st.tuples(*[st.integers(0, 5)] * 3), min_size=1, max_size=30))
-def test_the_front_is_what_nobody_dominates(points):
-    expected = [
-        i
-        for i, one in enumerate(points)
-        if not any(
-            all(a <= b for a, b in zip(other, one, strict=True)) and other != one
-            for other in points
-        )
-    ]
-    assert front(np.array(points, float)) == expected
-
-
-@given(st.lists(st.tuples(st.integers(0, 6), st.integers(0, 6)), max_size=12))
-def test_the_hypervolume_counts_the_cells_that_are_dominated(points):
-    cells = sum(
-        any(x <= a and y <= b for x, y in points) for a, b in itertools.product(range(5), range(5))
-    )
-    assert hypervolume(np.array(points, float).reshape(-1, 2), (5, 5)) == cells
-
-
-def test_aims_need_a_direction():
-    with pytest.raises(ValueError, match="'min' or 'max'"):
-        losses([{"a": 1.0}], {"a": "less"})
-    assert losses([{"a": 1.0, "b": 2.0}], {"b": "max", "a": "min"}).tolist() == [[-2.0, 1.0]]
-
-
-def test_a_limit_reads_as_it_is_written():
-    assert Limit.parse(" latency_s<=3e-2 ") == Limit("latency_s", True, 0.03)
-    assert str(Limit.parse("efficiency >= 0.5")) == "efficiency >= 0.5"
-
-
-@pytest.mark.parametrize(
-    "text", ["latency <= 1", "latency_s < 1", "latency_s <= 0", "latency_s <= x", "", "flops"]
-)
-def test_other_limits_are_refused(text):
-    with pytest.raises(ValueError, match="limit"):
-        Limit.parse(text)
-
-
-def test_an_excess_is_a_share_of_the_bound():
-    limits = (Limit.parse("latency_s <= 0.02"), Limit.parse("efficiency >= 0.5"))
-    assert excess(limits, {"latency_s": 0.02, "efficiency": 0.5}) == 0
-    assert excess(limits, {"latency_s": 0.03, "efficiency": 0.9}) == pytest.approx(0.5)
-    assert excess(limits, {"latency_s": 0.03, "efficiency": 0.4}) == pytest.approx(0.7)

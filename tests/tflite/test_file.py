@@ -56,7 +56,7 @@ def test_a_board_assignment_runs_bit_for_bit_or_is_refused_as_cyclic(
         check_pieces(small_file, groups, seed)
     else:
         with pytest.raises(ValueError, match="groups must not wait for each other"):
-            graph.merged(groups)
+            graph.quotient(groups)
 
 
 @settings(max_examples=25, deadline=None)
@@ -453,7 +453,7 @@ def test_what_cannot_be_cut_is_one_task_and_its_piece_the_file(alter, reason):
     assert (task.name, task.inputs, task.outputs) == ("model", file.inputs, file.outputs)
     assert task.flops == file.flops
     assert task.parameter_bytes == CONSTANT_BYTES
-    assert graph.merged([["model"]]).tasks == graph.tasks
+    assert graph.quotient([["model"]]).tasks == graph.tasks
     assert file.cut(task.operators, task.inputs, task.outputs) == file.data
     with pytest.raises(ModelFileError, match=r"photo\.tflite cannot be cut: .*" + reason):
         file.cut([0], ["image"], ["sum"])

@@ -29,6 +29,7 @@ def freed():
 # ---------------------------------------------------------------- bit for bit
 
 
+@pytest.mark.timeout(180)  # builds and converts a whole network, and runs it cut six times
 @pytest.mark.parametrize(("name", "precision"), sorted(CASES))
 def test_random_pieces_answer_bit_for_bit_as_the_whole(name, precision):
     file = network(name, precision)

@@ -15,7 +15,8 @@ from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Segment
-from keras_concurrent.measured.boards import Timings
+from keras_concurrent.measured.boards import BoardTimings
+from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
@@ -64,7 +65,7 @@ def test_export_reports_every_way_and_writes_the_chosen_one(model, small_file):
     )  # fmt: skip
     figures = json.loads(run(*words, "--json").stdout)
     ways = {choice["name"]: choice for choice in figures["choices"]}
-    formats = [f"sent as {wire}" for wire in ("float32", "float16", "int8")]
+    formats = [f"sent as {dtype}" for dtype in ("float32", "float16", "int8")]
     assert list(ways) == ["as it was", *formats, "chosen"]
     sent = [ways[name]["wire_bytes"] for name in formats]
     assert sent == sorted(sent, reverse=True)
@@ -116,12 +117,12 @@ def test_images_as_bytes(model):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (("--precision", "int8"), "--precision int8 needs a .keras model, got"),
+        (("--precision", "int8"), "precision int8 needs a .keras model, got"),
         (("--calibration", "nothing"), "must be one of photos, mnist, digits or an .npz file, got"),
         (("--calibration", "digits"), "must have the model's shape (16, 16, 3), got (8, 8, 1)"),
         (
             ("--wire", "auto", "--placement", "cluster.toml"),
-            "--wire asks for a search, --placement",
+            "wire asks for a search, placement for none",
         ),
     ],
 )
@@ -132,14 +133,14 @@ def test_what_cannot_be_exported_is_said(model, words, message, monkeypatch):
 
 
 def test_a_plan_that_keeps_the_budget_is_kept(small_file, samples):
-    planner = WirePlanner(small_file, SLOW, wire="float16", evaluations=1000)
+    planner = WirePlanner(small_file, SLOW, sent_as="float16", effort=Effort(1000))
     planned = planner.plan()
     assert Budget(small_file, samples, points=100.0).keep(planner, planned) is planned
 
 
 def test_formats_become_finer_until_the_budget_is_kept(small_file, samples):
     images = samples.images(small_file)
-    planner = WirePlanner(small_file, SLOW, images=images, evaluations=1000)
+    planner = WirePlanner(small_file, SLOW, images=images, effort=Effort(1000))
     rng = np.random.default_rng(0)
     homes = on_boards(small_file, lambda o: f"b{rng.integers(3)}")
     planned = planner.encoded(small_file, homes, planner.formats(small_file, homes))
@@ -151,35 +152,17 @@ def test_formats_become_finer_until_the_budget_is_kept(small_file, samples):
 
         def _keeps(self, file):
             self.tried += 1
-            found = self.choice("", file, planned.plan)
-            return found.largest_difference <= self.most
+            return self.variant("", file, planned.plan).largest_difference <= self.most
 
     strict = Strict(small_file, samples)
-    strict.most = 0.1 * strict.choice("", planned.file, planned.plan).largest_difference
+    strict.most = 0.1 * strict.variant("", planned.file, planned.plan).largest_difference
     assert strict.most > 0
     kept = strict.keep(planner, planned)
-    assert strict.choice("", kept.file, kept.plan).largest_difference <= strict.most
+    assert strict.variant("", kept.file, kept.plan).largest_difference <= strict.most
     assert kept.formats.keys() == planned.formats.keys()
     count = [sum(w.bytes for w in each.formats.values()) for each in (planned, kept)]
     assert count[0] == len(planned.formats) < count[1] < 4 * count[0]
     assert strict.tried < 40
-
-
-def test_samples_are_split_and_counted_by_hand(tmp_path):
-    images = np.arange(10, dtype=np.float32).reshape(10, 1, 1, 1)
-    np.savez(tmp_path / "s.npz", images=images, labels=np.arange(10) % 2)
-    found = Samples.load(str(tmp_path / "s.npz"), (1, 1, 1))
-    assert found.calibration.ravel().tolist() == [0, 1, 2, 3, 4]
-    assert found.validation.ravel().tolist() == [5, 6, 7, 8, 9]
-    answers = np.eye(2)[[1, 1, 1, 1, 0]]
-    assert found.accuracy(answers, answers) == pytest.approx(2 / 5)  # 5 and 7 are odd
-    unknown = Samples(images[:1], images[5:])
-    assert unknown.accuracy(answers, answers) == 1.0
-    with pytest.raises(ValueError, match="labels must be one an image of validation, got 3 for 5"):
-        Samples(images[:5], images[5:], np.zeros(3))
-    np.savez(tmp_path / "t.npz", pictures=images)
-    with pytest.raises(ValueError, match="must hold 'images', got pictures"):
-        Samples.load(str(tmp_path / "t.npz"), (1, 1, 1))
 
 
 @pytest.mark.parametrize(
@@ -198,8 +181,8 @@ def test_every_precision_end_to_end(trained, samples, precision, tolerance, dtyp
     assert len(file.data) < (0.7 if precision == "float16" else 0.45) * len(float32.data)
     graph = TaskGraph.from_tflite(file)
     assert {file.tensors[name].dtype for name in graph.tensor_bytes} == dtypes
-    for wire in ("float32", "auto"):
-        planned = WirePlanner(file, SLOW, wire=wire, evaluations=1000).plan()
+    for sent_as in ("float32", "auto"):
+        planned = WirePlanner(file, SLOW, sent_as=sent_as, effort=Effort(1000)).plan()
         assert len(planned.plan.boards) > 1
         gap = check_answers(planned, float32, tolerance)
         assert gap > 0
@@ -248,17 +231,17 @@ def test_seconds_measured_on_the_boards_count_for_images_as_bytes_too(model, sma
              "--evaluations", 500, "--json")  # fmt: skip
     bundle = export_bundle(small_file, SLOW, folder / "measured")
     seconds = {b.name: dict.fromkeys(bundle.manifest.segments, 1e-3) for b in SLOW.boards}
-    text = Timings.of(bundle, seconds, SLOW).to_json()
+    text = BoardTimings.of(bundle, seconds, SLOW).to_json()
     (folder / "cluster.seconds.json").write_text(text)
     pieces = len(bundle.manifest.segments) - 1
     assert pieces > 1
     alone_s = json.loads(run(*words).stdout)["predicted_one_board_latency_s"]
     pixels = run(*words, "--pixels")
     assert "another model" not in pixels.output
-    found = json.loads(pixels.stdout)
+    figures = json.loads(pixels.stdout)
     image_s = np.prod(SHAPE) * 3 / 1.25e6  # three quarters of its bytes, at 10 Mbit/s
-    assert alone_s - found["predicted_one_board_latency_s"] == pytest.approx(image_s, rel=0.05)
-    assert found["choices"][0]["latency_s"] <= alone_s
+    assert alone_s - figures["predicted_one_board_latency_s"] == pytest.approx(image_s, rel=0.05)
+    assert figures["choices"][0]["latency_s"] <= alone_s
 
 
 def test_a_model_of_other_images_is_refused(trained, samples):
@@ -294,13 +277,15 @@ def test_boards_get_no_more_than_they_have_the_memory_for(heavy, mbit):
     for share in (0.95, 0.9):  # of what the whole model needs
         boards = (replace(board, memory_mb=share * whole / 1e6) for board in cluster.boards)
         small = replace(cluster, boards=tuple(boards))
-        assert len(plan_segments(graph, small, evaluations=500).boards) > 1  # there is such a plan
-        planned = WirePlanner(file, small, evaluations=500).plan()
+        assert (
+            len(plan_segments(graph, small, effort=Effort(500)).boards) > 1
+        )  # there is such a plan
+        planned = WirePlanner(file, small, effort=Effort(500)).plan()
         assert len(planned.plan.boards) > 1
         assert all(b <= share * whole for b in planned.plan.memory_bytes.values())
     none = tuple(replace(board, memory_mb=whole / 1e8) for board in cluster.boards)
     with pytest.raises(ClusterError, match="more boards, or ones with more memory, may do"):
-        WirePlanner(file, replace(cluster, boards=none), evaluations=500).plan()
+        WirePlanner(file, replace(cluster, boards=none), effort=Effort(500)).plan()
 
 
 @pytest.fixture(scope="module")

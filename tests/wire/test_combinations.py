@@ -7,47 +7,47 @@ from pieces import run
 
 from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
 from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.export.cutting import cut
 from keras_concurrent.interpreter import Segment
-from keras_concurrent.planning.segments import cut
 from keras_concurrent.precision import PRECISIONS
 
 
-@pytest.mark.parametrize(("precision", "wire"), COMBINATIONS)
-def test_pieces_of_every_combination(precision, wire):
-    found = combination(precision, wire)
-    planned = found.planned
+@pytest.mark.parametrize(("precision", "sent_as"), COMBINATIONS)
+def test_pieces_of_every_combination(precision, sent_as):
+    made = combination(precision, sent_as)
+    planned = made.planned
     assert len(planned.plan.boards) == 3
     sent = {planned.file.tensors[m.tensor].dtype for m in planned.plan.messages
-            if m.tensor not in (*found.file.inputs, *found.file.outputs)}  # fmt: skip
+            if m.tensor not in (*made.file.inputs, *made.file.outputs)}  # fmt: skip
     if precision == "int8":
         assert sent == {"int8"}  # its tensors travel as they are
     else:
-        assert sent == {"auto": {"int8"}}.get(wire, {wire})
-    values = {found.file.inputs[0]: found.image}
+        assert sent == {"auto": {"int8"}}.get(sent_as, {sent_as})
+    values = {made.file.inputs[0]: made.image}
     for piece in cut(planned.file, planned.plan):
         run(piece.content, values)
-    answer = values[found.file.outputs[0]]
-    np.testing.assert_array_equal(answer, Segment(planned.file.data).run([found.image])[0])
-    (unsent,) = Segment(found.file.data).run([found.image])
-    np.testing.assert_allclose(answer, unsent, atol=found.wire_tolerance, rtol=0)
-    np.testing.assert_allclose(answer, found.reference, atol=found.tolerance, rtol=0)
+    answer = values[made.file.outputs[0]]
+    np.testing.assert_array_equal(answer, Segment(planned.file.data).run([made.image])[0])
+    (unsent,) = Segment(made.file.data).run([made.image])
+    np.testing.assert_allclose(answer, unsent, atol=made.wire_tolerance, rtol=0)
+    np.testing.assert_allclose(answer, made.reference, atol=made.tolerance, rtol=0)
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_every_precision_through_running_boards(precision, tmp_path):
-    found = combination(precision, "auto")
+    made = combination(precision, "auto")
     cluster = three_boards(free_ports(3))
     bundle = export_bundle(
-        found.file,
+        made.file,
         cluster,
         tmp_path / "bundle",
-        plan=found.planned.plan,
-        rewritten=found.planned.file,
+        plan=made.planned.plan,
+        rewritten=made.planned.file,
     )
     with LocalBoards(bundle, cluster) as running:
-        answer = running.client.infer(found.image)[found.file.outputs[0]]
-    np.testing.assert_array_equal(answer, Segment(found.planned.file.data).run([found.image])[0])
-    np.testing.assert_allclose(answer, found.reference, atol=found.tolerance, rtol=0)
+        answer = running.client.infer(made.image)[made.file.outputs[0]]
+    np.testing.assert_array_equal(answer, Segment(made.planned.file.data).run([made.image])[0])
+    np.testing.assert_allclose(answer, made.reference, atol=made.tolerance, rtol=0)
 
 
 def test_what_no_interpreter_loads_is_refused():

@@ -105,8 +105,8 @@ def test_every_format_of_a_generated_network(small_file):
     assert len(squashed) > 5
     images = image_for(small_file)
     (exact,) = Segment(small_file.data).run(list(images.values()))
-    for wire, tolerance in ((FLOAT16, 1e-3), (SIGMOID, 1e-2)):
-        coded, _ = encode(small_file, homes, dict.fromkeys(squashed, wire))
+    for wire_format, tolerance in ((FLOAT16, 1e-3), (SIGMOID, 1e-2)):
+        coded, _ = encode(small_file, homes, dict.fromkeys(squashed, wire_format))
         (answer,) = Segment(coded.data).run(list(images.values()))
         assert 0 < np.abs(answer - exact).max() <= tolerance
 

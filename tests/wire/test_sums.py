@@ -25,17 +25,29 @@ def test_tensors_of_one_board_travel_as_one():
     assert len(crossing(file, homes)) == 3
     summed, on = regroup_sums(file, homes)
     assert len(summed.operators) == len(file.operators)
-    # On a: 1.5 s0 + 3.5 s2 + 4.5 s3, which travels; on b: 2.5 s1 and the rest.
+    # On a: -1.5 s0 - 3.5 s2 + 4.5 s3, which travels; on b: 2.5 s1 and the rest.
     (sent,) = crossing(summed, on)
     values = image_for(file)
     piece = Segment(summed.cut(range(len(summed.operators)), summed.inputs, (sent,)))
     s = {name: 1 / (1 + np.exp(-x.astype(float))) for name, x in values.items()}
     np.testing.assert_allclose(
         piece.run(list(values.values()))[0],
-        1.5 * s["x0"] + 3.5 * s["x2"] + 4.5 * s["x3"],
-        rtol=1e-6,
+        -1.5 * s["x0"] - 3.5 * s["x2"] + 4.5 * s["x3"],
+        atol=1e-6,
     )
     check_equal(file, summed)
+
+
+def test_the_activation_is_of_the_whole_sum_and_of_no_part():
+    """ReLU(-1.5 s0 + 2.5 s1 - 3.5 s2 + 4.5 s3) / 8; s0 and s2 on one board, the rest on another."""
+    file = sums_file(4, ((0, 1, 2, 3),))
+    homes = homes_of(file, {"x0": "a", "x1": "b", "x2": "a", "x3": "b"}, ["b"])
+    summed, on = regroup_sums(file, homes)
+    images = list(dict.fromkeys(file.inputs, np.zeros((1, 4), "f4")).values())
+    (sent,) = crossing(summed, on)
+    piece = Segment(summed.cut(range(len(summed.operators)), summed.inputs, (sent,)))
+    np.testing.assert_allclose(piece.run(images)[0], -2.5, rtol=1e-6)  # (-1.5 - 3.5) / 2
+    np.testing.assert_allclose(Segment(summed.data).run(images)[0], 0.125, rtol=1e-6)  # 2 / 2 / 8
 
 
 def test_a_tensor_that_serves_many_sums_travels_itself():

@@ -7,7 +7,7 @@ from collections import deque
 
 import numpy as np
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.board.engine import Engine, Finish, Instruction, RunSegment, Transmit
 from keras_concurrent.edge.board.status import Counts
 from keras_concurrent.edge.board.workshop import Workshop

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.board.status import Counts, machine
 from keras_concurrent.edge.board.store import Depot, Store
 from keras_concurrent.edge.board.work import Work

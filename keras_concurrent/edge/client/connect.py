@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import IN_FLIGHT, Client
 from keras_concurrent.edge.link.keys import keys_of

@@ -11,7 +11,8 @@ import threading
 import time
 from concurrent.futures import Future
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.flights import Flights, Outputs
 from keras_concurrent.edge.client.instructions import (

@@ -8,7 +8,7 @@ from concurrent.futures import Future
 
 import numpy as np
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.client.instructions import Begin
 from keras_concurrent.edge.link.outbox import Sent
 from keras_concurrent.edge.link.protocol import SessionNumber, Tensor

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from keras_concurrent.edge.bundle import Bundle
-from keras_concurrent.edge.client.segment_costs import WHOLE
+from keras_concurrent.edge.manifest import WHOLE
 from keras_concurrent.errors import BundleError, MissingExtraError
 from keras_concurrent.interpreter import Array, Segment
 

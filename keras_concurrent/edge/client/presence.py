@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 
 
 class Presence:

@@ -10,7 +10,7 @@ from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
-from keras_concurrent.cluster import CLIENT
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.link import answers, protocol
 from keras_concurrent.edge.link.outbox import Outbox, Sent
 from keras_concurrent.edge.link.probe import LinkProbe

@@ -11,10 +11,11 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.client.instructions import Instruction, Offer
-from keras_concurrent.edge.client.segment_costs import WHOLE, SegmentCosts
-from keras_concurrent.edge.manifest import Event, Manifest, Placement, Program, Send
+from keras_concurrent.edge.client.segment_costs import SegmentCosts
+from keras_concurrent.edge.manifest import WHOLE, Event, Manifest, Placement, Program, Send
 
 _MOST_STANDING = 256
 Reroute = Callable[[frozenset[str]], Placement | None]

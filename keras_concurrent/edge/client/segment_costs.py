@@ -9,9 +9,6 @@ from keras_concurrent.edge.client.questions import Ask
 from keras_concurrent.edge.link import questions
 from keras_concurrent.edge.manifest import Manifest, Placement
 
-WHOLE = "model"
-"""The segment that is the uncut model."""
-
 SLOW = 1.25
 """A board that takes so many times longer than planned is reported."""
 

@@ -17,7 +17,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.link.keys import AUTHORITY, CERTIFICATE, KEY, Keys
 from keras_concurrent.edge.link.protocol import (
     MOST_CONTENT_BYTES,

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from keras_concurrent.children import Child, this_package
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board.process import READY
 from keras_concurrent.edge.bundle import Bundle
@@ -22,6 +21,7 @@ from keras_concurrent.edge.link.pacing import Medium
 from keras_concurrent.errors import BoardError
 
 _POLL_S = 0.02
+_GRACE_S = 3.0
 START_S = 60.0
 """How long boards may take to start; emulated ones measure their segments first."""
 
@@ -62,7 +62,7 @@ class Processes:
     """Board processes; they end with this one, however it ends."""
 
     def __init__(self) -> None:
-        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._children: dict[str, Child] = {}
         self._logs: dict[str, IO[bytes]] = {}
 
     def start(self, board: str, options: Iterable[object], within: Sequence[str] = ()) -> None:
@@ -73,17 +73,10 @@ class Processes:
             options: words for ``keras-concurrent board``, the name aside.
             within: words before the command, such as a network namespace's.
         """
-        command = [
-            *within, sys.executable, "-m", "keras_concurrent", "board",
-            "--name", board, *map(str, options), "--until-stdin-closes",
-        ]  # fmt: skip
+        command = [*within, *this_package("board", "--name", board, *map(str, options))]
         log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
         self._logs[board] = log
-        # A session of its own keeps Ctrl-C from reaching it before this process has put things in
-        # order; its standard input closes when this process ends, however it ends.
-        self._processes[board] = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=log, stderr=log, start_new_session=True
-        )
+        self._children[board] = Child(command, log)
 
     def wait_started(self, timeout_s: float = START_S) -> None:
         """Wait until every board listens.
@@ -92,10 +85,10 @@ class Processes:
             BoardError: one ended while starting, with its last words, or did not start in time.
         """
         deadline = time.monotonic() + timeout_s
-        while not all(READY in self.said(board) for board in self._processes):
+        while not all(READY in self.said(board) for board in self._children):
             self._check_alive()
             if time.monotonic() > deadline:
-                late = [board for board in self._processes if READY not in self.said(board)]
+                late = [board for board in self._children if READY not in self.said(board)]
                 raise BoardError(f"{', '.join(late)} did not start within {timeout_s:g} s")
             time.sleep(_POLL_S)
 
@@ -105,34 +98,25 @@ class Processes:
 
     def process_id(self, board: str) -> int:
         """The process of a board."""
-        return self._processes[board].pid
+        return self._children[board].id
 
     def _check_alive(self) -> None:
-        for board, process in self._processes.items():
-            if process.poll() is not None:
+        for board, child in self._children.items():
+            if child.status is not None:
                 lines = self.said(board).strip().splitlines()
                 last = lines[-1] if lines else "it said nothing"
-                raise BoardError(
-                    f"{board} ended with status {process.returncode} while starting: {last}"
-                )
+                raise BoardError(f"{board} ended with status {child.status} while starting: {last}")
 
     def kill(self, board: str) -> None:
         """End a board as a power cut would."""
-        self._processes[board].kill()
-        self._processes[board].wait()
+        self._children[board].kill()
 
     def stop(self) -> None:
         """End all boards."""
-        for process in self._processes.values():
-            if process.stdin:
-                process.stdin.close()
-            process.terminate()
-        for process in self._processes.values():
-            try:
-                process.wait(timeout=3)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+        for child in self._children.values():
+            child.ask_to_end()  # all at once
+        for child in self._children.values():
+            child.end(_GRACE_S)
         for log in self._logs.values():
             log.close()
 

@@ -13,7 +13,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.link.keys import make_keys
 from keras_concurrent.edge.link.pacing import Medium
 from keras_concurrent.edge.testbed.local_boards import Processes, free_ports

@@ -15,11 +15,12 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.images import check_image
-from keras_concurrent.edge.manifest import PLACEMENTS, Event
+from keras_concurrent.edge.manifest import PLACEMENTS, WHOLE, Event
 from keras_concurrent.edge.testbed.local_boards import answering
 from keras_concurrent.interpreter import Array, Segment
+from keras_concurrent.versioned import FileKind
 
-SCHEMA_VERSION = 1
+_FILE = FileKind("a measurement", 1, "measure the bundle anew")
 _WARM_UP_IMAGES = 3
 _TRACED_IMAGES = 9
 _ONE_BOARD_IMAGES = 60  # enough for a median; one slow board takes its time
@@ -97,7 +98,7 @@ class Measurement:
 
     def to_json(self) -> str:
         """A text that `from_json` understands."""
-        return json.dumps({"schema_version": SCHEMA_VERSION, **asdict(self)}, indent=1) + "\n"
+        return _FILE.to_json(asdict(self))
 
     @classmethod
     def from_json(cls, text: str) -> Measurement:
@@ -107,11 +108,7 @@ class Measurement:
             ValueError: it is something else.
         """
         try:
-            data = json.loads(text)
-            if not isinstance(data, dict):
-                raise ValueError(f"it must hold an object, got {type(data).__name__}")
-            if data.pop("schema_version", None) != SCHEMA_VERSION:
-                raise ValueError(f"schema_version must be {SCHEMA_VERSION}")
+            data = _FILE.content(json.loads(text))
             runs = {
                 name: Run(
                     tuple(run["latencies_s"]),
@@ -217,7 +214,7 @@ def measure_bundle(
 def reference(bundle: Bundle, images: Sequence[Array]) -> Answers:
     """The uncut model's answers, computed in this process."""
     manifest = bundle.manifest
-    segment = Segment(bundle.content("model"), name="the uncut model")
+    segment = Segment(bundle.content(WHOLE), name="the uncut model")
     specs = [manifest.tensors[name] for name in manifest.inputs]
     answers = []
     for image in images:

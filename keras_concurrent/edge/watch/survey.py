@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from keras_concurrent._version import __version__
-from keras_concurrent.cluster import CLIENT, Cluster, Link
+from keras_concurrent.board import CLIENT
+from keras_concurrent.cluster import Cluster, Link
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
-from keras_concurrent.edge.client.segment_costs import WHOLE, SegmentCosts
+from keras_concurrent.edge.client.segment_costs import SegmentCosts
 from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.answers import LinkFigures
 from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, SAME_VERSION
+from keras_concurrent.edge.manifest import WHOLE
 from keras_concurrent.errors import BoardError, ProtocolError
 
 _MEASURE_S = 120.0

@@ -7,6 +7,7 @@ import keras
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.convert import to_tflite
 from keras_concurrent.networks.architecture import Architecture
+from keras_concurrent.planning.chains import chains_as_tasks
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.search.costs import architecture_costs, costs_of, scored
 from keras_concurrent.tflite.file import TfliteFile
@@ -19,7 +20,7 @@ def model_graph(model: keras.Model) -> TaskGraph:
         ConversionError: the model cannot be converted.
         TypeError: a model whose inputs are not known, see `keras_concurrent.to_tflite`.
     """
-    return TaskGraph.from_tflite(TfliteFile(to_tflite(model))).chains_merged()
+    return chains_as_tasks(TaskGraph.from_tflite(TfliteFile(to_tflite(model))))
 
 
 class PredictedCosts(keras.callbacks.Callback):
@@ -31,7 +32,8 @@ class PredictedCosts(keras.callbacks.Callback):
 
     Args:
         cluster: the boards.
-        architecture: of the model; without it, the model is converted and its .tflite read.
+        architecture: what the model was built from; without it, the model is converted and its
+            .tflite read.
     """
 
     def __init__(self, cluster: Cluster, architecture: Architecture | None = None):

@@ -28,8 +28,8 @@ class ConcurrentHyperModel(keras_tuner.HyperModel):
         space: the networks.
         cluster: with one, each epoch's logs hold the network's predicted costs, for the objectives
             of `keras_concurrent.search.tuning.objectives`, and for TensorBoard and the like.
-        seed: of the first weights and of the order of the images; with ``None`` they are those of
-            Keras's global generator.
+        seed: what the first weights and the order of the images are drawn from; ``None``: Keras's
+            global generator.
         loss: as ``model.compile`` takes it; labels are whole numbers by default.
         metrics: as ``model.compile`` takes them.
     """

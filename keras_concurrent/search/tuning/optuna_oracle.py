@@ -29,7 +29,7 @@ class OptunaOracle(keras_tuner.Oracle):
             "latency_s": "min"}``. The first gives a trial's score, and its best epoch.
         max_trials: how many.
         startup: so many trials are drawn at random before Optuna is asked.
-        seed: of the draws, from 1.
+        seed: what Optuna draws from, 1 or more.
         **kwargs: the base class's arguments.
 
     Raises:
@@ -92,8 +92,8 @@ class OptunaOracle(keras_tuner.Oracle):
 
     def _active(self, values):
         """Optuna's distributions of the parameters that a trial had and that can vary."""
-        found = {p.name: _distribution(p) for p in self.hyperparameters.space if p.name in values}
-        return {name: known for name, known in found.items() if known is not None}
+        known = {p.name: _distribution(p) for p in self.hyperparameters.space if p.name in values}
+        return {name: varying for name, varying in known.items() if varying is not None}
 
 
 def _distribution(parameter):

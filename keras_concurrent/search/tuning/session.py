@@ -61,7 +61,7 @@ class Session:
     """A search in a folder.
 
     Args:
-        folder: of the search; its settings are there already.
+        folder: where the search is kept; its settings are there already.
     """
 
     def __init__(self, folder: Path):
@@ -99,14 +99,14 @@ class Session:
         if not first.exists():
             kept: Screening = Screening(())
             if self.settings.samples:
-                found = screen(
+                screening = screen(
                     self.space, self.settings.cluster, self.settings.samples,
                     seed=self.settings.seed, progress=progress,
                 )  # fmt: skip
                 limits = [limit for limit in self.limits if limit.name in SCREENED]
-                kept = found.keeping(*limits)
+                kept = screening.keeping(*limits)
                 if not kept.candidates:
-                    raise ConcurrentError(_unkept(found, limits))
+                    raise ConcurrentError(_unkept(screening, limits))
                 write_beside(self.folder / "screening.csv", kept.to_csv().encode())
             chosen = [dict(c.values) for c in kept.spread(self.settings.trials)]
             write_beside(first, json.dumps(chosen, indent=1).encode())
@@ -239,11 +239,11 @@ class Session:
         return bundle, float(accuracy)
 
 
-def _unkept(found: Screening, limits: list[Limit]) -> str:
+def _unkept(screening: Screening, limits: list[Limit]) -> str:
     """That no candidate keeps all limits, and how far each could be moved."""
     nearest = []
     for limit in limits:
-        figures = [c.costs.figures()[limit.name] for c in found.candidates]
+        figures = [c.costs.figures()[limit.name] for c in screening.candidates]
         best = min(figures) if limit.at_most else max(figures)
         nearest.append(f"{limit}: {'least' if limit.at_most else 'most'} {best:.4g}")
-    return f"none of {len(found.candidates)} candidates keeps the limits ({'; '.join(nearest)})"
+    return f"none of {len(screening.candidates)} candidates keeps the limits ({'; '.join(nearest)})"

@@ -7,11 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.client.presence import avoid
 from keras_concurrent.edge.client.routes import assign, reroute
-from keras_concurrent.edge.client.segment_costs import WHOLE, SegmentCosts
-from keras_concurrent.edge.manifest import Event, Manifest, Placement, SegmentSpec, TensorSpec
+from keras_concurrent.edge.client.segment_costs import SegmentCosts
+from keras_concurrent.edge.manifest import (
+    WHOLE,
+    Event,
+    Manifest,
+    Placement,
+    SegmentSpec,
+    TensorSpec,
+)
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.planning.schedule import decode

@@ -6,7 +6,8 @@ import time
 import pytest
 from in_process import slow_boards
 
-from keras_concurrent.cluster import Board, Cluster, Link, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Link, Network
 from keras_concurrent.edge.link.pacing import EmulatedInterface, Medium, RealInterface, pacer_of
 
 

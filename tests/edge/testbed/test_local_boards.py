@@ -11,7 +11,8 @@ import time
 import numpy as np
 import pytest
 
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.client.connect import connect
 from keras_concurrent.edge.testbed.local_boards import (
     LocalBoards,

@@ -10,7 +10,8 @@ import time
 
 import pytest
 
-from keras_concurrent.cluster import Board, Cluster, Network
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.testbed.namespaces import Namespaces
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.errors import TransportError

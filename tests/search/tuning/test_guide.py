@@ -24,6 +24,7 @@ def images():
     return x, keras.utils.to_categorical(data.train_labels[:COUNT], data.classes)
 
 
+@pytest.mark.timeout(180)  # trains seven networks
 def test_the_getting_started_guide_runs_with_our_hypermodel_and_objective(
     images, tmp_path, monkeypatch, capsys
 ):

@@ -1,13 +1,7 @@
-"""Searches in a folder: settings, workers, and one whole search through the command line."""
+"""Searches in a folder: each tuner, and one whole search through the command line."""
 
 import json
-import os
-import stat
-import subprocess
-import sys
-from types import SimpleNamespace
 
-import grpc
 import keras_tuner
 import numpy as np
 import pytest
@@ -19,12 +13,11 @@ from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.networks.architecture import Architecture
-from keras_concurrent.search import ConcurrentHyperModel, Space, architecture_of, workers
+from keras_concurrent.search import ConcurrentHyperModel, architecture_of
 from keras_concurrent.search.results import read_results
 from keras_concurrent.search.settings import Settings, load_data
 from keras_concurrent.search.tuning.optuna_oracle import OptunaOracle
 from keras_concurrent.search.tuning.session import Session
-from keras_concurrent.search.workers import Role, supervise
 
 CLUSTER = Cluster.of("pi4", 2, "1gbit")
 
@@ -121,37 +114,6 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
         np.testing.assert_array_equal(one, other)
 
 
-def test_settings_are_read_as_they_were_written(tmp_path):
-    settings = Settings(
-        CLUSTER, "digits", images=50, limits=("latency_s <= 0.01",), space={"kinds": ["DP"]}
-    )
-    settings.write(tmp_path)
-    assert Settings.read(tmp_path) == settings
-    assert settings.searched() == Space((8, 8, 1), 10, kinds=("DP",))
-    assert len(settings.dataset.train_labels) == 50
-    with pytest.raises(ValueError, match="must be a search's folder"):
-        Settings.read(tmp_path / "nothing")
-    told = json.loads((tmp_path / "search.json").read_text())
-    for wrong in ({**told, "schema_version": 9}, {**told, "nonsense": 1}):
-        (tmp_path / "search.json").write_text(json.dumps(wrong))
-        with pytest.raises(ValueError, match="is no search"):
-            Settings.read(tmp_path)
-
-
-@pytest.mark.parametrize(
-    "wrong", [{"tuner": "x"}, {"trials": 0}, {"images": 3}, {"limits": ("latency < 1",)}]
-)
-def test_settings_check_themselves(wrong):
-    with pytest.raises(ValueError, match=r"must"):
-        Settings(CLUSTER, **wrong)
-
-
-def test_a_file_of_images_says_what_it_lacks(tmp_path):
-    np.savez(tmp_path / "a.npz", train_images=np.zeros((2, 4, 4, 1)))
-    with pytest.raises(ValueError, match="it lacks train_labels, test_images, test_labels"):
-        load_data(str(tmp_path / "a.npz"))
-
-
 def test_a_limit_that_no_screening_knows_is_left_to_the_trials(images, tmp_path):
     Settings(
         CLUSTER, str(images), limits=("concurrency_score <= 99",), samples=20, trials=2,
@@ -222,100 +184,3 @@ def test_optuna_finds_both_ends_of_a_front(tmp_path):
     assert np.mean(ys) < 3  # 4.5 by chance
     with pytest.raises(ValueError, match="aims must say"):
         OptunaOracle({"accuracy": "up"}, 3)
-
-
-def test_a_role_says_what_kerastuner_reads(monkeypatch):
-    for name in ("TUNER_ID", "ORACLE_IP", "ORACLE_PORT"):
-        monkeypatch.delenv(f"KERASTUNER_{name}", raising=False)
-    monkeypatch.setattr(os, "environ", dict(os.environ))
-    Role().take()
-    assert not any(name.startswith("KERASTUNER") for name in os.environ)
-    Role(worker="10.0.0.1:99", worker_name="pi-3").take()
-    assert os.environ["KERASTUNER_TUNER_ID"] == "pi-3"
-    assert os.environ["KERASTUNER_ORACLE_IP"] == "10.0.0.1"
-    assert os.environ["KERASTUNER_ORACLE_PORT"] == "99"
-    assert Role(chief="127.0.0.1:1").name == "chief"
-    for wrong in (
-        {"chief": "a:1", "worker": "a:1"}, {"chief": "8642"}, {"worker_name": "my-chief"},
-        {"worker_name": "a/b"},
-    ):  # fmt: skip
-        with pytest.raises(ValueError, match=r"got"):
-            Role(**wrong)
-
-
-def test_a_worker_waits_for_a_chief_that_comes_again(monkeypatch):
-    class Away(grpc.RpcError):
-        def __init__(self, status):
-            self.code = lambda: status
-
-    answers = [Away(grpc.StatusCode.UNAVAILABLE), Away(grpc.StatusCode.UNAVAILABLE), "a trial"]
-
-    def create_trial(tuner_id):
-        assert tuner_id == "worker-1"
-        answer = answers.pop(0)
-        if isinstance(answer, Exception):
-            raise answer
-        return answer
-
-    monkeypatch.setattr(workers, "_POLL_S", 0.01)
-    names = ("get_space", "update_space", "update_trial", "end_trial", "get_trial",
-             "get_best_trials")  # fmt: skip
-    client = SimpleNamespace(create_trial=create_trial, **dict.fromkeys(names, print))
-    workers.patient(SimpleNamespace(oracle=client))
-    assert client.create_trial("worker-1") == "a trial"
-    answers.append(Away(grpc.StatusCode.INTERNAL))
-    with pytest.raises(Away):
-        client.create_trial("worker-1")
-
-
-def program(tmp_path, monkeypatch, text):
-    """Let a shell script stand for every process of a search."""
-    path = tmp_path / "program"
-    path.write_text(f"#!/bin/sh\ncd {tmp_path}\necho $@ >>started\n{text}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-    monkeypatch.setattr(sys, "executable", str(path))
-    monkeypatch.setattr(workers, "_POLL_S", 0.02)
-    return tmp_path / "started"
-
-
-def test_the_dead_are_started_again_and_the_chief_stopped_at_the_end(tmp_path, monkeypatch):
-    # A worker is killed twice, then ends well; the chief is killed once, then waits.
-    started = program(
-        tmp_path,
-        monkeypatch,
-        'case "$*" in *--chief*) mkdir c 2>/dev/null && kill -9 $$; exec sleep 60;; esac\n'
-        'mkdir "a$9" 2>/dev/null && kill -9 $$; mkdir "b$9" 2>/dev/null && kill -9 $$; sleep 0.2',
-    )
-    supervise(tmp_path, 2, 8642, lambda: 0)
-    lines = started.read_text().splitlines()
-    assert sum("--chief 127.0.0.1:8642" in line for line in lines) == 2
-    for name in ("worker-0", "worker-1"):
-        assert sum(f"--worker 127.0.0.1:8642 --name {name}" in line for line in lines) == 3
-
-
-def test_processes_end_with_the_one_that_started_them(tmp_path):
-    code = "from keras_concurrent.search.workers import end_with_stdin as end; end();"
-    child = subprocess.Popen(
-        [sys.executable, "-c", code + "import time; print('here', flush=True); time.sleep(60)"],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-    )
-    assert child.stdout.readline() == b"here\n"
-    assert child.poll() is None
-    child.stdin.close()
-    assert child.wait(10) == 1
-    child.stdout.close()
-
-
-def test_only_one_process_hands_out_the_trials(tmp_path):
-    with workers.sole(tmp_path), pytest.raises(ConcurrentError, match="another process hands out"):
-        workers.sole(tmp_path).__enter__()
-    with workers.sole(tmp_path):
-        pass
-
-
-def test_one_that_always_dies_is_given_up(tmp_path, monkeypatch):
-    started = program(tmp_path, monkeypatch, "exit 3")
-    with pytest.raises(ConcurrentError, match=r"died 6 times while no trial ended"):
-        supervise(tmp_path, 1, 8642, lambda: 0)
-    assert len(started.read_text().splitlines()) <= 2 * 6

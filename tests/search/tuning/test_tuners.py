@@ -22,10 +22,10 @@ from keras_concurrent.search import (
     Weighted,
     architecture_of,
     constrain,
-    oracle,
     screen,
 )
 from keras_concurrent.search.costs import architecture_costs, costs_of
+from keras_concurrent.search.tuning import oracle
 from keras_concurrent.search.tuning.callbacks import model_graph
 
 CLUSTER = Cluster.of("pi4", 2, "1gbit")

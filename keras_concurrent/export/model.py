@@ -1,0 +1,80 @@
+"""The model that a user brings: a .tflite as it is, or a Keras model converted."""
+
+from __future__ import annotations
+
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from keras_concurrent.tensorflow_loading import load_tensorflow
+from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.wire.samples import Samples
+
+SUFFIXES = (".keras", ".tflite")
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A model, and the same as it was before anything made it lighter.
+
+    Args:
+        file: in the precision that was asked for.
+        original: in float32; of a .tflite, what was given. ``file`` itself where nothing changed.
+        samples: images to measure ranges and accuracy on, where there are any.
+    """
+
+    file: TfliteFile
+    original: TfliteFile
+    samples: Samples | None
+
+
+def read_model(
+    path: Path, precision: str = "float32", calibration: str | None = None
+) -> LoadedModel:
+    """Read a model, and convert it where it is a Keras one.
+
+    Args:
+        path: a .keras or .tflite file.
+        precision: what a Keras model is converted to, see `keras_concurrent.precision`.
+        calibration: images to measure ranges and accuracy on, see
+            `keras_concurrent.wire.samples.Samples.load`.
+
+    Raises:
+        ValueError: a file that is neither or is damaged, a .tflite in another precision, int8
+            without images, or images that cannot be had or have another shape.
+        ModelFileError: the .tflite cannot be read.
+        ConversionError: the Keras model cannot be converted.
+        MissingExtraError: a Keras model without TensorFlow.
+    """
+    if path.suffix not in SUFFIXES:
+        raise ValueError(f"a model must be a .keras or a .tflite file, got {path}")
+    if path.suffix == ".keras":
+        return _converted(path, precision, calibration)
+    if precision != "float32":
+        raise ValueError(f"precision {precision} needs a .keras model, got {path}")
+    file = TfliteFile.read(path)
+    samples = None
+    if calibration is not None:
+        samples = Samples.load(calibration, file.tensors[file.inputs[0]].shape[1:])
+    return LoadedModel(file, file, samples)
+
+
+def _converted(path: Path, precision: str, calibration: str | None) -> LoadedModel:
+    if precision == "int8" and calibration is None:
+        raise ValueError("precision int8 needs images to calibrate on, such as calibration photos")
+    if not zipfile.is_zipfile(path):
+        raise ValueError(f"{path} is damaged: it holds no Keras model")
+    load_tensorflow()
+    import keras
+
+    import keras_concurrent.layers  # noqa: F401 - registers the layers with Keras
+    from keras_concurrent.convert import to_tflite
+
+    model = keras.models.load_model(path)
+    samples = None if calibration is None else Samples.load(calibration, model.input_shape[1:])
+    original = TfliteFile(to_tflite(model), str(path))
+    if precision == "float32":
+        return LoadedModel(original, original, samples)
+    images = None if samples is None else samples.calibration
+    lighter = to_tflite(model, precision=precision, images=images)
+    return LoadedModel(TfliteFile(lighter, str(path)), original, samples)

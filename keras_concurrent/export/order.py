@@ -1,0 +1,258 @@
+"""What a user asks for, and the bundle that comes of it: one call from a model's file to boards.
+
+::
+
+    boards = Path("cluster.toml")
+    order = Order(
+        Path("model.keras"),
+        Cluster.read(boards),
+        timings=timings_beside(boards),
+        wire="auto",
+        calibration="photos",
+    )
+    exported = export_order(order, "bundle")
+
+is ``keras-concurrent export model.keras --cluster cluster.toml --wire auto --calibration photos``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.edge.bundle import digest
+from keras_concurrent.errors import ClusterError
+from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.export.costs import KnownCosts, Progress, chains_on_host, operators_on_host
+from keras_concurrent.export.exported import Exported
+from keras_concurrent.export.model import LoadedModel, read_model
+from keras_concurrent.export.pins import pinned_tasks
+from keras_concurrent.measured.boards import BoardTimings
+from keras_concurrent.planning.effort import USUAL, Effort
+from keras_concurrent.planning.placement_file import read_placement
+from keras_concurrent.planning.schedule import Plan
+from keras_concurrent.planning.segments import plan_segments
+from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.precision import PRECISIONS
+from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.wire.budget import BUDGET_POINTS, Budget, in_each_format, variants
+from keras_concurrent.wire.format import SENT_AS
+from keras_concurrent.wire.pixels import take_pixels
+from keras_concurrent.wire.planner import WirePlanner
+
+Ways = dict[str, tuple[TfliteFile, Plan | None]]
+
+
+def _unseen(title: str) -> Callable[[int, int], None]:
+    """Progress that nobody watches."""
+    return lambda done, total: None
+
+
+@dataclass(frozen=True)
+class Order:
+    """A model to be placed on boards, and how.
+
+    Args:
+        model: path of a .keras or .tflite file.
+        cluster: the boards and their network.
+        effort: what each search for a plan may take.
+        pins: board that an operator must be on, by its number, or all operators of a vertex, by
+            its name, as in ``{"12": "pi4-2", "vertex_03": "pi4-1"}``.
+        placement: path of a placement file, whose plan is taken instead of a search.
+        measured_here: whether to measure operators on this machine, instead of counting FLOPs.
+        timings: path of what ``keras-concurrent profile`` measured on the boards, see
+            `keras_concurrent.measured.boards.timings_beside`. It goes before ``measured_here``.
+        precision: what a .keras model is converted to, see `keras_concurrent.precision`.
+        calibration: images to measure ranges and accuracy on, see
+            `keras_concurrent.wire.samples.Samples.load`.
+        pixels: whether images are taken as bytes of 0..255, see `keras_concurrent.wire.pixels`.
+        wire: how tensors travel, see `keras_concurrent.wire.planner.WirePlanner`; ``None`` cuts
+            the model as it is.
+        lose_points: percentage points of accuracy that ``wire="auto"`` may lose at most; kept
+            where there are images to tell.
+
+    Raises:
+        ValueError: an unknown precision or wire, a negative ``lose_points``, or a placement beside
+            pins or a wire, which ask for a search.
+    """
+
+    model: Path
+    cluster: Cluster
+    effort: Effort = USUAL
+    pins: Mapping[str, str] = field(default_factory=dict)
+    placement: Path | None = None
+    measured_here: bool = False
+    timings: Path | None = None
+    precision: str = "float32"
+    calibration: str | None = None
+    pixels: bool = False
+    wire: str | None = None
+    lose_points: float = BUDGET_POINTS
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise ValueError(
+                f"precision must be one of {', '.join(PRECISIONS)}, got {self.precision!r}"
+            )
+        if self.wire is not None and self.wire not in SENT_AS:
+            raise ValueError(f"wire must be one of {', '.join(SENT_AS)}, got {self.wire!r}")
+        if self.lose_points < 0:
+            raise ValueError(f"lose_points must not be negative, got {self.lose_points!r}")
+        if self.placement is not None and (self.wire is not None or self.pins):
+            asking = "wire asks" if self.wire is not None else "pins ask"
+            raise ValueError(f"{asking} for a search, placement for none: give one of them")
+
+
+@dataclass(frozen=True)
+class PreparedOrder:
+    """An order whose model is read and whose operators' costs are known: ready to be planned.
+
+    Args:
+        order: what was asked.
+        model: in the precision that was asked for, its images as bytes where that was asked, and
+            as it was before.
+        costs: what its operators cost, and those of files rewritten from it.
+        graph: the model's tasks with their costs.
+        remarks: what is not as the user may expect, a sentence each.
+    """
+
+    order: Order
+    model: LoadedModel
+    costs: KnownCosts
+    graph: TaskGraph
+    remarks: tuple[str, ...]
+
+    def plan(self, cluster: Cluster | None = None, effort: Effort | None = None) -> Plan:
+        """The plan of the order's placement file, or the best that a search finds.
+
+        Args:
+            cluster: other boards than the order's, to see what would be.
+            effort: another than the order's.
+
+        Raises:
+            ClusterError: the boards' memory is not enough, or a pin's board is not there.
+            PlacementError: the placement file cannot be read, or its plan cannot run.
+            ValueError: a pin of something that the model has not.
+        """
+        cluster, order = cluster or self.order.cluster, self.order
+        if order.placement is not None:
+            sha256 = digest(self.model.file.data)
+            return read_placement(order.placement, self.graph, cluster, sha256)
+        pins = pinned_tasks(order.pins, self.graph)
+        return plan_segments(self.graph, cluster, effort=effort or order.effort, pins=pins)
+
+    def export(self, path: str | Path) -> Exported:
+        """Plan, send less where that was asked, cut, and write the bundle.
+
+        Args:
+            path: the bundle's folder.
+
+        Raises:
+            BundleError: the folder cannot be written.
+            ConcurrentError: see `plan`.
+        """
+        file, order = self.model.file, self.order
+        rewritten: TfliteFile | None = None
+        in_formats: Ways = {}
+        if order.wire is None:
+            plan = self.plan()
+        else:
+            rewritten, plan, in_formats = self._sending_less(order.wire)
+        bundle = export_bundle(
+            file, order.cluster, path, graph=self.graph, plan=plan, rewritten=rewritten
+        )
+        if order.wire is None and self.model.original is file:
+            return Exported(bundle, plan, (), self.remarks)
+        ways: Ways = {
+            "as it was": (self.model.original, self._plan_as_it_was()),
+            **in_formats,
+            "chosen": (rewritten or file, plan),
+        }
+        return Exported(bundle, plan, tuple(variants(ways, self._budget())), self.remarks)
+
+    def _plan_as_it_was(self) -> Plan | None:
+        """The best plan of the original, cut as it is; ``None`` where no board has the memory."""
+        original, graph = self.model.original, self.graph
+        if original is not self.model.file:
+            graph = self.costs(original, TaskGraph.from_tflite(original))
+        try:
+            return plan_segments(graph, self.order.cluster, effort=self.order.effort)
+        except ClusterError:
+            return None
+
+    def _budget(self) -> Budget | None:
+        """Compares answers with the original's; ``None`` where there is nothing to compare."""
+        model = self.model
+        single = len(model.file.inputs) == len(model.file.outputs) == 1
+        return Budget(model.original, model.samples) if model.samples and single else None
+
+    def _sending_less(self, wire: str) -> tuple[TfliteFile, Plan, Ways]:
+        """The rewritten file, its plan, and the same in each wire format."""
+        file, samples, order = self.model.file, self.model.samples, self.order
+        pins = {
+            tensor: board
+            for task, board in pinned_tasks(order.pins, self.graph).items()
+            for tensor in self.graph.by_name[task].outputs
+        }
+        planner = WirePlanner(
+            file,
+            order.cluster,
+            sent_as=wire,
+            images=() if samples is None else samples.images(file),
+            costs=self.costs if self.costs.measured else None,
+            pins=pins,
+            effort=order.effort,
+        )
+        planned = planner.plan()
+        if samples is not None and wire == "auto":
+            planned = Budget(file, samples, order.lose_points).keep(planner, planned)
+        return planned.file, planned.plan, in_each_format(planner, planned)
+
+
+def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
+    """Read an order's model, and measure it here where that was asked.
+
+    Args:
+        order: what is asked.
+        progress: gives a listener by the title of what is measured; each is told how much is
+            done, and of how much.
+
+    Raises:
+        ValueError: see `keras_concurrent.export.model.read_model`; images as bytes of a model that
+            takes none.
+        ConcurrentError: the model cannot be read or converted, or the timings cannot be read.
+    """
+    model = read_model(order.model, order.precision, order.calibration)
+    remarks = []
+    timings = None if order.timings is None else BoardTimings.read(order.timings)
+    if timings is not None and timings.model_sha256 != digest(model.file.data):
+        remarks.append(f"{order.timings} is of another model: boards count by their rates")
+        timings = None
+    if order.pixels:  # the same operators, but for those that decode the image
+        model = replace(model, file=take_pixels(model.file))
+    file = model.file
+    if file.whole_because is not None:
+        remarks.append(f"{order.model} stays whole because {file.whole_because}.")
+    here = None
+    if order.measured_here:  # a search that rewrites files asks for operators that no chain tells
+        here = chains_on_host(progress) if order.wire is None else operators_on_host(file, progress)
+    costs = KnownCosts(order.cluster, here, timings)
+    graph = costs(file, TaskGraph.from_tflite(file))
+    return PreparedOrder(order, model, costs, graph, tuple(remarks))
+
+
+def export_order(order: Order, path: str | Path, progress: Progress = _unseen) -> Exported:
+    """From an order to its bundle, in one call.
+
+    Args:
+        order: what is asked.
+        path: the bundle's folder.
+        progress: see `prepare`.
+
+    Raises:
+        ConcurrentError: see `prepare` and `PreparedOrder.export`.
+        ValueError: see there.
+    """
+    return prepare(order, progress).export(path)

@@ -1,0 +1,140 @@
+"""From an order to a bundle by one call: as the command does it, and what is refused."""
+
+import json
+from dataclasses import asdict, replace
+
+import numpy as np
+import pytest
+from command_line import run
+from wires import SLOW
+
+from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.errors import ModelFileError
+from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.export.order import Order, export_order, prepare
+from keras_concurrent.interpreter import Segment
+from keras_concurrent.measured.boards import BoardTimings, timings_beside
+from keras_concurrent.planning.effort import Effort
+
+SHAPE = (16, 16, 3)
+FEW = Effort(500, seed=3)
+
+
+@pytest.fixture
+def folder(small_file, tmp_path):
+    """A model, its boards, labelled images, and what the boards were measured to take for it."""
+    (tmp_path / "model.tflite").write_bytes(small_file.data)
+    (tmp_path / "cluster.toml").write_text(SLOW.to_toml())
+    images = np.random.default_rng(2).random((24, *SHAPE), dtype=np.float32)
+    labels = np.array([Segment(small_file.data).run([i[None]])[0].argmax() for i in images])
+    np.savez(tmp_path / "images.npz", images=images, labels=labels)
+    cut = export_bundle(small_file, SLOW, tmp_path / "cut")
+    seconds = {
+        board.name: {name: 0.01 * (1 + i) for i, name in enumerate(cut.manifest.segments)}
+        for board in SLOW.boards
+    }
+    text = BoardTimings.of(cut, seconds, SLOW).to_json()
+    (tmp_path / "cluster.seconds.json").write_text(text)
+    return tmp_path
+
+
+def order_of(folder, **changed):
+    timings = timings_beside(folder / "cluster.toml")
+    order = Order(folder / "model.tflite", SLOW, FEW, timings=timings)
+    return replace(order, **changed)
+
+
+def files(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_wire_auto_with_timings_in_one_call_is_what_the_command_writes(folder):
+    lighter = {"wire": "auto", "calibration": str(folder / "images.npz")}
+    exported = export_order(order_of(folder, **lighter), folder / "by_call")
+    told = run(
+        "export", folder / "model.tflite", "--cluster", folder / "cluster.toml",
+        "--evaluations", 500, "--seed", 3, "--wire", "auto",
+        "--calibration", folder / "images.npz", "--out", folder / "by_command", "--json",
+    ).stdout  # fmt: skip
+    figures = json.loads(told)
+    assert len(figures["boards_used"]) > 1
+    assert files(folder / "by_call") == files(folder / "by_command")
+    assert [asdict(each) for each in exported.variants] == figures["choices"]
+    assert exported.board_bytes == figures["board_bytes"]
+    assert exported.link_bytes == figures["link_bytes"]
+    assert exported.bundle.sha256 == Bundle(folder / "by_command").sha256
+    # Seconds measured on the boards count: by their rates alone they would take another time.
+    by_rates = prepare(order_of(folder, timings=None, **lighter)).export(folder / "by_rates")
+    assert by_rates.plan.latency_s != pytest.approx(exported.plan.latency_s, rel=0.1)
+
+
+def test_timings_of_another_model_are_left_out_and_named(folder):
+    path = folder / "cluster.seconds.json"
+    data = json.loads(path.read_text())
+    path.write_text(json.dumps({**data, "model_sha256": "0" * 64}))
+    ready = prepare(order_of(folder))
+    assert ready.remarks == (f"{path} is of another model: boards count by their rates",)
+    assert ready.plan() == prepare(order_of(folder, timings=None)).plan()
+
+
+def test_operators_are_measured_here_for_files_rewritten_too(folder):
+    heard = []
+
+    def progress(title):
+        return lambda done, total: heard.append((title, done, total))
+
+    order = order_of(folder, timings=None, measured_here=True)
+    whole = prepare(order, progress)
+    assert all(task.seconds is not None for task in whole.graph.tasks)
+    exported = export_order(replace(order, wire="float16"), folder / "bundle", progress)
+    assert {title for title, _, _ in heard} == {"profiling", "profiling operators"}
+    assert exported.variants[-1].latency_s == exported.plan.latency_s
+    assert all(segment.seconds is not None for segment in exported.plan.graph.tasks)
+
+
+def test_a_pin_holds_an_operator_and_all_of_a_vertex(folder):
+    pins = {"0": "b2", "vertex_3": "b1"}
+    for wire in (None, "float32"):
+        exported = export_order(order_of(folder, pins=pins, wire=wire), folder / "bundle")
+        plan = exported.plan
+        boards = {plan.assignment[t.name] for t in plan.graph.tasks if "vertex_3" in t.vertices}
+        assert boards == {"b1"}
+        if wire is None:  # a rewritten file numbers its operators anew
+            first = next(t for t in plan.graph.tasks if 0 in t.operators)
+            assert plan.assignment[first.name] == "b2"
+    for wrong in ("99999", "vertex_99"):
+        with pytest.raises(
+            ValueError, match=f"an operator or a vertex of the model, got '{wrong}'"
+        ):
+            prepare(order_of(folder, pins={wrong: "b1"})).plan()
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"precision": "int4"}, "precision must be one of float32, float16, dynamic, int8, got"),
+        ({"wire": "int4"}, "wire must be one of auto, float32, float16, int8, got 'int4'"),
+        ({"lose_points": -0.1}, "lose_points must not be negative, got -0.1"),
+        ({"wire": "auto", "placement": "p.toml"}, "wire asks for a search, placement for none"),
+        ({"pins": {"0": "b1"}, "placement": "p.toml"}, "pins ask for a search, placement for none"),
+    ],
+)
+def test_an_order_that_contradicts_itself_is_refused(tmp_path, changed, message):
+    with pytest.raises(ValueError, match=message):
+        Order(tmp_path / "model.tflite", SLOW, **changed)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed", "error", "message"),
+    [
+        ("a.txt", {}, ValueError, "a model must be a .keras or a .tflite file, got"),
+        ("a.tflite", {}, ModelFileError, "a.tflite is not a .tflite file"),
+        ("a.tflite", {"precision": "int8"}, ValueError, "int8 needs a .keras model, got"),
+        ("a.keras", {"precision": "int8"}, ValueError, "int8 needs images to calibrate on"),
+        ("a.keras", {}, ValueError, "a.keras is damaged: it holds no Keras model"),
+    ],
+)
+def test_a_model_that_cannot_be_read_is_named(tmp_path, name, changed, error, message):
+    (tmp_path / name).write_text("no model")
+    with pytest.raises(error, match=message):
+        prepare(Order(tmp_path / name, SLOW, **changed))
