@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from rich.console import Console, Group
 from rich.live import Live
 
+from keras_concurrent.board import CLIENT
 from keras_concurrent.cli.console import table
-from keras_concurrent.cluster import CLIENT, Cluster
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.segment_costs import SegmentCosts, slowness
