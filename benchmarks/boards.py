@@ -42,7 +42,7 @@ from keras_concurrent.planning.bounds import lower_bound_s
 from keras_concurrent.planning.schedule import Plan, decode
 from keras_concurrent.planning.segments import plan_segments
 
-KIND = "pi4"
+KIND = "pi4-quarter"
 LINKS = ("1gbit", "100mbit", "20mbit-wifi")
 BOARDS = (1, 2, 4, 8)
 PAPERS = "DP, the paper's distribution"

@@ -252,9 +252,9 @@ def _spread(file: TfliteFile) -> dict[int, str]:
     """Vertices dealt out to the boards in turn, so that as much as possible is encoded."""
     graph = TaskGraph.from_tflite(file)
     names = sorted({v for task in graph.tasks for v in task.vertices})
-    board = {v: f"pi4-{1 + i % BOARDS}" for i, v in enumerate(names)}
+    board = {v: f"pi4-quarter-{1 + i % BOARDS}" for i, v in enumerate(names)}
     return {
-        task.operators[0]: board[task.vertices[0]] if task.vertices else "pi4-1"
+        task.operators[0]: board[task.vertices[0]] if task.vertices else "pi4-quarter-1"
         for task in graph.tasks
     }
 

@@ -25,7 +25,7 @@ from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.wire.planner import WirePlanner
 from keras_concurrent.wire.sums import regroup_sums
 
-KIND = "pi4"
+KIND = "pi4-quarter"
 
 
 @dataclass(frozen=True)

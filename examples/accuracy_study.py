@@ -36,7 +36,8 @@ from keras_concurrent import datasets
 from keras_concurrent.cli.console import progress_bars, stderr, table
 from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.files import write_beside
-from keras_concurrent.networks.architecture import Architecture, Shape
+from keras_concurrent.networks.architecture import Architecture
+from keras_concurrent.networks.block_work import Shape
 from keras_concurrent.networks.generators import defaults, generate
 from keras_concurrent.networks.staging import stage
 from keras_concurrent.tensorflow_loading import load_tensorflow

@@ -29,7 +29,7 @@ CHUNK = 10
 UNITS = (2, 4, 6, 8, 10)
 SCORED_UNITS = (4, 6, 8, 10)
 LINKS = ("1gbit", "100mbit")
-BOARD = "pi4"
+BOARD = "pi4-quarter"
 
 # 32x32 pixels and 78 channels in float32: 0.32 MB a tensor. With them DP's scattered and gathered
 # bytes are those of Fig. 7; 78 is the first width of the prior work's small networks.

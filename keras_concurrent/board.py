@@ -1,4 +1,10 @@
-"""A board as a cluster file describes it."""
+"""A board as a cluster file describes it.
+
+What a board takes for an operator is linear in what the operator does: its FLOPs at a rate, the
+bytes of tensors and weights that it reads and writes at another, and a fixed cost. Fitted to the
+four float32 networks of XNNPACK's table for the Raspberry Pi 4 it is within 1 % of each; one rate
+alone is up to 37 % off (docs/boards.md). All figures are of the whole board, all its cores at work.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +18,9 @@ from keras_concurrent.errors import ClusterError
 CLIENT = "client"
 """Where images come from and answers go to; no board may have this name."""
 
+MOBILENET = (1_137_531_880, 57_855_952, 31)
+"""MobileNet v1 at 224 pixels: FLOPs, bytes of its tensors and weights, operators."""
+
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 _MOST = sys.float_info.max
 
@@ -22,12 +31,16 @@ class Board:
 
     Args:
         name: letters, digits, ``_ . -``; not ``"client"``.
-        gflops_per_s: float32 rate with the threads that the board may use.
+        gflops_per_s: rate of float32 operators with all its cores.
         endpoint: where it listens, as Zenoh writes it, such as ``tcp/192.168.1.11:7447``.
         call_ms: fixed cost of running one segment.
         memory_mb: megabytes for weights and tensors, what the system and the interpreter need
             already taken off; ``None`` where there is enough.
         int8_gops_per_s: rate of operators that read and write int8 alone; ``None``: as float32's.
+        cores: how many threads the interpreter runs on; ``None``: as many as there are.
+        tensor_gb_per_s: gigabytes of tensors and weights that operators read and write a second;
+            ``None`` where the other rates say it all.
+        operator_ms: fixed cost of an operator.
 
     Raises:
         ClusterError: a value out of range.
@@ -39,6 +52,9 @@ class Board:
     call_ms: float = 0.1
     memory_mb: float | None = None
     int8_gops_per_s: float | None = None
+    cores: int | None = None
+    tensor_gb_per_s: float | None = None
+    operator_ms: float = 0.0
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name == CLIENT:
@@ -47,8 +63,13 @@ class Board:
                 f"got {self.name!r}"
             )
         check_number(f"board {self.name!r}", "gflops_per_s", self.gflops_per_s, positive=True)
-        check_number(f"board {self.name!r}", "call_ms", self.call_ms, positive=False)
-        for key in ("memory_mb", "int8_gops_per_s"):
+        for key in ("call_ms", "operator_ms"):
+            check_number(f"board {self.name!r}", key, getattr(self, key), positive=False)
+        if self.cores is not None and (type(self.cores) is not int or self.cores < 1):
+            raise ClusterError(
+                f"board {self.name!r}: cores must be a whole number above 0, got {self.cores!r}"
+            )
+        for key in ("memory_mb", "int8_gops_per_s", "tensor_gb_per_s"):
             value = getattr(self, key)
             if value is not None:
                 check_number(f"board {self.name!r}", key, value, positive=True)
@@ -60,24 +81,50 @@ class Board:
                 f"got {self.endpoint!r}"
             )
 
+    def seconds(
+        self, flops: float, int8_flops: float = 0, tensor_bytes: float = 0, operators: float = 0
+    ) -> float:
+        """How long it computes.
+
+        Args:
+            flops: operations, those in int8 among them.
+            int8_flops: those in int8.
+            tensor_bytes: of tensors and weights that are read and written.
+            operators: how many.
+        """
+        float_s, int8_s, byte_s, operator_s = self.costs_s
+        return (
+            (flops - int8_flops) * float_s
+            + int8_flops * int8_s
+            + tensor_bytes * byte_s
+            + operators * operator_s
+        )
+
+    @property
+    def costs_s(self) -> tuple[float, float, float, float]:
+        """Seconds of a float32 operation, an int8 operation, a byte, and an operator."""
+        int8 = self.gflops_per_s if self.int8_gops_per_s is None else self.int8_gops_per_s
+        byte_s = 0.0 if self.tensor_gb_per_s is None else 1 / (self.tensor_gb_per_s * 1e9)
+        return 1 / (self.gflops_per_s * 1e9), 1 / (int8 * 1e9), byte_s, self.operator_ms / 1e3
+
     @property
     def flops_per_s(self) -> float:
-        """Float32 rate in operations a second."""
-        return self.gflops_per_s * 1e9
-
-    @property
-    def int8_ops_per_s(self) -> float:
-        """Int8 rate in operations a second."""
-        return self.flops_per_s if self.int8_gops_per_s is None else self.int8_gops_per_s * 1e9
-
-    def seconds(self, flops: float, int8_flops: float = 0) -> float:
-        """How long it computes: ``flops`` operations, ``int8_flops`` of them in int8."""
-        return (flops - int8_flops) / self.flops_per_s + int8_flops / self.int8_ops_per_s
+        """FLOPs a second in MobileNet v1, by which machines are compared with each other."""
+        return MOBILENET[0] / self.seconds(MOBILENET[0], 0, *MOBILENET[1:])
 
     def faster(self, times: float) -> Board:
         """The same board, so many times as fast."""
-        int8 = None if self.int8_gops_per_s is None else times * self.int8_gops_per_s
-        return replace(self, gflops_per_s=times * self.gflops_per_s, int8_gops_per_s=int8)
+
+        def scaled(rate: float | None) -> float | None:
+            return None if rate is None else times * rate
+
+        return replace(
+            self,
+            gflops_per_s=times * self.gflops_per_s,
+            int8_gops_per_s=scaled(self.int8_gops_per_s),
+            tensor_gb_per_s=scaled(self.tensor_gb_per_s),
+            operator_ms=self.operator_ms / times,
+        )
 
     @property
     def call_s(self) -> float:

@@ -1,14 +1,21 @@
-"""Boards that people own.
+"""Boards that people own, all their cores at work.
 
-Rates are of convolutions on one thread, in float32 and in int8:
+Rates follow from published latencies, fitted to the cost model of `keras_concurrent.board`:
 
-- ``pi3`` and ``pi4``: the table in XNNPACK's README gives MobileNet v1 (1.138 GFLOP) 114 ms, in
-  int8 46 ms, on a Raspberry Pi 3+, and 77 and 24 ms on a 64-bit Raspberry Pi 4, with four threads;
-  divided by four.
+- ``pi4`` and ``pi3``: the multi-threaded table of XNNPACK's README (8 February 2022, a Raspberry Pi
+  4 on 64 bits, a 3+), MobileNet v1, v2, v3 large and v3 small in float32, MobileNet v1 and v2 in
+  int8; least squares of the relative gap.
 - ``pi5``: the ``pi4``'s, times what Linpack gains from one to the other: 30.249 against 11.433
   GFLOP/s in the table of github.com/geerlingguy/top500-benchmark (BCM2712 at 2.4 GHz, BCM2711 at
-  1.5 GHz). Its int8 dot products, which the ``pi4`` lacks, are not counted.
-- ``zero2w``: the ``pi3``'s, at 1.0 instead of 1.4 GHz: both have Cortex-A53 cores.
+  1.5 GHz). Its int8 rate, with dot products that the ``pi4`` lacks: MobileNet v1 in 8.74 ms, by
+  ncnn's benchmark (github.com/Tencent/ncnn, benchmark/README.md).
+- ``zero2w``: the ``pi3``'s, times what ncnn's benchmark tells of MobileNet v1 on four threads: 163
+  against 109 ms in float32, 91 against 67 in int8.
+
+- ``pi4-quarter``: one rate, a quarter of what the ``pi4`` does of MobileNet v1. Nobody owns such a
+  board: studies that are not yet redone on whole boards were made on it.
+
+docs/boards.md holds these predictions beside what others published of them.
 
 Memory is that of the smallest model sold, less 256 MB for the system, Python and the interpreter.
 ``keras-concurrent profile`` replaces all of it by what the boards really do.
@@ -20,16 +27,20 @@ from typing import NamedTuple
 
 
 class BoardKind(NamedTuple):
-    """A board's rates and its megabytes for weights and tensors."""
+    """A board's rates and its megabytes for weights and tensors, see `keras_concurrent.Cluster`."""
 
+    cores: int
     gflops_per_s: float
     int8_gops_per_s: float
+    tensor_gb_per_s: float | None
+    operator_ms: float
     memory_mb: float
 
 
 BOARD_KINDS = {
-    "zero2w": BoardKind(1.8, 4.4, 256.0),
-    "pi3": BoardKind(2.5, 6.2, 768.0),
-    "pi4": BoardKind(3.7, 11.9, 768.0),
-    "pi5": BoardKind(9.8, 31.4, 1792.0),
+    "zero2w": BoardKind(4, 7.9, 19.8, 1.85, 0.0, 256.0),
+    "pi3": BoardKind(4, 11.9, 26.9, 2.77, 0.0, 768.0),
+    "pi4": BoardKind(4, 16.2, 51.1, 11.4, 0.0437, 768.0),
+    "pi4-quarter": BoardKind(1, 3.7, 11.9, None, 0.0, 768.0),
+    "pi5": BoardKind(4, 42.9, 147.0, 30.2, 0.0165, 1792.0),
 }

@@ -12,8 +12,11 @@
 
     [[board]]
     name = "pi1"
-    gflops_per_s = 3.7              # float32 convolutions, with the threads that it may use
-    int8_gops_per_s = 11.9          # the same in int8; without it, as many as in float32
+    cores = 4                       # threads of the interpreter
+    gflops_per_s = 16.2             # float32 operators, with all its cores
+    int8_gops_per_s = 51.1          # the same in int8; without it, as many as in float32
+    tensor_gb_per_s = 11.4          # bytes of tensors and weights that operators read and write
+    operator_ms = 0.044             # fixed cost of an operator
     call_ms = 0.1                   # fixed cost of running one segment
     memory_mb = 768.0               # for weights and tensors; without it, as much as they need
     endpoint = "tcp/127.0.0.1:7447"
@@ -233,18 +236,12 @@ def described(
         raise ValueError(f"kind must be one of {', '.join(BOARD_KINDS)}, got {kind!r}")
     if boards < 1:
         raise ValueError(f"boards must be at least 1, got {boards!r}")
-    rates = BOARD_KINDS[kind]
+    figures = BOARD_KINDS[kind]._asdict()
     ports = range(_FIRST_PORT, _FIRST_PORT + boards) if ports is None else ports
     names = (f"{kind}-{i}" for i in range(1, boards + 1))
     return Cluster(
         tuple(
-            Board(
-                name,
-                rates.gflops_per_s,
-                f"tcp/127.0.0.1:{port}",
-                memory_mb=rates.memory_mb,
-                int8_gops_per_s=rates.int8_gops_per_s,
-            )
+            Board(name=name, endpoint=f"tcp/127.0.0.1:{port}", **figures)
             for name, port in zip(names, ports, strict=True)
         ),
         parse_link(link),

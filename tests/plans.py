@@ -58,7 +58,7 @@ def check_valid(plan, cluster, *, calls):
     slot_of = {slot.task: slot for slot in plan.slots}
     for slot in plan.slots:
         board, task = boards[slot.board], graph.by_name[slot.task]
-        seconds = task.flops / (board.gflops_per_s * 1e9) + (board.call_ms / 1e3 if calls else 0)
+        seconds = graph.seconds_on(task, board) + (board.call_ms / 1e3 if calls else 0)
         assert slot.end_s - slot.start_s == pytest.approx(seconds, abs=tiny)
     arrival = {(tensor, "client"): 0.0 for tensor in graph.inputs}
     arrival |= {(t, slot_of[n].board): slot_of[n].end_s for t, n in graph.producer.items()}

@@ -113,18 +113,18 @@ class BoardTimings:
             )
             if votes:
                 members.setdefault(votes.most_common(1)[0][0], []).append(task.name)
-        rates = {board.name: board.flops_per_s for board in cluster.boards}
         work: dict[str, dict[str, float]] = {}
-        for segment, names in members.items():
-            operations = [graph.operations(graph.by_name[name]) for name in names]
-            total = sum(operations)
-            for name, own in zip(names, operations, strict=True):
-                share = own / total if total else 1 / len(names)
-                work[name] = {
-                    board: share * seconds * rates[board]
-                    for board, seconds in self.segments[segment].seconds.items()
-                    if board in rates
-                }
+        for board in cluster.boards:
+            for segment, names in members.items():
+                took_s = self.segments[segment].seconds.get(board.name)
+                if took_s is None:
+                    continue
+                # Shared out as the board's rates would have it.
+                expected = [graph.seconds_on(graph.by_name[name], board) for name in names]
+                total = sum(expected)
+                for name, own in zip(names, expected, strict=True):
+                    share = own / total if total else 1 / len(names)
+                    work.setdefault(name, {})[board.name] = share * took_s * board.flops_per_s
         tasks = tuple(replace(task, work=work.get(task.name, {})) for task in graph.tasks)
         return replace(graph, tasks=tasks)
 

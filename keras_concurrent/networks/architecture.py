@@ -9,19 +9,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
-from keras_concurrent import flops
+from keras_concurrent.networks.block_work import FLOAT_BYTES, Shape, Work, work_of_blocks
 from keras_concurrent.networks.generators import SOURCE
 from keras_concurrent.planning.taskgraph import Task, TaskGraph
 from keras_concurrent.versioned import FileKind
 
 _FILE = FileKind("an architecture", 1, "generate it anew")
 HEADS = ("concat", "merge")
-FLOAT_BYTES = 4
-
-Shape = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -136,38 +133,15 @@ class Architecture:
         read = {name for block in self.blocks for name in block.inputs}
         return tuple(block.name for block in self.blocks if block.name not in read)
 
-    @cached_property
+    @property
     def block_flops(self) -> dict[str, int]:
-        """FLOPs of every block, without the stem and the head.
+        """FLOPs of every block, without the stem and the head."""
+        return {name: work.flops for name, work in self.block_work.items()}
 
-        A pooled or squashed tensor that several blocks read is computed once, as the converter
-        arranges it, and counted at its first reader.
-        """
-        shapes = self.shapes
-        pooled: set[tuple[str, int, int]] = set()
-        squashed: set[tuple[str, int, int]] = set()
-        result = {}
-        for block in self.blocks:
-            scaled = self.scaled_shape(block)
-            each = flops.elementwise(scaled)
-            squashes = self.squashes(block)
-            total = each * (2 * len(block.inputs) - 1)  # products with the weights, and their sum
-            for name in block.inputs:
-                height, width, channels = shapes[name]
-                down, across = height // scaled[0], width // scaled[1]
-                key = (name, down, across)
-                if (down > 1 or across > 1) and key not in pooled:
-                    pooled.add(key)
-                    total += flops.pooling((*scaled[:2], channels), (down, across))
-                if channels < scaled[2]:
-                    total += flops.convolution(scaled, (1, 1), channels)
-                    total += each if squashes else 0
-                elif squashes and key not in squashed:
-                    squashed.add(key)
-                    total += each
-            total += _convolution_flops(shapes[block.name], scaled[2], self.separable)
-            result[block.name] = total
-        return result
+    @cached_property
+    def block_work(self) -> dict[str, Work]:
+        """What every block computes, without the stem and the head."""
+        return work_of_blocks(self)
 
     @cached_property
     def parameters(self) -> int:
@@ -225,8 +199,16 @@ class Architecture:
         the sink takes of it: with the ``"concat"`` head its averages.
         """
         tasks = tuple(
-            Task(b.name, self.block_flops[b.name], b.inputs, (b.name,), vertices=(b.name,))
-            for b in self.blocks
+            Task(
+                block.name,
+                work.flops,
+                block.inputs,
+                (block.name,),
+                vertices=(block.name,),
+                touched_bytes=work.touched_bytes,
+                operator_count=work.operators,
+            )
+            for block, work in zip(self.blocks, self.block_work.values(), strict=True)
         )
         sizes = {name: self.block_bytes(name) for name in self.shapes}
         if self.head == "concat":
@@ -259,14 +241,6 @@ def check_input_shape(shape: Sequence[int]) -> None:
     """Raise ValueError unless it is height, width and channels."""
     if len(shape) != 3 or min(shape) < 1:
         raise ValueError(f"input_shape must be (height, width, channels), got {shape!r}")
-
-
-@lru_cache(maxsize=4096)  # the blocks of a network have few shapes
-def _convolution_flops(out: Shape, in_channels: int, separable: bool) -> int:
-    if not separable:
-        return flops.convolution(out, (3, 3), in_channels)
-    depthwise = flops.depthwise((*out[:2], in_channels), (3, 3))
-    return depthwise + flops.convolution(out, (1, 1), in_channels)
 
 
 def common_shape(reader: str, shapes: Sequence[Shape]) -> Shape:

@@ -23,10 +23,10 @@ import networkx as nx
 from keras_concurrent.networks.architecture import (
     Architecture,
     Block,
-    Shape,
     check_input_shape,
     common_shape,
 )
+from keras_concurrent.networks.block_work import Shape
 from keras_concurrent.networks.generators import SINK, SOURCE
 
 STAGINGS = ("uniform", "greedy", "probabilistic", "merges")

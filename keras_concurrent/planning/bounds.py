@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
+
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.planning.taskgraph import Task, TaskGraph
 
 
 def lower_bound_s(graph: TaskGraph, cluster: Cluster) -> float:
@@ -25,7 +28,6 @@ def lower_bound_s(graph: TaskGraph, cluster: Cluster) -> float:
     Returns:
         Seconds from sending the image to having the answer.
     """
-    rates = _rates(graph, cluster)
 
     def travel_s(tensor: str) -> float:
         """The least time in which a tensor comes from the client, or goes to it."""
@@ -45,24 +47,26 @@ def lower_bound_s(graph: TaskGraph, cluster: Cluster) -> float:
     answers = [t for t in graph.outputs if t in graph.producer]
     path_s = max((ready[t] + travel_s(t) for t in answers), default=0.0)
     useful = _leads_to_an_answer(graph)
-    # A task that some board does in no time at all is no work for the boards together.
-    work = sum(
-        graph.operations(task) for task in graph.tasks
-        if task.name in useful and all(graph.seconds_on(task, board) for board in cluster.boards)
-    )  # fmt: skip
-    work_s = work / sum(rates)
+    work_s = _shared_s([task for task in graph.tasks if task.name in useful], graph, cluster)
     last_s = min((travel_s(t) for t in answers), default=0.0)
     return max(path_s, min(begins) + work_s + last_s if work_s else 0.0)
 
 
-def _rates(graph: TaskGraph, cluster: Cluster) -> list[float]:
-    """For each board the most operations a second that it reaches in any task."""
-    found = []
-    for board in cluster.boards:
-        seconds = [graph.seconds_on(task, board) for task in graph.tasks]
-        rates = [graph.operations(t) / s for t, s in zip(graph.tasks, seconds, strict=True) if s]
-        found.append(max(rates, default=board.flops_per_s))
-    return found
+def _shared_s(tasks: Sequence[Task], graph: TaskGraph, cluster: Cluster) -> float:
+    """The least time in which the boards together do tasks, cut as finely as one likes.
+
+    Any weights w of the tasks give a bound: a board does at most max(w / its seconds) a second.
+    The mean of the boards' seconds is exact where the boards are equal.
+    """
+    seconds = [[graph.seconds_on(task, board) for board in cluster.boards] for task in tasks]
+    # A task that some board does in no time at all is no work for the boards together.
+    weighed = [(math.fsum(row) / len(row), row) for row in seconds if all(row)]
+    if not weighed:
+        return 0.0
+    rates = [
+        max(weight / row[board] for weight, row in weighed) for board in range(len(cluster.boards))
+    ]
+    return math.fsum(weight for weight, _ in weighed) / math.fsum(rates)
 
 
 def _leads_to_an_answer(graph: TaskGraph) -> set[str]:

@@ -77,10 +77,10 @@ class Constraints:
         special = {name for link in self._cluster.links for name in link.between}
         special.update(self._pins.values())
         special.update(board for task in self._graph.tasks for board in task.work)
-        found: dict[tuple[float, float, float], list[str]] = {}
+        found: dict[tuple[float, ...], list[str]] = {}
         for board in self._cluster.boards:
             if board.name not in special:
-                kind = board.flops_per_s, board.int8_ops_per_s, board.memory_bytes
+                kind = (*board.costs_s, board.memory_bytes)
                 found.setdefault(kind, []).append(board.name)
         return list(found.values())
 

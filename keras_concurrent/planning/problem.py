@@ -148,15 +148,9 @@ def problem_of(
     tasks = graph.tasks
     writer = {name: i for i, task in enumerate(tasks) for name in task.outputs}
     place_of = {name: i for i, name in enumerate(sorted(task.name for task in tasks))}
-    operations = np.array([graph.operations(task) for task in tasks])
     boards = fastest_first(cluster)
-    seconds = operations[:, None] / np.array([board.flops_per_s for board in boards])
-    mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(boards)
-    mean_s = operations / (1 / mean)
-    if any(task.work or task.int8_flops for task in tasks):
-        for k, board in enumerate(boards):
-            seconds[:, k] = [graph.seconds_on(task, board) for task in tasks]
-        mean_s = seconds.mean(axis=1)
+    seconds = _seconds(graph, boards)
+    mean_s = seconds.cumsum(axis=1)[:, -1] / len(boards)  # summed in order, on every machine alike
     if calls:
         seconds += np.array([board.call_s for board in boards])
     sizes = np.array([graph.tensor_bytes[name] for name in tensors], float)
@@ -191,6 +185,23 @@ def problem_of(
         mean_latency_s=math.fsum(latency_s[pairs]) / pairs.sum(),
         unfit_s=float(serial_s),
     )
+
+
+def _seconds(graph: TaskGraph, boards: Sequence[Board]) -> Array:
+    """(n, k) how long each board takes for each task."""
+    tasks = graph.tasks
+    if any(task.work or task.seconds is not None for task in tasks):
+        return np.array([[graph.seconds_on(task, board) for board in boards] for task in tasks])
+    amounts = np.array(
+        [(t.flops - t.int8_flops, t.int8_flops, t.touched_bytes, t.operator_count) for t in tasks],
+        float,
+    )
+    # Added one after another, as `Board.seconds` does: equal to the last bit.
+    float_s, int8_s, byte_s, operator_s = np.array([board.costs_s for board in boards]).T
+    seconds: Array = amounts[:, :1] * float_s
+    for amount, cost_s in zip(amounts.T[1:], (int8_s, byte_s, operator_s), strict=True):
+        seconds += amount[:, None] * cost_s
+    return seconds
 
 
 def _pairs(cluster: Cluster, boards: Sequence[Board]) -> tuple[Array, Array]:

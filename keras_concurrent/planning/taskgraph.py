@@ -41,6 +41,8 @@ class Task:
             the board's name, see `keras_concurrent.measured.boards`; a board that is not named
             takes ``seconds`` or FLOPs by its rates.
         int8_flops: of ``flops``, those of operators that read and write int8 alone.
+        touched_bytes: of tensors and weights that its operators read and write.
+        operator_count: how many operators a board runs for it.
     """
 
     name: str
@@ -53,6 +55,8 @@ class Task:
     seconds: float | None = None
     work: Mapping[str, float] = field(default_factory=dict, hash=False)
     int8_flops: int = 0
+    touched_bytes: int = 0
+    operator_count: int = 0
 
 
 @dataclass(frozen=True)
@@ -164,6 +168,26 @@ class TaskGraph:
         tasks = tuple(replace(task, seconds=seconds[task.name]) for task in self.tasks)
         return replace(self, tasks=tasks, measured_at_flops_per_s=flops_per_s)
 
+    def in_int8(self) -> TaskGraph | None:
+        """The graph as it would be in int8: the same FLOPs, a quarter of the bytes.
+
+        Returns:
+            ``None`` where tasks were measured or compute in int8 already: no rate tells the rest.
+        """
+        if any(task.work or task.seconds is not None or task.int8_flops for task in self.tasks):
+            return None
+        tasks = tuple(
+            replace(
+                task,
+                int8_flops=task.flops,
+                touched_bytes=task.touched_bytes // 4,
+                parameter_bytes=task.parameter_bytes // 4,
+            )
+            for task in self.tasks
+        )
+        sizes = {name: -(-size // 4) for name, size in self.tensor_bytes.items()}
+        return replace(self, tasks=tasks, tensor_bytes=sizes)
+
     def operations(self, task: Task, board: str | None = None) -> float:
         """What a task comes to in operations when its seconds are divided by a rate.
 
@@ -178,9 +202,11 @@ class TaskGraph:
         return float(task.flops)
 
     def seconds_on(self, task: Task, board: Board) -> float:
-        """How long a board takes for a task: as measured there, or by its rates."""
-        if task.int8_flops and task.seconds is None and board.name not in task.work:
-            return board.seconds(task.flops, task.int8_flops)
+        """How long a board takes for a task: as measured, or by its rates."""
+        if task.seconds is None and board.name not in task.work:
+            return board.seconds(
+                task.flops, task.int8_flops, task.touched_bytes, task.operator_count
+            )
         return self.operations(task, board.name) / board.flops_per_s
 
     def quotient(self, groups: Iterable[Sequence[str]]) -> TaskGraph:
@@ -233,6 +259,8 @@ class TaskGraph:
                     sum(measured) if len(measured) == len(tasks) else None,
                     {b: sum(self.operations(task, b) for task in tasks) for b in boards},
                     sum(task.int8_flops for task in tasks),
+                    sum(task.touched_bytes for task in tasks),
+                    sum(task.operator_count for task in tasks),
                 )
             )
         kept = {t for task in result for t in (*task.inputs, *task.outputs)}

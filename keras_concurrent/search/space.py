@@ -31,7 +31,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
-from keras_concurrent.networks.architecture import Architecture, Shape
+from keras_concurrent.networks.architecture import Architecture
+from keras_concurrent.networks.block_work import Shape
 from keras_concurrent.networks.generators import KINDS, defaults, generate
 from keras_concurrent.networks.staging import STAGINGS, stage
 from keras_concurrent.search.parameters import Choice, Parameter, Real, Value, Whole

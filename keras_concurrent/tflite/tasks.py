@@ -22,13 +22,19 @@ def tasks_of(file: TfliteFile) -> TaskGraph:
     """
     if file.whole_because is not None:
         indices = tuple(operator.index for operator in file.operators)
-        int8 = sum(_int8_flops(file, operator) for operator in file.operators)
         tasks = [
             Task(
-                "model", file.flops, file.inputs, (), file.parameter_bytes, indices,
-                int8_flops=int8,
+                "model",
+                file.flops,
+                file.inputs,
+                (),
+                file.parameter_bytes,
+                indices,
+                int8_flops=sum(_int8_flops(file, operator) for operator in file.operators),
+                touched_bytes=sum(_touched_bytes(file, operator) for operator in file.operators),
+                operator_count=len(indices),
             )
-        ]  # fmt: skip
+        ]
     else:
         tasks = [
             Task(
@@ -40,6 +46,8 @@ def tasks_of(file: TfliteFile) -> TaskGraph:
                 (operator.index,),
                 tuple(_VERTEX.findall(operator.outputs[0])[:1]),
                 int8_flops=_int8_flops(file, operator),
+                touched_bytes=_touched_bytes(file, operator),
+                operator_count=1,
             )
             for operator in file.operators
             if not operator.constant
@@ -57,3 +65,9 @@ def _int8_flops(file: TfliteFile, operator: Operator) -> int:
     """An operator's FLOPs if all that varies is int8, otherwise none."""
     dtypes = {file.tensors[name].dtype for name in (*operator.inputs, *operator.outputs)}
     return operator.flops if dtypes == {"int8"} else 0
+
+
+def _touched_bytes(file: TfliteFile, operator: Operator) -> int:
+    """Bytes of the tensors and weights that an operator reads and writes."""
+    tensors = (*operator.inputs, *operator.outputs)
+    return sum(file.tensors[name].bytes for name in tensors) + operator.parameter_bytes

@@ -61,7 +61,7 @@ def test_a_segments_seconds_are_shared_out_as_its_tasks_flops():
     assert slow == pytest.approx([0.2, 0.6, 0.3, 0.0])
     assert fast == pytest.approx([0.025, 0.075, 0.6, 0.0])
     another = Board("another", 4.0, "tcp/127.0.0.1:7449")
-    assert graph.seconds_on(graph.tasks[0], another) == 100 / 4e9
+    assert graph.seconds_on(graph.tasks[0], another) == pytest.approx(100 / 4e9)
     # A rate that is changed afterwards changes what was measured at the old one.
     assert graph.seconds_on(graph.tasks[2], SLOW.faster(2)) == pytest.approx(0.15)
 

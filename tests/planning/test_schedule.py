@@ -123,9 +123,14 @@ def earliest_gap(busy, ready, duration):
     return start
 
 
+def mean_seconds(graph, cluster, task):
+    """Of the boards, the fastest first."""
+    ranked = sorted(cluster.boards, key=lambda board: -board.flops_per_s)
+    return sum(graph.seconds_on(task, board) for board in ranked) / len(ranked)
+
+
 def list_schedule(graph, cluster, boards, communication, homes=None):
     """Most urgent task first, each on the board that finishes it first, or on a given one."""
-    mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(cluster.boards)
     ranks = {}
     names = ["client", *(board.name for board in cluster.boards)]
     pairs = list(itertools.permutations(names, 2))
@@ -137,7 +142,7 @@ def list_schedule(graph, cluster, boards, communication, homes=None):
             travel = latency + graph.tensor_bytes[tensor] * byte_s
             for reader in graph.consumers[tensor]:
                 behind = max(behind, communication * travel + ranks[reader])
-        ranks[task.name] = graph.operations(task) / (1 / mean) + behind
+        ranks[task.name] = mean_seconds(graph, cluster, task) + behind
     waiting = {name: len(before) for name, before in graph.predecessors.items()}
     ready = [(-ranks[name], name) for name, count in waiting.items() if not count]
     heapq.heapify(ready)
@@ -190,9 +195,8 @@ def reference_pack(graph, cluster, boards, cut):
     bonds.add_nodes_from(graph.by_name)
     position = {task.name: i for i, task in enumerate(graph.tasks)}
     clusters = [sorted(c, key=position.get) for c in nx.connected_components(bonds)]
-    mean = sum(1 / board.flops_per_s for board in cluster.boards) / len(cluster.boards)
     clusters.sort(key=lambda c: position[c[0]])
-    clusters.sort(key=lambda c: -sum(graph.operations(graph.by_name[n]) / (1 / mean) for n in c))
+    clusters.sort(key=lambda c: -sum(mean_seconds(graph, cluster, graph.by_name[n]) for n in c))
     load = dict.fromkeys((board.name for board in boards), 0.0)
     homes = {}
     for tied in clusters:

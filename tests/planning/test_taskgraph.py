@@ -288,3 +288,16 @@ def test_an_answer_that_nobody_writes_is_refused():
 def test_two_tasks_of_one_name_are_refused():
     with pytest.raises(ValueError, match="'a'"):
         TaskGraph((Task("a", 1, (), ("x",)), Task("a", 1, (), ("y",))), {"x": 1, "y": 1}, (), ())
+
+
+def test_a_graph_in_int8_has_the_same_flops_and_a_quarter_of_the_bytes():
+    task = Task("a", 1000, ("x",), ("y",), parameter_bytes=400, touched_bytes=800, operator_count=2)
+    graph = TaskGraph((task,), {"x": 40, "y": 6}, ("x",), ("y",))
+    lighter = graph.in_int8()
+    board = Board("b", 1e-6, "tcp/127.0.0.1:1", int8_gops_per_s=4e-6, tensor_gb_per_s=1e-6)
+    assert lighter.tensor_bytes == {"x": 10, "y": 2}
+    assert graph.seconds_on(task, board) == pytest.approx(1 + 0.8)
+    assert lighter.seconds_on(lighter.tasks[0], board) == pytest.approx(0.25 + 0.2)
+    assert lighter.tasks[0].parameter_bytes == 100
+    assert lighter.in_int8() is None
+    assert graph.timed({"a": 1.0}, 1e3).in_int8() is None
