@@ -31,7 +31,11 @@ from keras_concurrent.cli.options import (
 @click.option("--bundle", type=existing, help="Run this bundle instead of one deployed to --store.")
 @click.option("--store", type=new_path, help="Folder of the bundles that `deploy` brings.")
 @cluster_file
-@click.option("--threads", default=1, show_default=True, help="Of the interpreter.")
+@click.option(
+    "--threads",
+    type=click.IntRange(1),
+    help="Of the interpreter; by default all cores.",
+)
 @click.option(
     "--slowdown",
     type=float,
@@ -44,7 +48,7 @@ from keras_concurrent.cli.options import (
 @keys_folder
 @click.option(UNTIL_STDIN_CLOSES, is_flag=True, help="End when standard input does.")
 def board(
-    name: str, bundle: Path | None, store: Path | None, cluster: Path, threads: int,
+    name: str, bundle: Path | None, store: Path | None, cluster: Path, threads: int | None,
     slowdown: float | None, emulate_memory: bool, pace: Path | None, keys: Path | None,
     until_stdin_closes: bool,
 ) -> None:  # fmt: skip
@@ -254,7 +258,8 @@ def report(bundle: Path, measurement: Path | None, out: Path) -> None:
 @as_json
 def demo(boards: int, kind: str, link: str, data: str, seed: int, out: Path, as_json: bool) -> None:
     """The whole path: generate, score, train, cut, run on several boards, report."""
-    from keras_concurrent.cli.demo import print_figures, run_demo
+    from keras_concurrent.cli.demo import run_demo
+    from keras_concurrent.cli.demo_figures import print_figures
 
     figures = run_demo(boards=boards, kind=kind, link=link, data=data, seed=seed, out=out)
     if as_json:

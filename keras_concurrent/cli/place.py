@@ -45,6 +45,8 @@ def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
         ready = prepared(order, progress)
     file, graph, where = ready.model.file, ready.graph, order.cluster
     best, alone = ready.plan(), one_board(graph, where)
+    in_int8 = graph.in_int8()
+    alone_in_int8 = None if in_int8 is None else one_board(in_int8, where)
     manifest, _ = assemble(file, best, alone)
     summary = summarise(manifest, None)
     contents = {
@@ -61,6 +63,7 @@ def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
         "plan": str(out),
         "latency_s": best.latency_s,
         "one_board_latency_s": alone.latency_s,
+        "one_board_in_int8_latency_s": alone_in_int8.latency_s if alone_in_int8 else None,
         "lower_bound_s": bound_s,
         "boards_used": list(best.boards),
         "segments": len(best.graph.tasks),
@@ -71,7 +74,7 @@ def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
         click.echo(json.dumps(figures))
         return
     click.echo(f"{summary.verdict}.")
-    Console().print(plan_table(best, alone, bound_s, where))
+    Console().print(plan_table(best, alone, bound_s, where, alone_in_int8))
     click.echo(f"{out}: {', '.join(contents)}")
 
 

@@ -14,8 +14,12 @@ from keras_concurrent.report.words import milliseconds, short, size
 from keras_concurrent.wire.budget import Variant
 
 
-def plan_table(plan: Plan, alone: Plan, bound_s: float, cluster: Cluster) -> Table:
+def plan_table(
+    plan: Plan, alone: Plan, bound_s: float, cluster: Cluster, alone_in_int8: Plan | None = None
+) -> Table:
     """One board beside the plan beside what no plan can undercut.
+
+    One board is all its cores; where that is known, in int8 too: what a user could do instead.
 
     Computing and on the wire are shares of the critical path; idle is the share of the latency in
     which a board in use does not compute, on average.
@@ -23,19 +27,20 @@ def plan_table(plan: Plan, alone: Plan, bound_s: float, cluster: Cluster) -> Tab
     boards = len(plan.boards)
     titled = {
         "one board" + ("" if fits(alone, cluster) else ", too small"): alone,
+        **({} if alone_in_int8 is None else {"one, in int8": alone_in_int8}),
         "the plan" if boards == 1 else f"{boards} boards": plan,
     }
     rows = []
     for title, of in titled.items():
-        found = explain(of, cluster)
+        explanation = explain(of, cluster)
         rows.append(
             (
                 title,
                 milliseconds(of.latency_s),
                 _gain(alone.latency_s, of.latency_s),
-                f"{found.compute:.0%}",
-                f"{found.wire:.0%}",
-                f"{found.waiting:.0%}",
+                f"{explanation.compute:.0%}",
+                f"{explanation.wire:.0%}",
+                f"{explanation.waiting:.0%}",
                 size(of.wire_bytes),
             )
         )

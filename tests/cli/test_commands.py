@@ -133,6 +133,15 @@ def test_report_of_predictions_is_written(model, tmp_path):
         assert (tmp_path / "drawn" / name).stat().st_size > 1000
 
 
+def test_a_plan_is_compared_with_one_whole_board_in_int8_too(model, tmp_path):
+    how = (model, "--boards", 2, "--evaluations", 500, "--out", tmp_path / "plan")
+    assert "one, in int8" in run("plan", *how).stdout
+    told = json.loads(run("plan", *how, "--json").stdout)
+    # A quarter of the bytes and the int8 rate: sooner, but not by the ratio of the rates.
+    ratio = told["one_board_latency_s"] / told["one_board_in_int8_latency_s"]
+    assert 1.0 < ratio < 51.1 / 16.2
+
+
 def test_a_plan_is_written_changed_by_hand_and_exported(model, tmp_path):
     out = tmp_path / "plan"
     shown = run("plan", model, "--boards", 2, "--evaluations", 500, "--out", out).stdout

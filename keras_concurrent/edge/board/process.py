@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import os
 import threading
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -31,7 +32,7 @@ def serve_board(
     cluster_path: Path,
     stopped: threading.Event,
     *,
-    threads: int = 1,
+    threads: int | None = None,
     slowdown: float | None = None,
     pace: Path | None = None,
     keys: Path | None = None,
@@ -45,7 +46,8 @@ def serve_board(
         bundle_path: the bundle's folder; ``None`` for the one last deployed to the store.
         cluster_path: the cluster file.
         stopped: ends it.
-        threads: how many the interpreter computes with.
+        threads: how many the interpreter computes with; by default as many as the cluster file says
+            the board has cores, or as many as it has.
         slowdown: emulate a board so many times slower; ``None`` runs it as it is.
         pace: emulate the cluster's links, with this file that all participants share; ``None``
             takes them as they are.
@@ -60,7 +62,8 @@ def serve_board(
         ConcurrentError: a file is wrong, keys are missing, or the board's port is in use.
     """
     cluster = Cluster.read(cluster_path)
-    memory_bytes = cluster.board(name).memory_bytes
+    described = cluster.board(name)
+    memory_bytes = described.memory_bytes
     if bundle_path is None and store is None:
         raise ValueError("a board needs --bundle, or --store for bundles that are deployed to it")
     kept = Store(store) if store is not None else None
@@ -79,7 +82,7 @@ def serve_board(
             bundle,
             channel,
             frozenset(other.name for other in cluster.boards) - {name},
-            Workshop(stretch, threads, memory_bytes),
+            Workshop(stretch, threads or described.cores or os.cpu_count() or 1, memory_bytes),
             pacer=pacer_of(cluster, name, pace),
             store=kept,
         )

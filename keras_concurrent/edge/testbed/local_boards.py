@@ -73,7 +73,9 @@ class Processes:
             options: words for ``keras-concurrent board``, the name aside.
             within: words before the command, such as a network namespace's.
         """
-        command = [*within, *this_package("board", "--name", board, *map(str, options))]
+        # Boards of one machine share its cores; and what a step takes is told of one thread.
+        words = ("board", "--name", board, "--threads", "1", *map(str, options))
+        command = [*within, *this_package(*words)]
         log = tempfile.TemporaryFile()  # noqa: SIM115 - closed in stop
         self._logs[board] = log
         self._children[board] = Child(command, log)

@@ -1,0 +1,33 @@
+"""How a board's process begins."""
+
+import threading
+
+import pytest
+
+from keras_concurrent.board import Board
+from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.edge.board import process
+from keras_concurrent.edge.testbed.local_boards import free_ports
+
+
+@pytest.mark.parametrize(("said", "asked", "threads"), [(None, None, 3), (4, None, 4), (4, 2, 2)])
+def test_a_board_computes_with_all_its_cores_unless_told(
+    monkeypatch, tmp_path, said, asked, threads
+):
+    seen = []
+    (port,) = free_ports(1)
+    board = Board("b", 1.0, f"tcp/127.0.0.1:{port}", cores=said)
+    path = tmp_path / "cluster.toml"
+    path.write_text(Cluster((board,), Network(1000.0, 0.2)).to_toml())
+    real = process.Workshop
+
+    def workshop(stretch, threads, memory_bytes):
+        seen.append(threads)
+        return real(stretch, threads, memory_bytes)
+
+    monkeypatch.setattr("os.cpu_count", lambda: 3)
+    monkeypatch.setattr(process, "Workshop", workshop)
+    stopped = threading.Event()
+    stopped.set()
+    process.serve_board("b", None, path, stopped, threads=asked, store=tmp_path / "store")
+    assert seen == [threads]
