@@ -116,7 +116,7 @@ def infer(
             click.echo(f"without {', '.join(missing)}: see keras-concurrent doctor", err=True)
         answers = client.infer(pixels, deadline_s=deadline_s)
     for name, values in answers.items():
-        flat = np.ravel(values)
+        flat = np.ravel(opened.manifest.tensors[name].dequantised(values))
         if as_json:
             click.echo(json.dumps({"output": name, "values": flat.tolist()}))
         else:

@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.errors import BundleError
+from keras_concurrent.interpreter import Array
 from keras_concurrent.versioned import FileKind
 
 MANIFEST = "manifest.json"
@@ -30,6 +31,8 @@ _DTYPES = (
     "float32", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
     "bool", "float64", "complex64",
 )  # fmt: skip
+CODES = ("int8", "uint8", "int16", "uint16")
+"""Dtypes whose integers may stand for real values."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_TENSOR_BYTES = 1 << 28
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tflite")
@@ -37,15 +40,44 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tflite")
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor that enters, leaves or crosses boards: its ``shape`` and NumPy ``dtype``."""
+    """A tensor that enters, leaves or crosses boards.
+
+    Args:
+        shape: with its batch of one.
+        dtype: NumPy's name of its type.
+        scale: of a model's input or output whose integers stand for real values: what one step
+            is worth, ``value = scale * (code - zero_point)``. ``None`` where nothing is known of
+            that, as in bundles of older versions.
+        zero_point: the integer that stands for 0.
+    """
 
     shape: tuple[int, ...]
     dtype: str
+    scale: float | None = None
+    zero_point: int = 0
 
     @property
     def bytes(self) -> int:
         """Size of its value."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def quantised(self, values: Array) -> Array:
+        """Real values as the integers that stand for them, the nearest that there is.
+
+        Raises:
+            ValueError: a tensor without a scale.
+        """
+        if self.scale is None:
+            raise ValueError(f"a tensor must have a scale to be quantised, got {self}")
+        limits = np.iinfo(self.dtype)
+        codes = np.rint(values / self.scale + self.zero_point)
+        return np.clip(codes, limits.min, limits.max).astype(self.dtype)
+
+    def dequantised(self, codes: Array) -> Array:
+        """The real values that integers stand for, in float32; without a scale, what was given."""
+        if self.scale is None:
+            return codes
+        return (self.scale * (codes.astype(np.float64) - self.zero_point)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -156,6 +188,7 @@ class Manifest:
                     f"tensor {name!r} must have one of the dtypes {', '.join(_DTYPES)}, "
                     f"got {spec.dtype!r}"
                 )
+            _check_code(name, spec)
             if spec.bytes > _MOST_TENSOR_BYTES:
                 raise BundleError(
                     f"tensor {name!r} must be at most {_MOST_TENSOR_BYTES} bytes, got {spec.bytes}"
@@ -212,7 +245,11 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
-        return _FILE.to_json(asdict(self))
+        data = asdict(self)
+        for tensor in data["tensors"].values():
+            if tensor["scale"] is None:
+                del tensor["scale"], tensor["zero_point"]
+        return _FILE.to_json(data)
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -231,7 +268,9 @@ class Manifest:
                 inputs=tuple(data.pop("inputs")),
                 outputs=tuple(data.pop("outputs")),
                 tensors={
-                    name: TensorSpec(tuple(t["shape"]), t["dtype"])
+                    name: TensorSpec(
+                        tuple(t["shape"]), t["dtype"], t.get("scale"), t.get("zero_point", 0)
+                    )
                     for name, t in data.pop("tensors").items()
                 },
                 segments={
@@ -248,6 +287,23 @@ class Manifest:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise BundleError(f"{MANIFEST} is not as expected: {error!r}") from error
         return manifest
+
+
+def _check_code(name: str, spec: TensorSpec) -> None:
+    if spec.scale is None:
+        return
+    if spec.dtype not in CODES:
+        raise BundleError(
+            f"tensor {name!r} must be {', '.join(CODES)} to have a scale, got {spec.dtype}"
+        )
+    if type(spec.scale) not in (int, float) or not (math.isfinite(spec.scale) and spec.scale > 0):
+        raise BundleError(f"tensor {name!r} must have a scale above 0, got {spec.scale!r}")
+    limits = np.iinfo(spec.dtype)
+    if type(spec.zero_point) is not int or not limits.min <= spec.zero_point <= limits.max:
+        raise BundleError(
+            f"tensor {name!r} must have a zero point that {spec.dtype} holds, got "
+            f"{spec.zero_point!r}"
+        )
 
 
 def _tuples(data: dict[str, Any], *keys: str) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import MODEL, Bundle, digest
 from keras_concurrent.edge.manifest import (
+    CODES,
     WHOLE,
     Event,
     Manifest,
@@ -115,10 +116,7 @@ def assemble(
     manifest = Manifest(
         inputs=file.inputs,
         outputs=file.outputs,
-        tensors={
-            name: TensorSpec(planned.tensors[name].shape, planned.tensors[name].dtype)
-            for name in sorted(used)
-        },
+        tensors={name: _spec(planned, name) for name in sorted(used)},
         segments=segments,
         placements={
             "boards": _placement(plan, names),
@@ -127,6 +125,17 @@ def assemble(
         architecture=architecture,
     )
     return manifest, files
+
+
+def _spec(file: TfliteFile, name: str) -> TensorSpec:
+    """What the client and the boards must know of a tensor.
+
+    Only the client reads what integers stand for, so only the model's own tensors say it.
+    """
+    info = file.tensors[name]
+    if name not in (*file.inputs, *file.outputs) or info.dtype not in CODES or info.scale is None:
+        return TensorSpec(info.shape, info.dtype)
+    return TensorSpec(info.shape, info.dtype, info.scale, info.zero_point)
 
 
 def _placement(plan: Plan, names: dict[str, str]) -> Placement:

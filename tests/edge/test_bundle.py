@@ -214,6 +214,12 @@ def edit(data, what):
             data["tensors"][data["inputs"][0]]["dtype"] = "float33"
         case "size":
             data["tensors"][data["inputs"][0]]["shape"] = ["big"]
+        case "scale":
+            data["tensors"][data["inputs"][0]] |= {"dtype": "int8", "scale": 0}
+        case "zero point":
+            data["tensors"][data["inputs"][0]] |= {"dtype": "int8", "scale": 1, "zero_point": 128}
+        case "scale of float32":
+            data["tensors"][data["inputs"][0]] |= {"scale": 1, "zero_point": 0}
         case "number":
             boards["predicted_latency_s"] = "soon"
     return data
@@ -241,6 +247,9 @@ def edit(data, what):
         ("unknown receiver", "p0 sends to the unknown 'p9'"),
         ("type", "float33"),
         ("size", r"'image' must have whole sizes"),
+        ("scale", "'image' must have a scale above 0, got 0"),
+        ("zero point", "'image' must have a zero point that int8 holds, got 128"),
+        ("scale of float32", "'image' must be int8, .* to have a scale, got float32"),
         ("number", "soon"),
     ],
 )
