@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from keras_concurrent.edge.preprocessing import RANGES, Preprocessing
 from keras_concurrent.errors import MissingExtraError
 from keras_concurrent.interpreter import Array
 
+SUFFIXES = (".npy", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""Files that a folder of images may hold."""
 _ABOUT = 0.25  # of a range's width: calibration rarely meets its ends, and never another range
 
 
@@ -101,6 +103,23 @@ def misfit(preprocessing: Preprocessing, spec: TensorSpec) -> str | None:
         f"pictures become values of {low:.3g}..{high:.3g}, but the {spec.dtype} of the model's "
         f"input stand for {least:.3g}..{most:.3g}: see --range, --mean and --deviation"
     )
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """Files of images, a folder standing for those in it, by name.
+
+    Raises:
+        ValueError: a folder without one.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+        if not inside:
+            raise ValueError(f"{path} must hold images ({', '.join(SUFFIXES)}), got none")
+        found += inside
+    return found
 
 
 def is_picture(spec: TensorSpec) -> bool:

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from keras_concurrent.board import CLIENT
+from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import Array
 from keras_concurrent.versioned import FileKind
@@ -165,6 +166,8 @@ class Manifest:
         segments: by name; ``WHOLE`` is the uncut model.
         placements: ``"boards"`` and ``"one_board"``.
         architecture: the network's recipe as JSON, where it has one.
+        preprocessing: how a picture becomes what the model takes, where somebody said it.
+        class_names: by class, where somebody gave them.
     """
 
     inputs: tuple[str, ...]
@@ -173,6 +176,8 @@ class Manifest:
     segments: Mapping[str, SegmentSpec]
     placements: Mapping[str, Placement]
     architecture: str | None = None
+    preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Everything referred to exists, and every segment gets what it reads.
@@ -204,12 +209,22 @@ class Manifest:
         for tensor in (*self.inputs, *self.outputs):
             if tensor not in self.tensors:
                 raise BundleError(f"the model names the unknown tensor {tensor!r}")
+        if not all(type(name) is str for name in self.class_names):
+            raise BundleError(f"class_names must be texts, got {self.class_names!r}")
+        if self.class_names and not any(self.is_of_classes(name) for name in self.outputs):
+            raise BundleError(
+                f"class_names must be as many as an output has values, got {len(self.class_names)}"
+            )
         if set(self.placements) != set(PLACEMENTS):
             raise BundleError(
                 f"placements must be {' and '.join(PLACEMENTS)}, got {', '.join(self.placements)}"
             )
         for name, placement in self.placements.items():
             self._check_placement(name, placement)
+
+    def is_of_classes(self, output: str) -> bool:
+        """Whether an output gives one score a class name."""
+        return math.prod(self.tensors[output].shape) == len(self.class_names)
 
     def _check_placement(self, name: str, placement: Placement) -> None:
         delivered: dict[str, set[str]] = {board: set() for board in placement.programs}
@@ -246,6 +261,9 @@ class Manifest:
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
         data = asdict(self)
+        for key in ("preprocessing", "class_names"):
+            if not data[key]:
+                del data[key]
         for tensor in data["tensors"].values():
             if tensor["scale"] is None:
                 del tensor["scale"], tensor["zero_point"]
@@ -281,6 +299,8 @@ class Manifest:
                     name: _placement(placement)
                     for name, placement in data.pop("placements").items()
                 },
+                preprocessing=_preprocessing(data.pop("preprocessing", None)),
+                class_names=tuple(data.pop("class_names", ())),
                 **data,
             )
             manifest.check()
@@ -308,6 +328,10 @@ def _check_code(name: str, spec: TensorSpec) -> None:
 
 def _tuples(data: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: tuple(value) if key in keys else value for key, value in data.items()}
+
+
+def _preprocessing(data: dict[str, Any] | None) -> Preprocessing | None:
+    return None if data is None else Preprocessing(**_tuples(data, "mean", "deviation"))
 
 
 def _sends(data: list[dict[str, str]]) -> tuple[Send, ...]:

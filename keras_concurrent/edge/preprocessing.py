@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from keras_concurrent.interpreter import Array
+if TYPE_CHECKING:
+    from keras_concurrent.interpreter import Array
 
 RANGES = {"0..1": (0.0, 1.0), "-1..1": (-1.0, 1.0), "0..255": (0.0, 255.0)}
 """Values that stand for black and for white, by the name of their range."""
@@ -60,9 +60,14 @@ class Preprocessing:
 
     @property
     def ends(self) -> tuple[float, float]:
-        """The least and the largest value that a picture can have; see `applied`."""
-        both = self.applied(np.array([[0] * 3, [255] * 3], np.uint8))
-        return float(both.min()), float(both.max())
+        """The least and the largest value that a picture can have."""
+        each = zip((self.mean * 3)[:3], (self.deviation * 3)[:3], strict=True)
+        both = [(end - mean) / deviation for mean, deviation in each for end in self._range]
+        return min(both), max(both)
+
+    @property
+    def _range(self) -> tuple[float, float]:
+        return RANGES[self.value_range or "0..1"]
 
     def applied(self, pixels: Array) -> Array:
         """A picture's bytes as values.
@@ -83,9 +88,8 @@ class Preprocessing:
                     f"{name} must be one number or one for each of the picture's "
                     f"{pixels.shape[-1]} channels, got {len(numbers)}"
                 )
-        low, high = RANGES[self.value_range or "0..1"]
-        values: Array = pixels / 255.0 * (high - low) + low
-        values = (values - np.array(self.mean)) / np.array(self.deviation)
+        low, high = self._range
+        values: Array = (pixels / 255.0 * (high - low) + low - self.mean) / self.deviation
         return values
 
     def __str__(self) -> str:
