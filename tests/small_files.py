@@ -2,7 +2,9 @@
 
 import functools
 import itertools
+import warnings
 
+import numpy as np
 import tensorflow as tf
 
 from keras_concurrent.interpreter import quiet
@@ -16,6 +18,40 @@ def converted(function, *shapes):
     with quiet():
         content = tf.lite.TFLiteConverter.from_concrete_functions([concrete]).convert()
     return TfliteFile(content, "a small file")
+
+
+@functools.cache
+def colours_file(dtype="float32", low=0.0, high=1.0, size=8):
+    """Which of red, green and blue a picture has most of, by the means of its channels.
+
+    Args:
+        dtype: of its input ``(1, size, size, 3)`` and output ``(1, 3)``; ``"int8"`` and
+            ``"uint8"`` compute in int8 throughout.
+        low: what stands for black in the pictures that it takes.
+        high: what stands for white.
+        size: of a side.
+    """
+
+    def function(image):
+        means = tf.reduce_mean((image - low) / (high - low), axis=(1, 2))
+        return tf.nn.softmax(tf.matmul(means, 6.0 * tf.eye(3) - 2.0))
+
+    shape = (1, size, size, 3)
+    signature = [tf.TensorSpec(shape, name="image")]
+    concrete = tf.function(function, input_signature=signature).get_concrete_function()
+    converter = tf.lite.TFLiteConverter.from_concrete_functions([concrete])
+    if dtype != "float32":
+        rng = np.random.default_rng(0)
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+        converter.representative_dataset = lambda: (
+            [np.float32(rng.uniform(low, high, (1, 1, 1, 3)) * np.ones(shape))]
+            for _ in range(50)  # of one colour each: their means have the ends of the range
+        )
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+        converter.inference_input_type = converter.inference_output_type = tf.as_dtype(dtype)
+    with quiet(), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Statistics for quantized inputs were expected")
+        return TfliteFile(converter.convert(), f"the colours in {dtype}")
 
 
 @functools.cache

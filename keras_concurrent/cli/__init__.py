@@ -9,6 +9,7 @@ from keras_concurrent.cli import (  # noqa: F401 - they add their commands
     cluster,
     design,
     export,
+    infer,
     place,
     search,
 )

@@ -1,4 +1,4 @@
-"""Commands that run a bundle and show how it went: board, infer, bench, report, demo."""
+"""Commands that run a bundle and show how it went: board, bench, report, demo."""
 
 from __future__ import annotations
 
@@ -75,57 +75,12 @@ def board(
     )
 
 
-def _slowdown(cluster: Any) -> dict[str, float]:
+def slowdown_of(cluster: Any) -> dict[str, float]:
+    """How much slower than this machine each board is, by name."""
     from keras_concurrent.edge.testbed.local_boards import slowdown_for
     from keras_concurrent.measured.host import measure_host
 
     return slowdown_for(cluster, measure_host())
-
-
-@command("keras-concurrent infer bundle image.png --cluster cluster.toml --local")
-@click.argument("bundle", type=existing)
-@click.argument("image", type=existing)
-@cluster_file
-@local
-@keys_folder
-@pace_file
-@click.option(
-    "--deadline", "deadline_s", default=10.0, show_default=True, help="Seconds for the answer."
-)
-@as_json
-def infer(
-    bundle: Path, image: Path, cluster: Path, local: bool, emulate: bool, keys: Path | None,
-    pace: Path | None, deadline_s: float, as_json: bool,
-) -> None:  # fmt: skip
-    """Recognise one image (.npy, .png, .jpg) on the boards."""
-    import numpy as np
-
-    from keras_concurrent.cluster import Cluster
-    from keras_concurrent.edge.bundle import Bundle
-    from keras_concurrent.edge.images import check_image, read_image
-    from keras_concurrent.edge.testbed.local_boards import answering
-
-    opened, where = Bundle(bundle), Cluster.read(cluster)
-    name = opened.manifest.inputs[0]
-    spec = opened.manifest.tensors[name]
-    pixels = check_image(name, read_image(image, spec), spec)
-    slowdown = _slowdown(where) if emulate else None
-    own = keys_folder_of(cluster, keys)
-    answered_by = answering(
-        opened, where, local=local, slowdown=slowdown, keys=own, pace=pace, ready="some"
-    )
-    with answered_by as client:
-        missing = [board for board in client.boards if board in client.absent]
-        if missing:
-            click.echo(f"without {', '.join(missing)}: see keras-concurrent doctor", err=True)
-        answers = client.infer(pixels, deadline_s=deadline_s)
-    for name, values in answers.items():
-        flat = np.ravel(values)
-        if as_json:
-            click.echo(json.dumps({"output": name, "values": flat.tolist()}))
-        else:
-            best = int(np.argmax(flat))
-            click.echo(f"{name}: class {best}, {float(flat[best]):.4g}")
 
 
 @command("keras-concurrent bench bundle --cluster cluster.toml --emulate --out measurement.json")
@@ -167,7 +122,7 @@ def bench(
             where,
             random_images(opened, images),
             local=local,
-            slowdown=_slowdown(where) if emulate else None,
+            slowdown=slowdown_of(where) if emulate else None,
             keys=keys_folder_of(cluster, keys),
             pace=pace,
             rebalance=rebalance,

@@ -156,7 +156,12 @@ def run_demo(
             ),
         )
         bundle = export_bundle(
-            file, cluster, out / "bundle", graph=graph, architecture=architecture.to_json()
+            file,
+            cluster,
+            out / "bundle",
+            graph=graph,
+            architecture=architecture.to_json(),
+            class_names=dataset.class_names,
         )
         write_beside(out / "cluster.toml", cluster.to_toml().encode())
         measurement, answers = measure_bundle(

@@ -9,7 +9,14 @@ from typing import Any
 import click
 
 from keras_concurrent.cli.command import command
-from keras_concurrent.cli.options import as_json, existing, new_path
+from keras_concurrent.cli.options import (
+    as_json,
+    existing,
+    new_path,
+    of_pictures,
+    parsed,
+    preprocessing_of,
+)
 from keras_concurrent.cli.order import how_to_plan, on_boards, ordered, prepared
 from keras_concurrent.precision import PRECISIONS
 from keras_concurrent.wire.format import SENT_AS
@@ -47,9 +54,16 @@ from keras_concurrent.wire.format import SENT_AS
 @click.option(
     "--lose", "lose_points", default=0.1, show_default=True, help="Most points of accuracy to lose."
 )
+@of_pictures
+@click.option(
+    "--classes", type=existing, help="File of the classes' names, one a line, for `infer` to show."
+)
 @click.option("--out", type=new_path, default=Path("bundle"), show_default=True)
 @as_json
-def export(model: Path, out: Path, as_json: bool, **how: Any) -> None:
+def export(
+    model: Path, out: Path, as_json: bool, value_range: str | None, mean: str | None,
+    deviation: str | None, resize: str | None, classes: Path | None, **how: Any,
+) -> None:  # fmt: skip
     """Plan a .keras or .tflite model on boards, cut it, and write the bundle.
 
     Without --cluster, the described boards are written to a cluster.toml beside the bundle.
@@ -62,7 +76,12 @@ def export(model: Path, out: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.cli.tables import load_table, variant_table
     from keras_concurrent.files import write_beside
 
-    order = ordered(model, **how)
+    order = ordered(
+        model,
+        **how,
+        preprocessing=preprocessing_of(value_range, mean, deviation, resize),
+        class_names=() if classes is None else parsed(_names, classes),
+    )
     with progress_bars() as progress:
         exported = prepared(order, progress).export(out)
     if how["cluster"] is None:
@@ -94,3 +113,11 @@ def export(model: Path, out: Path, as_json: bool, **how: Any) -> None:
             f"{many.predicted_latency_s * 1e3:.1f} ms; "
             f"one board {one.predicted_latency_s * 1e3:.1f} ms"
         )
+
+
+def _names(text: str) -> tuple[str, ...]:
+    """Names, one a line."""
+    names = tuple(line.strip() for line in text.splitlines() if line.strip())
+    if not names:
+        raise ValueError("a file of classes must hold one name a line, got none")
+    return names

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from keras_concurrent.cli.command import Function
+from keras_concurrent.edge.preprocessing import RANGES, RESIZES, Preprocessing
 
 Parsed = TypeVar("Parsed")
 
@@ -60,11 +62,54 @@ described = options(
     click.option("--link", default="1gbit", show_default=True, help="'1gbit', '54mbit-wifi', ..."),
 )
 """Boards described rather than owned."""
+of_pictures = options(
+    click.option(
+        "--range", "value_range", type=click.Choice([*RANGES]),
+        help="Values of black and white. Without it 0..1, or what the model's integers stand for.",
+    ),
+    click.option("--mean", help="Taken from these: 0.5, or one a channel as in 0.4,0.5,0.6."),
+    click.option("--deviation", help="What the difference is divided by; as --mean."),
+    click.option(
+        "--resize", type=click.Choice(RESIZES),
+        help="All of a picture stretched to the model's size, or its middle, cropped. Without it "
+        "stretch.",
+    ),
+)  # fmt: skip
+"""How a picture becomes what a model takes; see `preprocessing_of`."""
 keys_folder = click.option(
     "--keys",
     type=existing,
     help="Folder of `keras-concurrent keys`; by default 'keys' beside the cluster file.",
 )
+
+
+def preprocessing_of(
+    value_range: str | None,
+    mean: str | None,
+    deviation: str | None,
+    resize: str | None,
+    kept: Preprocessing | None = None,
+) -> Preprocessing | None:
+    """What the options `of_pictures` say, each that was not given as it was kept.
+
+    Returns:
+        ``kept`` itself where none was given.
+    """
+    given = {
+        "value_range": value_range,
+        "mean": None if mean is None else _numbers("--mean", mean),
+        "deviation": None if deviation is None else _numbers("--deviation", deviation),
+        "resize": resize,
+    }
+    changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+    return replace(kept or Preprocessing(), **changes) if changes else kept
+
+
+def _numbers(option: str, text: str) -> tuple[float, ...]:
+    try:
+        return tuple(float(each) for each in text.split(","))
+    except ValueError:
+        raise ValueError(f"{option} must look like 0.5 or 0.4,0.5,0.6, got {text!r}") from None
 
 
 def keys_folder_of(cluster: Path, keys: Path | None) -> Path | None:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from keras_concurrent.edge.manifest import Manifest, TensorSpec
+from keras_concurrent.edge.preprocessing import RANGES, Preprocessing
 from keras_concurrent.errors import MissingExtraError
 from keras_concurrent.interpreter import Array
+
+SUFFIXES = (".npy", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
+"""Files that a folder of images may hold."""
+_ABOUT = 0.25  # of a range's width: calibration rarely meets its ends, and never another range
 
 
 def check_inputs(manifest: Manifest, images: Array | Mapping[str, Array]) -> dict[str, Array]:
@@ -49,18 +55,91 @@ def check_image(name: str, image: Array, spec: TensorSpec) -> Array:
     return np.ascontiguousarray(image)
 
 
-def read_image(path: Path, spec: TensorSpec) -> Array:
+def settled(preprocessing: Preprocessing, spec: TensorSpec) -> Preprocessing:
+    """A preprocessing whose range is known.
+
+    Where nobody said it, it is 0..1. But integers that stand for real values tell themselves which
+    these are: the first of `RANGES` that they stand for about. Integers that stand for themselves
+    are bytes of 0..255.
+
+    Args:
+        preprocessing: what was said of pictures.
+        spec: the input.
+
+    Raises:
+        ValueError: int8 without a scale; a range, mean or deviation for other integers without.
+    """
+    if spec.scale is None and np.issubdtype(np.dtype(spec.dtype), np.integer):
+        if spec.dtype == "int8":
+            raise ValueError(
+                "the bundle does not say what values the int8 of the model's input stand for: "
+                "export the model anew, or give its integers as .npy"
+            )
+        if preprocessing.value_range not in (None, "0..255") or not preprocessing.is_plain:
+            raise ValueError(
+                f"the model takes bytes as they are, in {spec.dtype} without a scale: there is no "
+                f"range, mean or deviation to apply, got {preprocessing}"
+            )
+        return replace(preprocessing, value_range="0..255")
+    if preprocessing.value_range is not None:
+        return preprocessing
+    usual = [replace(preprocessing, value_range=each) for each in RANGES]
+    return next((each for each in usual if misfit(each, spec) is None), usual[0])
+
+
+def misfit(preprocessing: Preprocessing, spec: TensorSpec) -> str | None:
+    """Why a picture's values are not those that an input's integers stand for, as a sentence.
+
+    ``None`` where they are about the same, or the input takes no integers with a scale.
+    """
+    if spec.scale is None or not is_picture(spec):
+        return None
+    limits = np.iinfo(spec.dtype)
+    least, most = (float(each) for each in spec.dequantised(np.array([limits.min, limits.max])))
+    low, high = preprocessing.ends
+    if max(abs(least - low), abs(most - high)) <= _ABOUT * (high - low):
+        return None
+    return (
+        f"pictures become values of {low:.3g}..{high:.3g}, but the {spec.dtype} of the model's "
+        f"input stand for {least:.3g}..{most:.3g}: see --range, --mean and --deviation"
+    )
+
+
+def image_files(paths: Iterable[Path]) -> list[Path]:
+    """Files of images, a folder standing for those in it, by name.
+
+    Raises:
+        ValueError: a folder without one.
+    """
+    found: list[Path] = []
+    for path in paths:
+        inside = [path]
+        if path.is_dir():
+            inside = sorted(each for each in path.iterdir() if each.suffix.lower() in SUFFIXES)
+        if not inside:
+            raise ValueError(f"{path} must hold images ({', '.join(SUFFIXES)}), got none")
+        found += inside
+    return found
+
+
+def is_picture(spec: TensorSpec) -> bool:
+    """Whether an input takes grey or coloured pictures."""
+    return len(spec.shape) == 4 and spec.shape[3] in (1, 3)
+
+
+def read_image(path: Path, spec: TensorSpec, preprocessing: Preprocessing | None = None) -> Array:
     """An image as a model's input takes it.
 
-    A ``.npy`` file must hold the array itself. Another image file is scaled to the input's size;
-    its values are divided by 255 where the input is floating point.
+    A ``.npy`` file must hold the array itself. Another image file is brought to the input's size,
+    its bytes become values, and these integers where the input takes such.
 
     Args:
         path: the image file.
-        spec: shape ``(1, h, w, c)`` and dtype of the input.
+        spec: shape ``(1, h, w, c)``, dtype and scale of the input.
+        preprocessing: how pictures become values; by default see `settled`.
 
     Raises:
-        ValueError: the file holds no image, or the input is none.
+        ValueError: the file holds no image, the input is none, or see `settled`.
     """
     if path.suffix == ".npy":
         try:
@@ -68,12 +147,23 @@ def read_image(path: Path, spec: TensorSpec) -> Array:
         except (EOFError, ValueError) as error:
             raise ValueError(f"{path} must hold one array of numbers: {error}") from error
         return loaded
+    if not is_picture(spec):
+        raise ValueError(f"the model takes no picture but an array of shape {spec.shape}: use .npy")
+    preprocessing = settled(preprocessing or Preprocessing(), spec)
+    values = preprocessing.applied(_pixels(path, spec, preprocessing.resize))
+    if spec.scale is not None:
+        return spec.quantised(values)
+    if np.issubdtype(np.dtype(spec.dtype), np.integer):
+        values = np.rint(values)
+    return values.astype(spec.dtype)
+
+
+def _pixels(path: Path, spec: TensorSpec, resize: str) -> Array:
+    """A picture's bytes, in the shape of the input."""
     try:
-        from PIL import Image, UnidentifiedImageError
+        from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise MissingExtraError("Pillow", "report") from error
-    if len(spec.shape) != 4 or spec.shape[3] not in (1, 3):
-        raise ValueError(f"the model takes no picture but an array of shape {spec.shape}: use .npy")
     try:
         with Image.open(path) as opened:
             picture = opened.convert("L" if spec.shape[3] == 1 else "RGB")
@@ -83,7 +173,6 @@ def read_image(path: Path, spec: TensorSpec) -> Array:
         if error.errno is not None:  # the file system's word, not Pillow's
             raise
         raise ValueError(f"{path} is a damaged image: {error}") from error
-    pixels = np.asarray(picture.resize((spec.shape[2], spec.shape[1]))).reshape(spec.shape)
-    if np.issubdtype(np.dtype(spec.dtype), np.floating):
-        return (pixels / 255.0).astype(spec.dtype)
-    return pixels.astype(spec.dtype)
+    size = (spec.shape[2], spec.shape[1])
+    picture = ImageOps.fit(picture, size) if resize == "crop" else picture.resize(size)
+    return np.asarray(picture).reshape(spec.shape)

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 
 from keras_concurrent.board import CLIENT
+from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.errors import BundleError
+from keras_concurrent.interpreter import Array
 from keras_concurrent.versioned import FileKind
 
 MANIFEST = "manifest.json"
@@ -30,6 +32,8 @@ _DTYPES = (
     "float32", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
     "bool", "float64", "complex64",
 )  # fmt: skip
+CODES = ("int8", "uint8", "int16", "uint16")
+"""Dtypes whose integers may stand for real values."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _MOST_TENSOR_BYTES = 1 << 28
 _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tflite")
@@ -37,15 +41,44 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*\.tflite")
 
 @dataclass(frozen=True)
 class TensorSpec:
-    """A tensor that enters, leaves or crosses boards: its ``shape`` and NumPy ``dtype``."""
+    """A tensor that enters, leaves or crosses boards.
+
+    Args:
+        shape: with its batch of one.
+        dtype: NumPy's name of its type.
+        scale: of a model's input or output whose integers stand for real values: what one step
+            is worth, ``value = scale * (code - zero_point)``. ``None`` where nothing is known of
+            that, as in bundles of older versions.
+        zero_point: the integer that stands for 0.
+    """
 
     shape: tuple[int, ...]
     dtype: str
+    scale: float | None = None
+    zero_point: int = 0
 
     @property
     def bytes(self) -> int:
         """Size of its value."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
+
+    def quantised(self, values: Array) -> Array:
+        """Real values as the integers that stand for them, the nearest that there is.
+
+        Raises:
+            ValueError: a tensor without a scale.
+        """
+        if self.scale is None:
+            raise ValueError(f"a tensor must have a scale to be quantised, got {self}")
+        limits = np.iinfo(self.dtype)
+        codes = np.rint(values / self.scale + self.zero_point)
+        return np.clip(codes, limits.min, limits.max).astype(self.dtype)
+
+    def dequantised(self, codes: Array) -> Array:
+        """The real values that integers stand for, in float32; without a scale, what was given."""
+        if self.scale is None:
+            return codes
+        return (self.scale * (codes.astype(np.float64) - self.zero_point)).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -133,6 +166,8 @@ class Manifest:
         segments: by name; ``WHOLE`` is the uncut model.
         placements: ``"boards"`` and ``"one_board"``.
         architecture: the network's recipe as JSON, where it has one.
+        preprocessing: how a picture becomes what the model takes, where somebody said it.
+        class_names: by class, where somebody gave them.
     """
 
     inputs: tuple[str, ...]
@@ -141,6 +176,8 @@ class Manifest:
     segments: Mapping[str, SegmentSpec]
     placements: Mapping[str, Placement]
     architecture: str | None = None
+    preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Everything referred to exists, and every segment gets what it reads.
@@ -156,6 +193,7 @@ class Manifest:
                     f"tensor {name!r} must have one of the dtypes {', '.join(_DTYPES)}, "
                     f"got {spec.dtype!r}"
                 )
+            _check_code(name, spec)
             if spec.bytes > _MOST_TENSOR_BYTES:
                 raise BundleError(
                     f"tensor {name!r} must be at most {_MOST_TENSOR_BYTES} bytes, got {spec.bytes}"
@@ -171,12 +209,22 @@ class Manifest:
         for tensor in (*self.inputs, *self.outputs):
             if tensor not in self.tensors:
                 raise BundleError(f"the model names the unknown tensor {tensor!r}")
+        if not all(type(name) is str for name in self.class_names):
+            raise BundleError(f"class_names must be texts, got {self.class_names!r}")
+        if self.class_names and not any(self.is_of_classes(name) for name in self.outputs):
+            raise BundleError(
+                f"class_names must be as many as an output has values, got {len(self.class_names)}"
+            )
         if set(self.placements) != set(PLACEMENTS):
             raise BundleError(
                 f"placements must be {' and '.join(PLACEMENTS)}, got {', '.join(self.placements)}"
             )
         for name, placement in self.placements.items():
             self._check_placement(name, placement)
+
+    def is_of_classes(self, output: str) -> bool:
+        """Whether an output gives one score a class name."""
+        return math.prod(self.tensors[output].shape) == len(self.class_names)
 
     def _check_placement(self, name: str, placement: Placement) -> None:
         delivered: dict[str, set[str]] = {board: set() for board in placement.programs}
@@ -212,7 +260,14 @@ class Manifest:
 
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
-        return _FILE.to_json(asdict(self))
+        data = asdict(self)
+        for key in ("preprocessing", "class_names"):
+            if not data[key]:
+                del data[key]
+        for tensor in data["tensors"].values():
+            if tensor["scale"] is None:
+                del tensor["scale"], tensor["zero_point"]
+        return _FILE.to_json(data)
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -231,7 +286,9 @@ class Manifest:
                 inputs=tuple(data.pop("inputs")),
                 outputs=tuple(data.pop("outputs")),
                 tensors={
-                    name: TensorSpec(tuple(t["shape"]), t["dtype"])
+                    name: TensorSpec(
+                        tuple(t["shape"]), t["dtype"], t.get("scale"), t.get("zero_point", 0)
+                    )
                     for name, t in data.pop("tensors").items()
                 },
                 segments={
@@ -242,6 +299,8 @@ class Manifest:
                     name: _placement(placement)
                     for name, placement in data.pop("placements").items()
                 },
+                preprocessing=_preprocessing(data.pop("preprocessing", None)),
+                class_names=tuple(data.pop("class_names", ())),
                 **data,
             )
             manifest.check()
@@ -250,8 +309,29 @@ class Manifest:
         return manifest
 
 
+def _check_code(name: str, spec: TensorSpec) -> None:
+    if spec.scale is None:
+        return
+    if spec.dtype not in CODES:
+        raise BundleError(
+            f"tensor {name!r} must be {', '.join(CODES)} to have a scale, got {spec.dtype}"
+        )
+    if type(spec.scale) not in (int, float) or not (math.isfinite(spec.scale) and spec.scale > 0):
+        raise BundleError(f"tensor {name!r} must have a scale above 0, got {spec.scale!r}")
+    limits = np.iinfo(spec.dtype)
+    if type(spec.zero_point) is not int or not limits.min <= spec.zero_point <= limits.max:
+        raise BundleError(
+            f"tensor {name!r} must have a zero point that {spec.dtype} holds, got "
+            f"{spec.zero_point!r}"
+        )
+
+
 def _tuples(data: dict[str, Any], *keys: str) -> dict[str, Any]:
     return {key: tuple(value) if key in keys else value for key, value in data.items()}
+
+
+def _preprocessing(data: dict[str, Any] | None) -> Preprocessing | None:
+    return None if data is None else Preprocessing(**_tuples(data, "mean", "deviation"))
 
 
 def _sends(data: list[dict[str, str]]) -> tuple[Send, ...]:

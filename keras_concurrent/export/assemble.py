@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import MODEL, Bundle, digest
 from keras_concurrent.edge.manifest import (
+    CODES,
     WHOLE,
     Event,
     Manifest,
@@ -17,6 +20,7 @@ from keras_concurrent.edge.manifest import (
     Send,
     TensorSpec,
 )
+from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.export.cutting import cut
 from keras_concurrent.planning.schedule import Plan
 from keras_concurrent.planning.segments import one_board, plan_segments
@@ -33,6 +37,8 @@ def export_bundle(
     plan: Plan | None = None,
     architecture: str | None = None,
     rewritten: TfliteFile | None = None,
+    preprocessing: Preprocessing | None = None,
+    class_names: Sequence[str] = (),
 ) -> Bundle:
     """Plan a model on a cluster, cut it, and write the bundle.
 
@@ -48,15 +54,20 @@ def export_bundle(
         architecture: the network's recipe (``Architecture.to_json()``), kept for the report.
         rewritten: the file that ``plan`` is of, where that sends less than the model itself, see
             `keras_concurrent.wire.planner`. One board alone runs the model itself.
+        preprocessing: how a picture becomes what the model takes; by default see
+            `keras_concurrent.edge.images.settled`.
+        class_names: by class, in the order of the model's output.
 
     Raises:
         ClusterError: the boards' memory is not enough.
         ModelFileError: the file cannot be cut.
-        BundleError: the folder cannot be written.
+        BundleError: the folder cannot be written, or no output has as many values as there are
+            class names.
     """
     graph = TaskGraph.from_tflite(file) if graph is None else graph
     plan = plan_segments(graph, cluster) if plan is None else plan
     manifest, files = assemble(file, plan, one_board(graph, cluster), architecture, rewritten)
+    manifest = replace(manifest, preprocessing=preprocessing, class_names=tuple(class_names))
     return Bundle.write(path, manifest, files)
 
 
@@ -115,10 +126,7 @@ def assemble(
     manifest = Manifest(
         inputs=file.inputs,
         outputs=file.outputs,
-        tensors={
-            name: TensorSpec(planned.tensors[name].shape, planned.tensors[name].dtype)
-            for name in sorted(used)
-        },
+        tensors={name: tensor_spec(planned, name) for name in sorted(used)},
         segments=segments,
         placements={
             "boards": _placement(plan, names),
@@ -127,6 +135,17 @@ def assemble(
         architecture=architecture,
     )
     return manifest, files
+
+
+def tensor_spec(file: TfliteFile, name: str) -> TensorSpec:
+    """What the client and the boards must know of a file's tensor.
+
+    Only the client reads what integers stand for, so only the model's own tensors say it.
+    """
+    info = file.tensors[name]
+    if name not in (*file.inputs, *file.outputs) or info.dtype not in CODES or info.scale is None:
+        return TensorSpec(info.shape, info.dtype)
+    return TensorSpec(info.shape, info.dtype, info.scale, info.zero_point)
 
 
 def _placement(plan: Plan, names: dict[str, str]) -> Placement:

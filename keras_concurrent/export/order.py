@@ -17,14 +17,18 @@ is ``keras-concurrent export model.keras --cluster cluster.toml --wire auto --ca
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from keras_concurrent import datasets
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import digest
+from keras_concurrent.edge.images import is_picture, misfit, settled
+from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.errors import ClusterError
-from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.export.assemble import export_bundle, tensor_spec
 from keras_concurrent.export.costs import KnownCosts, Progress, chains_on_host, operators_on_host
 from keras_concurrent.export.exported import Exported
 from keras_concurrent.export.model import LoadedModel, read_model
@@ -72,10 +76,13 @@ class Order:
             the model as it is.
         lose_points: percentage points of accuracy that ``wire="auto"`` may lose at most; kept
             where there are images to tell.
+        preprocessing: how a picture becomes what the model takes, kept in the bundle.
+        class_names: by class, in the order of the model's output; kept in the bundle.
 
     Raises:
-        ValueError: an unknown precision or wire, a negative ``lose_points``, or a placement beside
-            pins or a wire, which ask for a search.
+        ValueError: an unknown precision or wire, a negative ``lose_points``, a placement beside
+            pins or a wire, which ask for a search, or preprocessing to other values than 0..1
+            beside pixels or a calibration of such values.
     """
 
     model: Path
@@ -90,6 +97,8 @@ class Order:
     pixels: bool = False
     wire: str | None = None
     lose_points: float = BUDGET_POINTS
+    preprocessing: Preprocessing | None = None
+    class_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.precision not in PRECISIONS:
@@ -103,6 +112,16 @@ class Order:
         if self.placement is not None and (self.wire is not None or self.pins):
             asking = "wire asks" if self.wire is not None else "pins ask"
             raise ValueError(f"{asking} for a search, placement for none: give one of them")
+        said = self.preprocessing or Preprocessing()
+        if said.value_range in (None, "0..1") and said.is_plain:
+            return
+        if self.pixels:
+            raise ValueError(f"pixels are bytes of values of 0..1, preprocessing gives {said}")
+        if self.calibration in (*datasets.NAMES, *datasets.DOWNLOADED):
+            raise ValueError(
+                f"calibration {self.calibration} has values of 0..1, preprocessing gives {said}: "
+                "give an .npz file of images as the model takes them"
+            )
 
 
 @dataclass(frozen=True)
@@ -161,7 +180,14 @@ class PreparedOrder:
         else:
             rewritten, plan, in_formats = self._sending_less(order.wire)
         bundle = export_bundle(
-            file, order.cluster, path, graph=self.graph, plan=plan, rewritten=rewritten
+            file,
+            order.cluster,
+            path,
+            graph=self.graph,
+            plan=plan,
+            rewritten=rewritten,
+            preprocessing=order.preprocessing,
+            class_names=order.class_names,
         )
         if order.wire is None and self.model.original is file:
             return Exported(bundle, plan, (), self.remarks)
@@ -221,7 +247,7 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
 
     Raises:
         ValueError: see `keras_concurrent.export.model.read_model`; images as bytes of a model that
-            takes none.
+            takes none; preprocessing or class names that do not suit the model.
         ConcurrentError: the model cannot be read or converted, or the timings cannot be read.
     """
     model = read_model(order.model, order.precision, order.calibration)
@@ -233,6 +259,7 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
     if order.pixels:  # the same operators, but for those that decode the image
         model = replace(model, file=take_pixels(model.file))
     file = model.file
+    remarks += _picture_remarks(order, file)
     if file.whole_because is not None:
         remarks.append(f"{order.model} stays whole because {file.whole_because}.")
     here = None
@@ -241,6 +268,29 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
     costs = KnownCosts(order.cluster, here, timings)
     graph = costs(file, TaskGraph.from_tflite(file))
     return PreparedOrder(order, model, costs, graph, tuple(remarks))
+
+
+def _picture_remarks(order: Order, file: TfliteFile) -> list[str]:
+    """What makes it unlikely that the model sees pictures as it learnt them.
+
+    Raises:
+        ValueError: preprocessing or class names that do not suit the model.
+    """
+    sizes = [math.prod(file.tensors[name].shape) for name in file.outputs]
+    if order.class_names and len(order.class_names) not in sizes:
+        raise ValueError(
+            f"class_names must be as many as an output of the model has values, {sizes}, got "
+            f"{len(order.class_names)}"
+        )
+    spec = tensor_spec(file, file.inputs[0])
+    if order.preprocessing is None and spec.scale is None:
+        return []
+    if order.preprocessing is not None and not is_picture(spec):
+        raise ValueError(
+            f"preprocessing is for pictures, but the model takes an array of shape {spec.shape}"
+        )
+    remark = misfit(settled(order.preprocessing or Preprocessing(), spec), spec)
+    return [] if remark is None else [remark]
 
 
 def export_order(order: Order, path: str | Path, progress: Progress = _unseen) -> Exported:

@@ -27,6 +27,7 @@ from keras_concurrent.tflite.schema import (
     check_size,
     kind_of,
     pack,
+    quantization_of,
     shape_of,
     text,
     type_of,
@@ -139,7 +140,11 @@ class TfliteFile:
         """All tensors by name."""
         return {
             tensor.name: TensorInfo(
-                tensor.name, shape_of(tensor), type_of(tensor), self._has_data(tensor)
+                tensor.name,
+                shape_of(tensor),
+                type_of(tensor),
+                self._has_data(tensor),
+                *(quantization_of(tensor) or (None, 0)),
             )
             for tensor in self._graph.tensors
         }

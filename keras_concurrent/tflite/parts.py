@@ -20,12 +20,17 @@ class TensorInfo:
         shape: with a batch of one where the file leaves the batch open.
         dtype: NumPy's name of the type; the schema's, such as ``"string"``, where NumPy has none.
         constant: whether its value lies in the file.
+        scale: what one step of its integers is worth, ``value = scale * (code - zero_point)``;
+            ``None`` where the file does not say so for all of the tensor.
+        zero_point: the integer that stands for 0.
     """
 
     name: str
     shape: tuple[int, ...]
     dtype: str
     constant: bool
+    scale: float | None = None
+    zero_point: int = 0
 
     @property
     def bytes(self) -> int:

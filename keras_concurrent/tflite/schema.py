@@ -6,6 +6,7 @@ schema's own lies here; see `keras_concurrent.tflite.file` for what the package 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from typing import Any
 
@@ -20,8 +21,18 @@ except ImportError as error:  # pragma: no cover - depends on the installation
     raise MissingExtraError(str(error.name), "design") from error
 
 __all__ = [
-    "AlignedBuffer", "aligned", "check_size", "is_numpy", "kind_of", "pack", "schema", "shape_of",
-    "text", "type_of", "unpack",
+    "AlignedBuffer",
+    "aligned",
+    "check_size",
+    "is_numpy",
+    "kind_of",
+    "pack",
+    "quantization_of",
+    "schema",
+    "shape_of",
+    "text",
+    "type_of",
+    "unpack",
 ]  # fmt: skip
 
 LARGEST_BYTES = 2**31 - 1  # offsets within a flatbuffer are signed 32-bit numbers
@@ -199,3 +210,16 @@ def is_numpy(dtype: str) -> bool:
 def shape_of(tensor: Any) -> tuple[int, ...]:
     """A tensor's shape, ``()`` where the file gives none."""
     return () if tensor.shape is None else tuple(int(size) for size in tensor.shape)
+
+
+def quantization_of(tensor: Any) -> tuple[float, int] | None:
+    """Scale and zero point of all of a tensor, ``value = scale * (code - zero_point)``.
+
+    ``None`` where the file gives none, or one a channel as weights have.
+    """
+    code = tensor.quantization
+    scales = [] if code is None or code.scale is None else code.scale
+    if len(scales) != 1 or not (math.isfinite(scales[0]) and scales[0] > 0):
+        return None
+    zero_points = [] if code.zeroPoint is None else code.zeroPoint
+    return float(scales[0]), int(zero_points[0]) if len(zero_points) else 0

@@ -13,6 +13,7 @@ from keras_concurrent.board import Board
 from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.bundle import Bundle, digest
 from keras_concurrent.edge.manifest import MANIFEST, Manifest, Program, SegmentSpec
+from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.errors import BundleError
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.planning.segments import plan_segments
@@ -27,7 +28,13 @@ def slow_boards(count, call_ms=0.0):
 
 @pytest.fixture(scope="module")
 def exported(small_file, tmp_path_factory):
-    return export_bundle(small_file, slow_boards(3), tmp_path_factory.mktemp("b") / "bundle")
+    return export_bundle(
+        small_file,
+        slow_boards(3),
+        tmp_path_factory.mktemp("b") / "bundle",
+        preprocessing=Preprocessing("-1..1", (0.1, 0.2, 0.3), resize="crop"),
+        class_names=("ant", "bee", "cat", "dog"),
+    )
 
 
 @pytest.fixture
@@ -89,6 +96,8 @@ def test_a_manifest_is_read_back_equal(exported):
     text = exported.manifest.to_json()
     assert Manifest.from_json(text) == exported.manifest
     assert Manifest.from_json(text).to_json() == text
+    assert exported.manifest.preprocessing == Preprocessing("-1..1", (0.1, 0.2, 0.3), resize="crop")
+    assert exported.manifest.class_names == ("ant", "bee", "cat", "dog")
     assert Bundle(exported.path).sha256 == exported.sha256 == digest(text.encode())
 
 
@@ -214,6 +223,16 @@ def edit(data, what):
             data["tensors"][data["inputs"][0]]["dtype"] = "float33"
         case "size":
             data["tensors"][data["inputs"][0]]["shape"] = ["big"]
+        case "range":
+            data["preprocessing"]["value_range"] = "0..7"
+        case "class names":
+            data["class_names"].append("one too many")
+        case "scale":
+            data["tensors"][data["inputs"][0]] |= {"dtype": "int8", "scale": 0}
+        case "zero point":
+            data["tensors"][data["inputs"][0]] |= {"dtype": "int8", "scale": 1, "zero_point": 128}
+        case "scale of float32":
+            data["tensors"][data["inputs"][0]] |= {"scale": 1, "zero_point": 0}
         case "number":
             boards["predicted_latency_s"] = "soon"
     return data
@@ -241,6 +260,11 @@ def edit(data, what):
         ("unknown receiver", "p0 sends to the unknown 'p9'"),
         ("type", "float33"),
         ("size", r"'image' must have whole sizes"),
+        ("range", r"value_range must be one of 0\.\.1, "),
+        ("class names", "class_names must be as many as an output has values, got 5"),
+        ("scale", "'image' must have a scale above 0, got 0"),
+        ("zero point", "'image' must have a zero point that int8 holds, got 128"),
+        ("scale of float32", "'image' must be int8, .* to have a scale, got float32"),
         ("number", "soon"),
     ],
 )

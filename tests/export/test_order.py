@@ -9,6 +9,7 @@ from command_line import run
 from wires import SLOW
 
 from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.errors import ModelFileError
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.export.order import Order, export_order, prepare
@@ -68,6 +69,15 @@ def test_wire_auto_with_timings_in_one_call_is_what_the_command_writes(folder):
     assert by_rates.plan.latency_s != pytest.approx(exported.plan.latency_s, rel=0.1)
 
 
+def test_what_pictures_and_classes_are_is_kept_in_the_bundle(folder):
+    said = Preprocessing("0..255", resize="crop")
+    order = order_of(folder, preprocessing=said, class_names=("a", "b", "c", "d"))
+    manifest = export_order(order, folder / "bundle").bundle.manifest
+    assert (manifest.preprocessing, manifest.class_names) == (said, ("a", "b", "c", "d"))
+    with pytest.raises(ValueError, match=r"as many as an output .* values, \[4\], got 1"):
+        prepare(replace(order, class_names=("a",)))
+
+
 def test_timings_of_another_model_are_left_out_and_named(folder):
     path = folder / "cluster.seconds.json"
     data = json.loads(path.read_text())
@@ -114,6 +124,14 @@ def test_a_pin_holds_an_operator_and_all_of_a_vertex(folder):
     [
         ({"precision": "int4"}, "precision must be one of float32, float16, dynamic, int8, got"),
         ({"wire": "int4"}, "wire must be one of auto, float32, float16, int8, got 'int4'"),
+        (
+            {"preprocessing": Preprocessing("-1..1"), "pixels": True},
+            "pixels are bytes of values of",
+        ),
+        (
+            {"preprocessing": Preprocessing(mean=(0.5,)), "calibration": "photos"},
+            r"calibration photos has values of 0\.\.1, preprocessing gives values of 0\.\.1, less",
+        ),
         ({"lose_points": -0.1}, "lose_points must not be negative, got -0.1"),
         ({"wire": "auto", "placement": "p.toml"}, "wire asks for a search, placement for none"),
         ({"pins": {"0": "b1"}, "placement": "p.toml"}, "pins ask for a search, placement for none"),

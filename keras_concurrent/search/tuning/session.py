@@ -235,6 +235,7 @@ class Session:
             self.settings.cluster,
             path,
             architecture=architecture_of(result.values).to_json(),
+            class_names=data.class_names,
         )
         return bundle, float(accuracy)
 

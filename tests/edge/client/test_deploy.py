@@ -221,7 +221,7 @@ def test_the_deploy_command_starts_empty_boards_and_a_restart_finds_the_bundle(
                 zip(NAMES, lacking, strict=True)
             )
             answer = run("infer", str(bundle.path), str(tmp_path / "image.npy"), "--json")
-            values = np.float32(json.loads(answer)["values"])
+            values = np.float32(json.loads(answer)["outputs"]["classes"]["values"])
             assert np.array_equal(values, reference(bundle, [image])[0]["classes"].ravel())
         finally:
             for process in processes:

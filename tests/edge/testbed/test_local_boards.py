@@ -217,7 +217,7 @@ def test_infer_through_started_boards_prints_the_class(made, tmp_path):
         capture_output=True, text=True,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    values = json.loads(done.stdout)["values"]
+    values = json.loads(done.stdout)["outputs"]["classes"]["values"]
     assert np.array_equal(np.float32(values), reference(bundle, [image])[0]["classes"].ravel())
 
 

@@ -101,7 +101,7 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
         ],
     )  # fmt: skip
     assert told.exit_code == 0, told.output + told.stderr
-    said = np.float32(json.loads(told.stdout)["values"])
+    said = np.float32(json.loads(told.stdout)["outputs"]["classes"]["values"])
     np.testing.assert_allclose(said, segment.run([data.test_images[:1]])[0][0], atol=1e-6)
     for name in ("leaderboard.csv", "pareto.png", "importance.csv", "screening.csv"):
         assert (folder / name).stat().st_size > 10
