@@ -58,6 +58,8 @@ def infer(
     manifest = opened.manifest
     said = preprocessing_of(value_range, mean, deviation, resize, manifest.preprocessing)
     arrays, how = _read(image_files(images), manifest, said or Preprocessing())
+    if how is None and said is not manifest.preprocessing:
+        raise ValueError("--range, --mean, --deviation and --resize are for pictures, got arrays")
     if how is not None and not as_json:
         click.echo(how)
     slowdown = slowdown_of(where) if emulate else None

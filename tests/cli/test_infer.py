@@ -158,6 +158,9 @@ def test_a_wrong_image_among_several_is_named_before_anything_starts(tmp_path, p
     np.save(pictures / "wrong.npy", np.zeros((4, 4, 3), np.float32))
     shown = asked(bundle, pictures, status=2)
     assert f"{pictures}/wrong.npy: input " in shown.stderr
+    np.save(pictures / "right.npy", np.zeros((8, 8, 3), np.float32))
+    unused = asked(bundle, pictures / "right.npy", "--range", "0..1", status=2).stderr
+    assert "are for pictures, got arrays" in unused
     assert "red.png" not in shown.stdout
     (tmp_path / "empty").mkdir()
     assert "empty must hold images (" in asked(bundle, tmp_path / "empty", status=2).stderr
