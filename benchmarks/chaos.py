@@ -211,7 +211,9 @@ def fuzz(folder: Path, count: int, seed: int) -> dict[str, Any]:
 
     def message() -> Message:
         session, number = rng.choice((0, 1, 1 << 62)), rng.randrange(9)
-        route = Route(rng.randrange(3), bundle.sha256, Program((rng.choice(tensors),), ()), (0,))
+        route = Route(
+            rng.randrange(3), bundle.sha256, Program((rng.choice(tensors),), ()), {}, (0,)
+        )
         question = rng.choice((Ping(), Trace(number), route, Offer(), Switch()))
         tensor = Tensor(session, number, rng.randrange(3), rng.choice(tensors[:9]))
         return rng.choice((

@@ -241,7 +241,7 @@ class Board:
             raise BundleError(f"another bundle is here: SHA-256 {self._workshop.sha256[:12]}")
         if session < self._work.session:
             raise BundleError("a newer client has taken over")
-        self._workshop.check_program(route.program, self._receivers)
+        self._workshop.check_program(route.program, self._receivers, route.senders)
         if session > self._work.session:
             self._work = self._begin(session)
         engine = self._work.engine
@@ -250,5 +250,5 @@ class Board:
             raise BundleError(f"too many routes, at most {_MOST_ROUTES}")
         for name in route.program.segments:
             self._workshop.load(name)
-        engine.learn(route.number, route.program)
+        engine.learn(route.number, route.program, route.senders)
         return answers.RouteTaken(tuple(sorted(self._absent)))
