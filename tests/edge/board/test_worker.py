@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from in_process import running, serving
+from in_process import running, serving, slow_boards
 from messages import values
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.protocol import (
     MOST_MANIFEST_BYTES,
@@ -140,7 +141,7 @@ def test_a_thousand_wrong_messages_are_one_line(bundle, caplog):
 def test_a_route_that_names_what_is_not_there_is_refused(board, bundle, change, cause):
     _, exchange = board
     route = questions.Route(0, bundle.sha256, Program(("model",), ()), {"image": "client"}, (0,))
-    refusal = answer_to(exchange, 2**63, dataclasses.replace(route, **change))
+    refusal = answer_to(exchange, 2**60, dataclasses.replace(route, **change))
     assert cause in refusal.cause
 
 
@@ -160,6 +161,25 @@ def test_the_route_of_an_older_client_is_refused_and_the_newer_one_gets_its_answ
         exchange.hand_over("client", board.name, *encode(older))
         answer = newer.infer(image, deadline_s=5)["classes"]
     assert results[10**6] == answers.Refusal("a newer client has taken over")
+    assert np.array_equal(answer, reference(bundle, [image])[0]["classes"])
+
+
+def test_a_session_of_the_far_future_locks_no_client_out(bundle):
+    image = random_images(bundle, 1)[0]
+    route = questions.Route(0, bundle.sha256, Program(("model",), ()), {"image": "client"}, (0,))
+    exchange, everyone = Exchange(), {"pi3-1", "pi3-2", "pi3-3"}
+    boards = [Board(n, bundle, exchange.join(n), everyone - {n}) for n in sorted(everyone)]
+    with serving(*boards):
+        for session in (2**64 - 1, time.time_ns() + 2 * 366 * 24 * 3600 * 10**9):
+            refusal = answer_to(exchange, session, route)
+            assert "more than a year ahead of this board's clock" in refusal.cause
+        days_ahead = answer_to(exchange, time.time_ns() + 90 * 24 * 3600 * 10**9, route)
+        assert isinstance(days_ahead, answers.RouteTaken)
+        exchange.leave("client")
+        with Client(bundle, slow_boards(3), exchange.join("client")) as client:
+            client.wait_ready(5)
+            answer = client.infer(image, deadline_s=5)["classes"]
+            assert client.absent == ()
     assert np.array_equal(answer, reference(bundle, [image])[0]["classes"])
 
 
