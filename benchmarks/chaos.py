@@ -1,7 +1,8 @@
 """Boards killed, restarted, frozen and cut off at random under load; strangers; endurance.
 
 No answer may be wrong, no image without an answer or a named error by its deadline. Times are from
-the fault to the first right answer to an image that was asked for after it.
+the fault to the first right answer to an image that was asked for after it. Every image has an
+answer of its own, and once a run a wrong one is planted: whoever does not see it has seen nothing.
 
 python benchmarks/chaos.py --minutes 5
 python benchmarks/chaos.py --quick     # within a minute
@@ -21,33 +22,26 @@ import threading
 import time
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from distinct import References, distinct_bundle
 from outcome import Section, Target, finish
 from relays import Relays
 
-from keras_concurrent import (
-    Bundle,
-    Cluster,
-    TfliteFile,
-    build_model,
-    export_bundle,
-    generate,
-    stage,
-    to_tflite,
-)
+from keras_concurrent import Cluster
 from keras_concurrent.board import CLIENT, Board
 from keras_concurrent.cluster import Network
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.connect import connect
+from keras_concurrent.edge.client.flights import Outputs
 from keras_concurrent.edge.link.protocol import Ask, Drop, Echo, Message, Probe, Tensor, encode
 from keras_concurrent.edge.link.questions import Offer, Ping, Route, Switch, Trace
 from keras_concurrent.edge.link.zenoh_channel import TO
 from keras_concurrent.edge.manifest import Program
 from keras_concurrent.edge.testbed.local_boards import Processes, free_ports
-from keras_concurrent.edge.watch.bench import random_images, reference
 from keras_concurrent.errors import BoardError
 
 BOARDS = 4
@@ -70,62 +64,62 @@ def described(boards: int) -> Cluster:
     )
 
 
-def bundle_for(cluster: Cluster, folder: Path) -> Bundle:
-    """A small network, cut for the boards."""
-    architecture = stage(generate("lanes", 16, seed=1), (32, 32, 3), 10, filters=16, seed=1)
-    return export_bundle(TfliteFile(to_tflite(build_model(architecture))), cluster, folder)
-
-
 @dataclass
 class Tally:
     """What became of the images."""
 
+    references: References
     answered: int = 0
     wrong: int = 0
+    planted: int = 0
+    caught: int = 0
     errors: list[str] = field(default_factory=list)
     overdue: int = 0
     right: list[tuple[float, float]] = field(default_factory=list)  # asked, answered
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def ended(self, done: Future[Outputs], index: int, planted: bool, asked: float) -> None:
+        """An image has its answer or its error."""
+        now = time.monotonic()
+        with self.lock:
+            self.overdue += now - asked > DEADLINE_S + LATE_S
+            error = done.exception()
+            if error is not None:
+                self.errors.append(str(error))
+                return
+            self.answered += 1
+            right = self.references.fits(index, done.result())
+            self.planted += planted
+            if planted:
+                self.caught += not right
+            elif right:
+                self.right.append((asked, now))
+            else:
+                self.wrong += 1
 
-def load(client: Client, images: list[Any], expected: list[Any], tally: Tally,
-         stopped: threading.Event) -> None:  # fmt: skip
-    """Ask for images one after another, as many at a time as the client lets."""
+
+def load(client: Client, tally: Tally, stopped: threading.Event) -> None:
+    """Ask for images one after another, as many at a time as the client lets.
+
+    Until one is answered, every 50th image is planted: the boards are fed the one after it.
+    """
+    images = tally.references.images
     number = 0
     while not stopped.is_set():
         index = number % len(images)
         number += 1
-        future = client.submit(images[index], deadline_s=DEADLINE_S)
+        planted = tally.planted == 0 and number % 50 == 0
+        future = client.submit(images[(index + planted) % len(images)], deadline_s=DEADLINE_S)
         asked = time.monotonic()
-
-        def ended(done: Future[Any], index: int = index, asked: float = asked) -> None:
-            now = time.monotonic()
-            with tally.lock:
-                tally.overdue += now - asked > DEADLINE_S + LATE_S
-                error = done.exception()
-                if error is not None:
-                    tally.errors.append(str(error))
-                    return
-                tally.answered += 1
-                right = all(
-                    np.array_equal(value, expected[index][name])
-                    for name, value in done.result().items()
-                )
-                tally.wrong += not right
-                if right:
-                    tally.right.append((asked, now))
-
-        future.add_done_callback(ended)
+        future.add_done_callback(partial(tally.ended, index=index, planted=planted, asked=asked))
 
 
 def chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
     """Faults at random under load."""
     rng = random.Random(seed)
     cluster = described(BOARDS)
-    bundle = bundle_for(cluster, folder / "bundle")
-    images = random_images(bundle, 20)
-    expected = reference(bundle, images)
-    tally, stopped = Tally(), threading.Event()
+    bundle = distinct_bundle(cluster, folder / "bundle")
+    tally, stopped = Tally(References.of(bundle)), threading.Event()
     faults: list[tuple[str, str, float]] = []
     mend: list[tuple[float, str, Any]] = []
     names = [board.name for board in cluster.boards]
@@ -143,9 +137,7 @@ def chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
             processes.wait_started()
             client = connect(bundle, relays.seen_by(CLIENT), in_flight=IN_FLIGHT)
             with client:
-                worker = threading.Thread(
-                    target=load, args=(client, images, expected, tally, stopped)
-                )
+                worker = threading.Thread(target=load, args=(client, tally, stopped))
                 worker.start()
                 end = time.monotonic() + seconds
                 next_fault = time.monotonic() + 1.0
@@ -174,7 +166,7 @@ def chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
                 stopped.set()
                 worker.join()
                 back_s = _back(client, time.monotonic())
-                client.infer(images[0])
+                client.infer(tally.references.images[0])
                 time.sleep(LATE_S)  # what was asked for before is answered
         finally:
             processes.stop()
@@ -211,14 +203,17 @@ def fuzz(folder: Path, count: int, seed: int) -> dict[str, Any]:
 
     rng = random.Random(seed)
     cluster = described(1)
-    bundle = bundle_for(cluster, folder / "fuzzed")
+    bundle = distinct_bundle(cluster, folder / "fuzzed")
+    references = References.of(bundle)
     (folder / "one.toml").write_text(cluster.to_toml())
     processes = Processes()
     tensors = sorted(bundle.manifest.tensors)
 
     def message() -> Message:
         session, number = rng.choice((0, 1, 1 << 62)), rng.randrange(9)
-        route = Route(rng.randrange(3), bundle.sha256, Program((rng.choice(tensors),), ()), (0,))
+        route = Route(
+            rng.randrange(3), bundle.sha256, Program((rng.choice(tensors),), ()), {}, (0,)
+        )
         question = rng.choice((Ping(), Trace(number), route, Offer(), Switch()))
         tensor = Tensor(session, number, rng.randrange(3), rng.choice(tensors[:9]))
         return rng.choice((
@@ -256,11 +251,7 @@ def fuzz(folder: Path, count: int, seed: int) -> dict[str, Any]:
                 if number % 1000 == 0:
                     time.sleep(0.02)  # the board looks at one after another
         with connect(bundle, cluster) as client:
-            image = random_images(bundle, 1)[0]
-            alive = np.array_equal(
-                next(iter(client.infer(image).values())),
-                next(iter(reference(bundle, [image])[0].values())),
-            )
+            alive = references.fits(0, client.infer(references.images[0]))
         lines = [line for line in processes.said("b0").splitlines() if "WARNING" in line]
     finally:
         processes.stop()
@@ -274,11 +265,11 @@ def fuzz(folder: Path, count: int, seed: int) -> dict[str, Any]:
 
 
 def endurance(folder: Path, count: int) -> dict[str, Any]:
-    """Memory growth of a board over many images in a row."""
+    """Memory growth of a board over many images in a row, each answer compared."""
     cluster = described(2)
-    bundle = bundle_for(cluster, folder / "endured")
+    bundle = distinct_bundle(cluster, folder / "endured")
     (folder / "two.toml").write_text(cluster.to_toml())
-    images = random_images(bundle, 20)
+    references = References.of(bundle)
     processes = Processes()
     try:
         for board in cluster.boards:
@@ -287,23 +278,30 @@ def endurance(folder: Path, count: int) -> dict[str, Any]:
         processes.wait_started()
         with connect(bundle, cluster, in_flight=IN_FLIGHT) as client:
 
-            def send(number: int) -> None:
-                for _ in client.stream(images[i % 20] for i in range(number)):
-                    pass
+            def send(number: int, planted: int | None = None) -> list[int]:
+                """Ask for images, instead of one for the next; whose answers are wrong."""
+                images = references.images
+                asked = ((i + (i == planted)) % len(images) for i in range(number))
+                answers = client.stream(images[index] for index in asked)
+                return [i for i, a in enumerate(answers) if not references.fits(i % len(images), a)]
 
             def resident() -> dict[str, int]:
                 return {b.name: _resident(processes.process_id(b.name)) for b in cluster.boards}
 
-            send(max(500, count // 10))
+            wrong = send(max(500, count // 10))
             before = resident()
             begun = time.monotonic()
-            send(count)
+            wrong += send(count)
             seconds = time.monotonic() - begun
             after = resident()
+            caught = send(20, planted=7) == [7]
     finally:
         processes.stop()
     growth = max(after[name] - before[name] for name in before)
-    return {"images": count, "growth_bytes": growth, "images_per_s": count / seconds}
+    return {
+        "images": count, "growth_bytes": growth, "images_per_s": count / seconds,
+        "wrong": len(wrong), "caught": caught,
+    }  # fmt: skip
 
 
 def _resident(process: int) -> int:
@@ -343,7 +341,9 @@ def main() -> None:
         ("at", f"{endured['images_per_s']:.0f} images/s"),
     ]  # fmt: skip
     targets = [
-        Target("wrong answers", 0, tally.wrong, at_least=False),
+        Target("wrong answers", 0, tally.wrong + endured["wrong"], at_least=False),
+        Target("planted wrong answers caught under faults", 1, tally.caught),
+        Target("planted wrong answers caught in a row", 1, endured["caught"]),
         Target("images past their deadline", 0, tally.overdue, at_least=False),
         Target("right answer after a kill, s", 1.0, max(recovery_s["kill"], default=0.0), False),
         Target("right answer after a cut link, s", 2.0, max(recovery_s["cut"], default=0.0), False),

@@ -154,6 +154,16 @@ class Placement:
     predicted_latency_s: float
     predicted: tuple[Event, ...]
 
+    def senders_to(self, receiver: str) -> dict[str, str]:
+        """Who sends each tensor that a participant gets, by the tensor's name."""
+        everyone = {CLIENT: Program((), self.client_sends), **self.programs}
+        return {
+            send.tensor: sender
+            for sender, program in everyone.items()
+            for send in program.sends
+            if send.receiver == receiver
+        }
+
 
 @dataclass(frozen=True)
 class Manifest:
@@ -228,6 +238,7 @@ class Manifest:
 
     def _check_placement(self, name: str, placement: Placement) -> None:
         delivered: dict[str, set[str]] = {board: set() for board in placement.programs}
+        sent: set[Send] = set()
         everyone = {CLIENT: Program((), placement.client_sends), **placement.programs}
         for sender, program in everyone.items():
             written = set(self.inputs) if sender == CLIENT else set()
@@ -241,6 +252,11 @@ class Manifest:
                     raise BundleError(
                         f"placement {name!r}: {sender} sends {send.tensor!r}, which it never has"
                     )
+                if send in sent:
+                    raise BundleError(
+                        f"placement {name!r}: {send.receiver} gets {send.tensor!r} more than once"
+                    )
+                sent.add(send)
                 if send.receiver not in everyone:
                     raise BundleError(
                         f"placement {name!r}: {sender} sends to the unknown {send.receiver!r}"

@@ -66,6 +66,7 @@ class Engine:
 
     def __init__(self, segments: Mapping[str, SegmentSpec], program: Program | None = None) -> None:
         self._segments = segments
+        self._senders: dict[int, Mapping[str, str]] = {}
         self._programs: dict[int, Program] = {}
         self._expected: dict[int, frozenset[str]] = {}
         self._images: dict[int, _Progress] = {}  # the oldest first
@@ -75,17 +76,24 @@ class Engine:
         if program is not None:
             self.learn(0, program)
 
-    def learn(self, route: int, program: Program) -> None:
-        """From now on images may take a route, on which this board follows a program."""
+    def learn(self, route: int, program: Program, senders: Mapping[str, str] | None = None) -> None:
+        """From now on images may take a route, on which this board follows a program.
+
+        Args:
+            route: its number.
+            program: what this board does.
+            senders: who sends the tensors that must come from elsewhere, by name.
+        """
         own = [self._segments[name] for name in program.segments]
         written = {tensor for segment in own for tensor in segment.outputs}
         self._programs[route] = program
+        self._senders[route] = senders or {}
         self._expected[route] = frozenset(t for s in own for t in s.inputs) - written
 
     def keep(self, routes: Collection[int]) -> None:
         """Forget all other routes: no image takes them any more."""
         for route in self._programs.keys() - set(routes):
-            del self._programs[route], self._expected[route]
+            del self._programs[route], self._expected[route], self._senders[route]
 
     @property
     def routes(self) -> tuple[int, ...]:
@@ -95,6 +103,12 @@ class Engine:
     def expected(self, route: int) -> frozenset[str]:
         """Names of the tensors that must come from elsewhere on a route; none on an unknown one."""
         return self._expected.get(route, frozenset())
+
+    def sends(self, sender: str, tensor: str, image: int, route: int) -> bool:
+        """Whether a tensor of an image is a sender's to send, and the image on that route."""
+        progress = self._images.get(image)
+        on_it = progress is None or progress.route == route
+        return on_it and self._senders.get(route, {}).get(tensor) == sender
 
     def knows(self, route: int) -> bool:
         """Whether a route was learned."""

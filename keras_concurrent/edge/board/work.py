@@ -69,6 +69,11 @@ class Work:
         if tensor.name not in self.engine.expected(tensor.route):
             self._complain(sender, "sent a tensor that is not mine")
             return
+        if self.engine.is_over(tensor.image):
+            return
+        if not self.engine.sends(sender, tensor.name, tensor.image, tensor.route):
+            self._complain(sender, "sent a tensor that another is to send")
+            return
         spec = self._workshop.manifest.tensors[tensor.name]
         if len(tensor.content) != spec.bytes:
             self._complain(
@@ -76,8 +81,6 @@ class Work:
                 f"sent {tensor.name!r} in {len(tensor.content)} bytes, expected {spec.bytes}",
                 "a tensor of a wrong size",
             )
-            return
-        if self.engine.is_over(tensor.image):
             return
         values = np.frombuffer(tensor.content, spec.dtype).reshape(spec.shape)
         self._tensors.setdefault(tensor.image, {})[tensor.name] = values

@@ -8,6 +8,7 @@ does for an image is its route, which the client tells beforehand.
 from __future__ import annotations
 
 import threading
+import time
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.board.status import Counts, machine
@@ -38,6 +39,8 @@ from keras_concurrent.edge.link.transport import Channel, Gone, Here, Malformed,
 from keras_concurrent.errors import BundleError, ConcurrentError
 
 _MOST_ROUTES = 1024
+_MOST_AHEAD_NS = 366 * 24 * 3600 * 10**9
+"""So far may a client's clock be ahead: after a session no earlier one is heard."""
 
 
 class Board:
@@ -234,14 +237,19 @@ class Board:
         """Learn what to do on a route, and load what it needs.
 
         Raises:
-            BundleError: another bundle is meant, the route names what is not there, or a newer
-                client is followed.
+            BundleError: another bundle is meant, the route names what is not there, a newer
+                client is followed, or the client's clock or this board's is wrong.
         """
         if route.bundle_sha256 != self._workshop.sha256:
             raise BundleError(f"another bundle is here: SHA-256 {self._workshop.sha256[:12]}")
         if session < self._work.session:
             raise BundleError("a newer client has taken over")
-        self._workshop.check_program(route.program, self._receivers)
+        self._workshop.check_program(route.program, self._receivers, route.senders)
+        if session > time.time_ns() + _MOST_AHEAD_NS:
+            raise BundleError(
+                "the client's session is more than a year ahead of this board's clock, which says "
+                f"{time.strftime('%Y-%m-%d')}: set the clocks of both"
+            )
         if session > self._work.session:
             self._work = self._begin(session)
         engine = self._work.engine
@@ -250,5 +258,5 @@ class Board:
             raise BundleError(f"too many routes, at most {_MOST_ROUTES}")
         for name in route.program.segments:
             self._workshop.load(name)
-        engine.learn(route.number, route.program)
+        engine.learn(route.number, route.program, route.senders)
         return answers.RouteTaken(tuple(sorted(self._absent)))

@@ -79,24 +79,36 @@ class Workshop:
                 f"{self._memory_bytes / 1e6:.1f} MB (memory_mb)"
             )
 
-    def check_program(self, program: Program, receivers: Collection[str]) -> None:
+    def check_program(
+        self, program: Program, others: Collection[str], senders: Mapping[str, str]
+    ) -> None:
         """A program runs what the bundle has, once, and sends what is there to those there are.
+
+        Args:
+            program: what the board is to do.
+            others: the participants that there are.
+            senders: who of them sends the tensors that must come from elsewhere, by name.
 
         Raises:
             BundleError: it does not.
         """
         have: set[str] = set()
+        written: set[str] = set()
         if len(set(program.segments)) < len(program.segments):
             raise BundleError("a route runs a segment twice")
         for name in program.segments:
             if name not in self.manifest.segments:
                 raise BundleError("a route names a segment that is not there")
             have.update(self.manifest.segments[name].inputs, self.manifest.segments[name].outputs)
+            written.update(self.manifest.segments[name].outputs)
         if len(set(program.sends)) < len(program.sends):
             raise BundleError("a route sends a tensor twice")
         for send in program.sends:
-            if send.tensor not in have or send.receiver not in receivers:
+            if send.tensor not in have or send.receiver not in others:
                 raise BundleError("a route sends what is not there, or to no one")
+        needed = {t for name in program.segments for t in self.manifest.segments[name].inputs}
+        if any(senders.get(tensor) not in others for tensor in needed - written):
+            raise BundleError("a route does not say who sends what it needs")
 
     def load(self, name: str) -> Segment:
         """A segment, loaded if it was not.

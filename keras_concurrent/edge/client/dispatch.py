@@ -34,7 +34,7 @@ from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, SessionNumber, version_fault
 from keras_concurrent.edge.link.questions import Route
 from keras_concurrent.edge.link.transport import Channel, Gone, Here, Malformed, Packet
-from keras_concurrent.errors import BoardError
+from keras_concurrent.errors import BoardError, ProtocolError
 
 _log = logging.getLogger(__name__)
 
@@ -143,6 +143,8 @@ class Dispatch:
         try:
             if not self.flights.take(board, tensor, received_s):
                 return
+        except ProtocolError as error:  # whoever is to send it may still do so
+            self._complain(board, str(error))
         except BoardError as error:
             self.carry_out(self.requests.failed(tensor.image, str(error)))
         else:
@@ -187,7 +189,8 @@ class Dispatch:
 
     def _offer(self, offer: Offer) -> None:
         routes = tuple(self.requests.routes())
-        route = Route(offer.route, self._bundle.sha256, offer.program, routes)
+        senders = self.requests.placement(offer.route).senders_to(offer.board)
+        route = Route(offer.route, self._bundle.sha256, offer.program, senders, routes)
         future = self.questions.put(offer.board, route)
 
         def answered(future: Future[answers.RouteTaken]) -> None:  # in the thread with the lock

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from concurrent.futures import Future
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -15,12 +16,21 @@ from keras_concurrent.edge.link.protocol import SessionNumber, Tensor
 from keras_concurrent.edge.link.transport import Clock
 from keras_concurrent.edge.manifest import Event, Manifest, Placement, Send
 from keras_concurrent.edge.timeline import Record
-from keras_concurrent.errors import BoardError
+from keras_concurrent.errors import BoardError, ProtocolError
 from keras_concurrent.interpreter import Array
 
 _RECORDS = 64  # images whose timeline can be asked for
 
 Outputs = dict[str, Array]
+
+
+@dataclass
+class _Flight:
+    """An image on its way: who sends which of its outputs, and those that have come."""
+
+    route: int
+    senders: Mapping[str, str]
+    outputs: Outputs = field(default_factory=dict)
 
 
 class Flights:
@@ -39,7 +49,7 @@ class Flights:
         """Names of the outputs that boards compute."""
         self._futures: dict[int, Future[Outputs]] = {}
         self._values: dict[int, dict[str, Array]] = {}
-        self._results: dict[int, Outputs] = {}
+        self._flights: dict[int, _Flight] = {}
         self._records: OrderedDict[int, Record] = OrderedDict()
         self.last: Record | None = None
         """The image that was answered last."""
@@ -62,7 +72,7 @@ class Flights:
         self._records[begin.image] = record
         if len(self._records) > _RECORDS:
             self._records.popitem(last=False)
-        self._results[begin.image] = {}
+        self._flights[begin.image] = _Flight(begin.route, placement.senders_to(CLIENT))
         for send in placement.client_sends:
             content = self._values[begin.request][send.tensor].tobytes()
 
@@ -78,10 +88,14 @@ class Flights:
         """Take an output from a board; whether it is one that was waited for.
 
         Raises:
+            ProtocolError: another board sends it, by the image's route.
             BoardError: it has a wrong size.
         """
-        if tensor.name not in self.outputs or tensor.image not in self._results:
+        flight = self._flights.get(tensor.image)
+        if tensor.name not in self.outputs or flight is None:
             return False
+        if tensor.route != flight.route or flight.senders.get(tensor.name) != board:
+            raise ProtocolError("sent an output that another board is to send")
         spec = self._manifest.tensors[tensor.name]
         if len(tensor.content) != spec.bytes:
             raise BoardError(
@@ -89,19 +103,19 @@ class Flights:
                 f"expected {spec.bytes}"
             )
         values = np.frombuffer(tensor.content, spec.dtype).reshape(spec.shape)
-        self._results[tensor.image][tensor.name] = values
+        flight.outputs[tensor.name] = values
         if tensor.image in self._records:
             self._records[tensor.image].arrived_s[tensor.name] = received_s
         return True
 
     def forget(self, image: int) -> None:
         """Nobody waits for an image any more."""
-        self._results.pop(image, None)
+        self._flights.pop(image, None)
 
     def answer(self, request: int, image: int) -> None:
         """All outputs of a request's image are there."""
         self.last = self._records.get(image)
-        self.deliver(request, self._results.pop(image))
+        self.deliver(request, self._flights.pop(image).outputs)
 
     def deliver(self, request: int, outputs: Outputs) -> None:
         """Hand a request's answer over."""

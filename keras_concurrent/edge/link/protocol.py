@@ -30,8 +30,8 @@ from keras_concurrent.edge.link.answers import Result
 from keras_concurrent.edge.link.questions import AnyQuestion
 from keras_concurrent.errors import ProtocolError
 
-PROTOCOL_VERSION = 2
-"""1 is what was spoken before participants announced a version."""
+PROTOCOL_VERSION = 3
+"""1 was spoken before participants announced a version, 2 before routes said who sends what."""
 
 SAME_VERSION = "install the same version of keras-concurrent on both"
 """What to do where versions differ."""

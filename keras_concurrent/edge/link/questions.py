@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -81,6 +82,7 @@ class Route(Question[answers.RouteTaken]):
         number: by which images name the route.
         bundle_sha256: which bundle's segments are meant.
         program: what the board does for an image on it.
+        senders: from whom the board takes each tensor that comes from elsewhere, by its name.
         routes: numbers of the routes that it must still know; it may forget all others.
     """
 
@@ -88,6 +90,7 @@ class Route(Question[answers.RouteTaken]):
     number: int
     bundle_sha256: str
     program: Program
+    senders: Mapping[str, str]
     routes: tuple[int, ...]
 
 

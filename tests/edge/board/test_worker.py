@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from in_process import running, serving
+from in_process import running, serving, slow_boards
 from messages import values
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.protocol import (
     MOST_MANIFEST_BYTES,
@@ -38,11 +39,12 @@ def test_strange_and_wrong_tensors_are_ignored_and_said_once(bundle, caplog):
     image = random_images(bundle, 1)[0]
     with running(bundle) as (client, exchange, boards):
         board = boards[0]
-        wanted = next(iter(board._work.engine.expected(0)))
+        senders = bundle.placement("boards").senders_to(board.name)
+        wanted, other = min(pair for pair in senders.items() if pair[1] != "client")
         session = board._work.session
         for number in range(3):
             for name, content in ((wanted, b"short"), (f"nonsense {number}", b"")):
-                for sender in ("pi3-2", "a stranger"):
+                for sender in (other, "a stranger"):
                     tensor = Tensor(session, 10**9, 0, name, content)
                     exchange.hand_over(sender, board.name, *encode(tensor))
             ask = Ask(session, number, questions.Measure((f"dance {number}",)))
@@ -54,8 +56,8 @@ def test_strange_and_wrong_tensors_are_ignored_and_said_once(bundle, caplog):
     assert sorted(warnings) == [
         "pi3-1: a stranger sent messages that are none of ours: refused",
         "pi3-1: client asked for what cannot be done: the bundle has no segment 'dance 0'",
-        f"pi3-1: pi3-2 sent {wanted!r} in 5 bytes, expected {size}",
-        "pi3-1: pi3-2 sent a tensor that is not mine",
+        f"pi3-1: {other} sent {wanted!r} in 5 bytes, expected {size}",
+        f"pi3-1: {other} sent a tensor that is not mine",
     ]
 
 
@@ -132,18 +134,20 @@ def test_a_thousand_wrong_messages_are_one_line(bundle, caplog):
         ({"program": Program(("model",), (Send("nonsense", "client"),))}, "what is not there"),
         ({"program": Program(("model", "model"), ())}, "runs a segment twice"),
         ({"program": Program(("model",), (Send("classes", "client"),) * 2)}, "a tensor twice"),
+        ({"senders": {}}, "does not say who sends what it needs"),
+        ({"senders": {"image": "p7"}}, "does not say who sends what it needs"),
     ],
 )
 def test_a_route_that_names_what_is_not_there_is_refused(board, bundle, change, cause):
     _, exchange = board
-    route = questions.Route(0, bundle.sha256, Program(("model",), ()), (0,))
-    refusal = answer_to(exchange, 2**63, dataclasses.replace(route, **change))
+    route = questions.Route(0, bundle.sha256, Program(("model",), ()), {"image": "client"}, (0,))
+    refusal = answer_to(exchange, 2**60, dataclasses.replace(route, **change))
     assert cause in refusal.cause
 
 
 def test_the_route_of_an_older_client_is_refused_and_the_newer_one_gets_its_answer(bundle):
     image = random_images(bundle, 1)[0]
-    route = questions.Route(0, bundle.sha256, Program(("model",), ()), (0,))
+    route = questions.Route(0, bundle.sha256, Program(("model",), ()), {"image": "client"}, (0,))
     with running(bundle) as (newer, exchange, boards):
         board = boards[0]
         results, tell = {}, board._tell
@@ -157,6 +161,25 @@ def test_the_route_of_an_older_client_is_refused_and_the_newer_one_gets_its_answ
         exchange.hand_over("client", board.name, *encode(older))
         answer = newer.infer(image, deadline_s=5)["classes"]
     assert results[10**6] == answers.Refusal("a newer client has taken over")
+    assert np.array_equal(answer, reference(bundle, [image])[0]["classes"])
+
+
+def test_a_session_of_the_far_future_locks_no_client_out(bundle):
+    image = random_images(bundle, 1)[0]
+    route = questions.Route(0, bundle.sha256, Program(("model",), ()), {"image": "client"}, (0,))
+    exchange, everyone = Exchange(), {"pi3-1", "pi3-2", "pi3-3"}
+    boards = [Board(n, bundle, exchange.join(n), everyone - {n}) for n in sorted(everyone)]
+    with serving(*boards):
+        for session in (2**64 - 1, time.time_ns() + 2 * 366 * 24 * 3600 * 10**9):
+            refusal = answer_to(exchange, session, route)
+            assert "more than a year ahead of this board's clock" in refusal.cause
+        days_ahead = answer_to(exchange, time.time_ns() + 90 * 24 * 3600 * 10**9, route)
+        assert isinstance(days_ahead, answers.RouteTaken)
+        exchange.leave("client")
+        with Client(bundle, slow_boards(3), exchange.join("client")) as client:
+            client.wait_ready(5)
+            answer = client.infer(image, deadline_s=5)["classes"]
+            assert client.absent == ()
     assert np.array_equal(answer, reference(bundle, [image])[0]["classes"])
 
 
@@ -176,13 +199,13 @@ def test_participants_of_another_version_are_named_once_and_not_heard(bundle, ca
     with serving(own):
         for _ in range(3):
             other = exchange.join("pi3-2", protocol=1)
-            exchange.join("client", protocol=3)
+            exchange.join("client", protocol=4)
         other.send("pi3-1", Tensor(1, 1, 0, "x"))
         identity = answer_to(exchange, 1, questions.Ping())
         assert identity.unreached == ("pi3-2",)
     assert [record.message for record in caplog.records] == [
-        "pi3-1: pi3-2 is not heard: board pi3-2 speaks protocol 1, this board 2: install the same "
+        "pi3-1: pi3-2 is not heard: board pi3-2 speaks protocol 1, this board 3: install the same "
         "version of keras-concurrent on both",
-        "pi3-1: client is not heard: the client speaks protocol 3, this board 2: install the same "
+        "pi3-1: client is not heard: the client speaks protocol 4, this board 3: install the same "
         "version of keras-concurrent on both",
     ]

@@ -320,7 +320,7 @@ def test_a_board_with_another_bundle_is_refused(small_file, bundle, tmp_path):
         thread.join()
 
 
-@pytest.mark.parametrize("protocol", [1, 3])
+@pytest.mark.parametrize("protocol", [1, 2, 4])
 def test_a_board_of_another_version_is_named_within_a_second(bundle, caplog, protocol):
     exchange = Exchange()
     old = exchange.join("pi3-2", protocol=protocol)
@@ -328,7 +328,7 @@ def test_a_board_of_another_version_is_named_within_a_second(bundle, caplog, pro
     boards = [
         Board(name, bundle, exchange.join(name), everyone - {name}) for name in ("pi3-1", "pi3-3")
     ]
-    fault = f"board pi3-2 speaks protocol {protocol}, this client 2: install the same version"
+    fault = f"board pi3-2 speaks protocol {protocol}, this client 3: install the same version"
     with serving(*boards), Client(bundle, slow_boards(3), exchange.join("client")) as client:
         begun = time.monotonic()
         assert set(client.reach(everyone)) == {"pi3-1", "pi3-3"}

@@ -148,7 +148,7 @@ def test_a_tensors_text_is_short():
 
 def test_who_speaks_what_is_said_with_what_to_do():
     assert version_fault("board pi1", 1, "client") == (
-        "board pi1 speaks protocol 1, this client 2: install the same version of "
+        "board pi1 speaks protocol 1, this client 3: install the same version of "
         "keras-concurrent on both"
     )
 
