@@ -7,10 +7,14 @@ from typing import get_args, get_origin, get_type_hints
 
 from hypothesis import strategies as st
 
+from keras_concurrent.edge.printable import printable
+
+# What people read has no control characters, see `keras_concurrent.edge.printable`.
+TEXTS = st.text(max_size=9).filter(lambda text: printable(text) == text)
 SCALARS = {
     int: st.integers(0, 2**64 - 1),
     float: st.floats(allow_nan=False, allow_infinity=False),
-    str: st.text(max_size=9),
+    str: TEXTS,
     bytes: st.binary(max_size=40),
     NoneType: st.none(),
 }
@@ -23,7 +27,7 @@ def values(kind):
     if get_origin(kind) is tuple:
         return st.lists(values(get_args(kind)[0]), max_size=3).map(tuple)
     if get_origin(kind) is Mapping:
-        return st.dictionaries(st.text(max_size=9), values(get_args(kind)[1]), max_size=3)
+        return st.dictionaries(TEXTS, values(get_args(kind)[1]), max_size=3)
     if is_dataclass(kind):
         hints = get_type_hints(kind)
         return st.builds(kind, **{field.name: values(hints[field.name]) for field in fields(kind)})

@@ -18,6 +18,7 @@ import numpy as np
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.preprocessing import Preprocessing
+from keras_concurrent.edge.printable import printable
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import Array
 from keras_concurrent.versioned import FileKind
@@ -195,6 +196,9 @@ class Manifest:
         Raises:
             BundleError: something does not.
         """
+        for name in (*self.tensors, *self.segments):
+            if printable(name) != name:  # it would reach boards as another
+                raise BundleError(f"the name {name!r} has control characters")
         for name, spec in self.tensors.items():
             if not all(type(size) is int and size >= 0 for size in spec.shape):
                 raise BundleError(f"tensor {name!r} must have whole sizes, got {spec.shape!r}")

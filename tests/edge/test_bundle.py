@@ -219,6 +219,8 @@ def edit(data, what):
             program["sends"].append({"tensor": data["inputs"][0], "receiver": "client"})
         case "unknown receiver":
             program["sends"].append({**program["sends"][0], "receiver": "p9"})
+        case "control character":
+            data["tensors"]["\x1b[2J"] = data["tensors"][data["inputs"][0]]
         case "sent twice":
             program["sends"].append(program["sends"][0])
         case "type":
@@ -260,6 +262,7 @@ def edit(data, what):
         ("never answered", "placement 'boards': the client never gets 'classes'"),
         ("sends what it has not", "p0 sends 'image', which it never has"),
         ("unknown receiver", "p0 sends to the unknown 'p9'"),
+        ("control character", r"the name '\\x1b\[2J' has control characters"),
         ("sent twice", r"placement 'boards': \w+ gets '.*' more than once"),
         ("type", "float33"),
         ("size", r"'image' must have whole sizes"),

@@ -5,8 +5,11 @@
     store/
       files/<sha-256>            segments, by content
       bundles/<sha-256>/         a bundle: its manifest, its segments linked to files/
-      current                    SHA-256 of the bundle in use, in one line
-      previous                   of the one before it, to roll back to
+      current                    SHA-256 of the bundle in use, in one line, and in the next that
+                                 of the one before it, to roll back to
+
+Both stand in one file, so that no end between two writes makes them the same. In stores of an
+earlier version the second is in a file ``previous``.
 
 A file is written beside its place and renamed, so the board finds whole ones whenever it starts.
 Disks fail all the same: what is damaged is noticed by its digest, and deployed again.
@@ -54,25 +57,36 @@ class Store:
         """The bundle in use, checked; ``None`` before the first.
 
         Raises:
-            BundleError: it was damaged.
+            BundleError: it was damaged, or what names it.
         """
-        sha256 = self._named("current")
+        sha256, _ = self._named()
         if not sha256:
-            return None
+            if not os.path.lexists(self.folder / "current"):
+                return None
+            raise BundleError(f"{self.folder / 'current'} is damaged: it names no bundle of these")
         bundle = Bundle(self.folder / "bundles" / sha256)
         if bundle.sha256 != sha256:
             raise BundleError(f"{bundle.path / MANIFEST} was altered; deploy the bundle again")
         bundle.verify()
         return bundle
 
-    def _named(self, name: str) -> str:
-        """The bundle that a file names, if it is there."""
+    def _named(self) -> tuple[str, str]:
+        """The bundle in use and the one before it; each empty where it is not there."""
+        lines = self._lines("current")
+        if len(lines) < 2:
+            lines = [*(lines or [""]), *self._lines("previous")]
+        current, previous = ([self._known(line) for line in lines] + [""])[:2]
+        return current, previous if previous != current else ""
+
+    def _lines(self, name: str) -> list[str]:
         try:
-            sha256 = (self.folder / name).read_text(encoding="ascii").strip()
+            return (self.folder / name).read_text(encoding="ascii").split()
         except (OSError, UnicodeDecodeError):
-            return ""
-        known = len(sha256) == 64 and set(sha256) <= set("0123456789abcdef")
-        return sha256 if known and (self.folder / "bundles" / sha256).is_dir() else ""
+            return []
+
+    def _known(self, sha256: str) -> str:
+        named = len(sha256) == 64 and set(sha256) <= set("0123456789abcdef")
+        return sha256 if named and (self.folder / "bundles" / sha256).is_dir() else ""
 
     def offer(self, manifest: bytes) -> tuple[str, ...]:
         """Look at a bundle's manifest before any of its files is taken.
@@ -173,7 +187,7 @@ class Store:
         Raises:
             BundleError: there is none, or it is damaged.
         """
-        sha256 = self._named("previous")
+        _, sha256 = self._named()
         if not sha256:
             raise BundleError("there is no bundle before this one")
         bundle = Bundle(self.folder / "bundles" / sha256)
@@ -182,17 +196,17 @@ class Store:
 
     def use(self, bundle: Bundle) -> None:
         """From now on the board starts with a bundle of this store."""
-        current = self._named("current")
+        current, previous = self._named()
         if current != bundle.sha256:
-            if current:
-                write_beside(self.folder / "previous", current.encode())
-            write_beside(self.folder / "current", bundle.sha256.encode())
+            lines = (bundle.sha256, current or previous)
+            write_beside(self.folder / "current", "\n".join(lines).encode())
+            (self.folder / "previous").unlink(missing_ok=True)
         self._offered = None
         self._tidy()
 
     def _tidy(self) -> None:
         """Remove what neither of the two bundles needs."""
-        kept = {self._named("current"), self._named("previous")}
+        kept = set(self._named())
         needed: set[str] = set()
         for path in (self.folder / "bundles").iterdir():
             if path.name not in kept:

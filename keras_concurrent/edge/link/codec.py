@@ -5,6 +5,7 @@ dataclasses may stand, a value travels under its class's name. A field of ``byte
 the text: it travels beside it.
 
 What does not fit raises ``ValueError`` and says where: nothing is repaired, guessed or left out.
+Only control characters in texts are replaced, since people read them in terminals.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from functools import cache, reduce
 from operator import or_
 from types import NoneType, UnionType
 from typing import Any, Union, get_args, get_origin, get_type_hints
+
+from keras_concurrent.edge.printable import printable
 
 _LARGEST = 1 << 64
 _dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
@@ -133,7 +136,7 @@ def _number(plain: Any) -> float:
 def _text(plain: Any) -> str:
     if type(plain) is not str:
         raise _unexpected("a text", plain)
-    return plain
+    return printable(plain)
 
 
 _SCALARS: Mapping[Any, Read] = {int: _whole, float: _number, str: _text}
@@ -152,7 +155,7 @@ def _mapping_of(read: Read) -> Read:
     def entries(plain: Any) -> dict[str, Any]:
         if type(plain) is not dict:
             raise _unexpected("an object", plain)
-        return {name: read(item) for name, item in plain.items()}
+        return {printable(name): read(item) for name, item in plain.items()}
 
     return entries
 

@@ -10,6 +10,18 @@ from keras_concurrent.edge.board import process
 from keras_concurrent.edge.testbed.local_boards import free_ports
 
 
+@pytest.mark.parametrize("damage", [b"", b"\xff", b"0" * 64])
+def test_a_store_that_does_not_say_what_is_in_use_is_reported(tmp_path, caplog, damage):
+    store = process.Store(tmp_path)
+    assert process._current(store) is None  # before the first bundle: nothing to say
+    assert caplog.records == []
+    (tmp_path / "current").write_bytes(damage)
+    assert process._current(store) is None
+    (record,) = caplog.records
+    assert "begins without its bundle, deploy it again:" in record.message
+    assert "current is damaged" in record.message
+
+
 @pytest.mark.parametrize(("said", "asked", "threads"), [(None, None, 3), (4, None, 4), (4, 2, 2)])
 def test_a_board_computes_with_all_its_cores_unless_told(
     monkeypatch, tmp_path, said, asked, threads

@@ -2,6 +2,7 @@
 
 import json
 import os
+from contextlib import suppress
 
 import pytest
 
@@ -80,7 +81,8 @@ def test_a_store_that_was_tampered_with_is_not_run(bundles, tmp_path):
         Store(tmp_path).current()
     for name in ("../../etc", "", "0" * 64, "z" * 64):
         (tmp_path / "current").write_text(name)
-        assert Store(tmp_path).current() is None
+        with pytest.raises(BundleError, match="current is damaged: it names no bundle"):
+            Store(tmp_path).current()
 
 
 def kept(folder, bundle):
@@ -132,6 +134,57 @@ def test_a_damaged_manifest_is_deployed_again_and_hinders_no_other_bundle(bundle
     hand_over(store, first)
     assert Store(tmp_path).current().sha256 == first.sha256
     assert store.before().sha256 == second.sha256
+
+
+@pytest.fixture(scope="module")
+def three(bundles, small_file, tmp_path_factory):
+    """A third plan of the same model."""
+    folder = tmp_path_factory.mktemp("third") / "third"
+    third = export_bundle(small_file, slow_boards(latency_ms=100.0), folder)
+    assert len({third.sha256, *(bundle.sha256 for bundle in bundles)}) == 3
+    return (*bundles, third)
+
+
+@pytest.mark.parametrize("writes", range(4))
+def test_a_kill_while_switching_leaves_a_bundle_to_roll_back_to(
+    three, tmp_path, monkeypatch, writes
+):
+    first, second, third = three
+    store = kept(tmp_path, first)
+    hand_over(store, second)
+    store.offer((third.path / "manifest.json").read_bytes())
+    for name in third.manifest.segments:
+        if digest(third.content(name)) in store.lacking():
+            store.take(digest(third.content(name)), third.content(name))
+    bundle, left = store.assembled(), [writes]
+
+    def killed_after(path, content):
+        if not left[0]:
+            raise KeyboardInterrupt
+        left[0] -= 1
+        write_beside(path, content)
+
+    monkeypatch.setattr("keras_concurrent.edge.board.store.write_beside", killed_after)
+    with suppress(KeyboardInterrupt):
+        store.use(bundle)
+    again = Store(tmp_path)
+    before = {second.sha256: first.sha256, third.sha256: second.sha256}
+    assert again.before().sha256 == before[again.current().sha256]
+
+
+def test_the_store_of_an_earlier_version_is_taken_over(three, tmp_path):
+    first, second, third = three
+    store = kept(tmp_path, first)
+    hand_over(store, second)
+    (tmp_path / "current").write_text(second.sha256)
+    (tmp_path / "previous").write_text(first.sha256)
+    store = Store(tmp_path)
+    assert (store.current().sha256, store.before().sha256) == (second.sha256, first.sha256)
+    (tmp_path / "previous").write_text(second.sha256)  # as a kill in between left it
+    with pytest.raises(BundleError, match="there is no bundle before this one"):
+        store.before()
+    hand_over(store, third)
+    assert (store.current().sha256, store.before().sha256) == (third.sha256, second.sha256)
 
 
 def test_a_file_is_on_the_disk_before_it_shows(tmp_path, monkeypatch):

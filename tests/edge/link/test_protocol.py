@@ -16,6 +16,7 @@ from keras_concurrent.edge.link.protocol import (
     Answer,
     Ask,
     Drop,
+    Failed,
     Message,
     Probe,
     SessionNumber,
@@ -120,6 +121,20 @@ def test_what_is_wrong_with_a_message_is_said(text, fault):
 def test_a_text_of_too_many_bytes_is_not_looked_at():
     with pytest.raises(ProtocolError, match="must be at most"):
         decode(b" " * (MOST_TEXT_BYTES + 1))
+
+
+HOSTILE = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202eback\ud800\x00"
+CLEANED = "?]0;owned??[2J?31m?back??"
+
+
+def test_what_is_said_does_nothing_to_a_terminal():
+    said = Answer(1, 1, answers.Refusal(HOSTILE))
+    assert decode(encode(said)[0]) == Answer(1, 1, answers.Refusal(CLEANED))
+    measured = Answer(1, 1, answers.Measured({HOSTILE: 1.0}))
+    assert decode(encode(measured)[0]).result.seconds == {CLEANED: 1.0}
+    for text in ("Grüße, 模型 👩\u200d🔬", "a\u00a0b"):  # what people write stays
+        assert decode(encode(Failed(1, 1, "s", text))[0]).cause == text
+    assert decode(encode(Failed(1, 1, "s", "one\r\n\ttwo"))[0]).cause == "one two"
 
 
 def test_bytes_come_only_with_what_has_them():

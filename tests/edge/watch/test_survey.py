@@ -9,6 +9,7 @@ import pytest
 from keras_concurrent.cli.top import COLUMNS, Sample, row, watch
 from keras_concurrent.cluster import Board as BoardEntry
 from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.edge.board.status import machine
 from keras_concurrent.edge.board.stretch import Stretch
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
@@ -21,7 +22,7 @@ from keras_concurrent.edge.link.transport import Exchange
 from keras_concurrent.edge.manifest import WHOLE
 from keras_concurrent.edge.watch.bench import random_images
 from keras_concurrent.edge.watch.survey import examine, link_of, profile_cluster
-from keras_concurrent.errors import BoardError
+from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.export.assemble import export_bundle
 
 NAMES = ("s0", "s1")
@@ -194,6 +195,34 @@ def test_the_doctor_says_what_to_do_about_each_fault(running, bundle, small_file
     assert any("keras-concurrent deploy" in line for line in advice["s0"])
     assert any("cannot be reached: check the cable" in line for line in advice["s0 -> s1"])
     assert any("does not answer 'probe'" in line for line in advice["s1 -> s0"])
+
+
+def test_a_boards_words_do_nothing_to_the_terminal(running, bundle, monkeypatch, caplog, capsys):
+    client, _ = running
+    client.wait_ready(5)
+    escape, image = "\x1b]0;owned\x07\x1b[2J", random_images(bundle, 1)[0]
+    honest = machine()
+    words = dict.fromkeys(("version", "python", "machine", "interpreter"), escape)
+    monkeypatch.setattr(
+        "keras_concurrent.edge.board.worker.machine", lambda: dataclasses.replace(honest, **words)
+    )
+    findings = examine(client, bundle, slow_boards())
+    shown = [finding.about + finding.fact + finding.advice for finding in findings]
+    assert any("?]0;owned??[2J" in text for text in shown)
+    watch(client, bundle, slow_boards(), 0.05, 1)
+
+    def refuse(*_):
+        raise BundleError(escape)
+
+    monkeypatch.setattr(Workshop, "measure", refuse)
+    with pytest.raises(BoardError, match="s0 refuses 'measure'") as refused:
+        client.questions.ask("s0", questions.Measure())
+    monkeypatch.setattr(Workshop, "run", refuse)
+    with pytest.raises(BoardError, match="failed in") as failed:
+        client.infer(image, deadline_s=5)
+    shown += [str(refused.value), str(failed.value), capsys.readouterr().out]
+    shown += [record.message for record in caplog.records if record.message.startswith("client:")]
+    assert not any(control in text for text in shown for control in "\x1b\x07")
 
 
 def test_the_doctor_and_the_table_name_a_board_of_another_version(running, bundle, capsys):
