@@ -53,7 +53,7 @@ def plan_table(
     return table(title, columns, rows)
 
 
-def path_table(found: Explanation, plan: Plan) -> Table:
+def path_table(why: Explanation, plan: Plan) -> Table:
     """The critical path, step by step."""
     rows = [
         (
@@ -63,9 +63,9 @@ def path_table(found: Explanation, plan: Plan) -> Table:
             _what(plan, step.kind, step.name),
             "a queue" if step.queued_behind else "",
         )
-        for step in found.path
+        for step in why.path
     ]
-    title = f"Critical path: {found.compute:.0%} computing, {found.wire:.0%} on the wire"
+    title = f"Critical path: {why.compute:.0%} computing, {why.wire:.0%} on the wire"
     return table(title, ("from", "for", "where", "what", "after"), rows)
 
 

@@ -17,7 +17,6 @@ is ``keras-concurrent export model.keras --cluster cluster.toml --wire auto --ca
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,13 +24,13 @@ from pathlib import Path
 from keras_concurrent import datasets
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import digest
-from keras_concurrent.edge.images import is_picture, misfit, settled
 from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.errors import ClusterError
-from keras_concurrent.export.assemble import export_bundle, tensor_spec
+from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.export.costs import KnownCosts, Progress, chains_on_host, operators_on_host
 from keras_concurrent.export.exported import Exported
 from keras_concurrent.export.model import LoadedModel, read_model
+from keras_concurrent.export.pictures import picture_remarks
 from keras_concurrent.export.pins import pinned_tasks
 from keras_concurrent.measured.boards import BoardTimings
 from keras_concurrent.planning.effort import USUAL, Effort
@@ -259,7 +258,7 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
     if order.pixels:  # the same operators, but for those that decode the image
         model = replace(model, file=take_pixels(model.file))
     file = model.file
-    remarks += _picture_remarks(order, file)
+    remarks += picture_remarks(file, order.preprocessing, order.class_names)
     if file.whole_because is not None:
         remarks.append(f"{order.model} stays whole because {file.whole_because}.")
     here = None
@@ -268,29 +267,6 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
     costs = KnownCosts(order.cluster, here, timings)
     graph = costs(file, TaskGraph.from_tflite(file))
     return PreparedOrder(order, model, costs, graph, tuple(remarks))
-
-
-def _picture_remarks(order: Order, file: TfliteFile) -> list[str]:
-    """What makes it unlikely that the model sees pictures as it learnt them.
-
-    Raises:
-        ValueError: preprocessing or class names that do not suit the model.
-    """
-    sizes = [math.prod(file.tensors[name].shape) for name in file.outputs]
-    if order.class_names and len(order.class_names) not in sizes:
-        raise ValueError(
-            f"class_names must be as many as an output of the model has values, {sizes}, got "
-            f"{len(order.class_names)}"
-        )
-    spec = tensor_spec(file, file.inputs[0])
-    if order.preprocessing is None and spec.scale is None:
-        return []
-    if order.preprocessing is not None and not is_picture(spec):
-        raise ValueError(
-            f"preprocessing is for pictures, but the model takes an array of shape {spec.shape}"
-        )
-    remark = misfit(settled(order.preprocessing or Preprocessing(), spec), spec)
-    return [] if remark is None else [remark]
 
 
 def export_order(order: Order, path: str | Path, progress: Progress = _unseen) -> Exported:

@@ -16,6 +16,9 @@ from keras_concurrent.export.order import Order, export_order, prepare
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.measured.boards import BoardTimings, timings_beside
 from keras_concurrent.planning.effort import Effort
+from keras_concurrent.planning.segments import plan_segments
+from keras_concurrent.wire.budget import BUDGET_POINTS, Budget
+from keras_concurrent.wire.planner import WirePlanner
 
 SHAPE = (16, 16, 3)
 FEW = Effort(500, seed=3)
@@ -100,6 +103,38 @@ def test_operators_are_measured_here_for_files_rewritten_too(folder):
     assert {title for title, _, _ in heard} == {"profiling", "profiling operators"}
     assert exported.variants[-1].latency_s == exported.plan.latency_s
     assert all(segment.seconds is not None for segment in exported.plan.graph.tasks)
+
+
+def test_what_is_asked_reaches_every_search(folder, monkeypatch):
+    planned, sent, allowed, kept = [], [], [], []
+
+    def segments(*words, effort, **others):
+        planned.append(effort)
+        return plan_segments(*words, effort=effort, **others)
+
+    def planner(*words, effort, **others):
+        sent.append(effort)
+        return WirePlanner(*words, effort=effort, **others)
+
+    class Kept(Budget):
+        def __init__(self, file, samples, points=BUDGET_POINTS):
+            super().__init__(file, samples, points)
+            allowed.append(points)
+
+        def keep(self, planner, planned):
+            kept.append(planner.effort)
+            return super().keep(planner, planned)
+
+    monkeypatch.setattr("keras_concurrent.export.order.plan_segments", segments)
+    monkeypatch.setattr("keras_concurrent.export.order.WirePlanner", planner)
+    monkeypatch.setattr("keras_concurrent.export.order.Budget", Kept)
+    less = Effort(7, seed=3)
+    prepare(order_of(folder)).plan(effort=less)
+    assert planned == [less]
+    lighter = {"wire": "auto", "calibration": str(folder / "images.npz"), "lose_points": 2.5}
+    export_order(order_of(folder, **lighter), folder / "bundle")
+    assert planned[1:] == sent == kept == [FEW]
+    assert allowed[0] == 2.5
 
 
 def test_a_pin_holds_an_operator_and_all_of_a_vertex(folder):
