@@ -39,7 +39,7 @@ def to_tflite(
         tolerance: largest allowed absolute difference between an output and Keras's, relative to
             the largest absolute value of that output where that exceeds 1. By default that of
             the precision, see `keras_concurrent.precision`.
-        seed: of the random images used for the comparison.
+        seed: draws the random images used for the comparison.
 
     Returns:
         The file's bytes.

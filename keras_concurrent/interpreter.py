@@ -81,7 +81,7 @@ class Segment:
 
     Args:
         content: the file's bytes.
-        threads: of the compute kernels.
+        threads: how many the kernels compute with.
         name: what to call it in errors.
 
     Raises:

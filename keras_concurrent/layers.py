@@ -171,8 +171,8 @@ class WeightedSum(layers.Layer):
     ``output = sum_i weight_i * sigmoid(input_i)``, one scalar weight an input.
 
     Args:
-        activation: of each input. Defaults to ``"sigmoid"``, which bounds the sum; ``None`` suits
-            inputs that are bounded already, such as an image.
+        activation: what each input goes through. Defaults to ``"sigmoid"``, which bounds the sum;
+            ``None`` suits inputs that are bounded already, such as an image.
         weight_initializer: initializer of the weights. Defaults to ``"ones"``.
         **kwargs: the base layer's arguments, such as ``name`` and ``dtype``.
 
@@ -238,7 +238,7 @@ class ConvBlock(layers.Layer):
         kernel_size: side of the convolution window. Defaults to 3.
         separable: depthwise then pointwise convolution, as in the paper; otherwise a dense one,
             which computes more per byte sent. Defaults to ``True``.
-        momentum: of the batch normalisation. Keras's own default of 0.99 needs thousands of steps
+        momentum: the batch normalisation's. Keras's own default of 0.99 needs thousands of steps
             to settle; the default here, 0.9, suits small data sets too.
         gamma: what the scale of the batch normalisation starts from.
         beta: what its shift starts from. The next block's sigmoid is nearly a straight line around
@@ -340,11 +340,11 @@ class TransformationBlock(layers.Layer):
         strides: 1, or 2 to halve the resolution. Defaults to 1.
         kernel_size: side of the convolution window. Defaults to 3.
         separable: depthwise then pointwise convolution. Defaults to ``True``.
-        momentum: of the batch normalisation. Defaults to 0.9.
+        momentum: the batch normalisation's. Defaults to 0.9.
         gamma: see `ConvBlock`.
         beta: see `ConvBlock`.
-        activation: of each input before the weighted sum. Defaults to ``"sigmoid"``.
-        weight_initializer: of the weighted sum. Defaults to ``"ones"``.
+        activation: what each input goes through before the weighted sum. Defaults to ``"sigmoid"``.
+        weight_initializer: where the weights of the sum begin. Defaults to ``"ones"``.
         **kwargs: the base layer's arguments, such as ``name`` and ``dtype``.
 
     Call arguments:

@@ -19,7 +19,7 @@ def build_model(architecture: Architecture, name: str = "concurrent") -> keras.M
 
     Args:
         architecture: from `keras_concurrent.stage`.
-        name: of the model.
+        name: the model's.
 
     Returns:
         A Functional model: image ``(batch, h, w, c)`` in, class probabilities

@@ -21,7 +21,7 @@ class FileKind:
 
     Args:
         name: with its article, as errors say it: ``"a cluster file"``.
-        version: of the schema; 1 or more.
+        version: the schema's; 1 or more.
         remedy: what to do about a file of another version: ``"export the model anew"``.
         error: class of the error that says so.
     """

@@ -19,7 +19,7 @@ def picture_remarks(
     Args:
         file: the model.
         preprocessing: how pictures become what it takes; ``None`` where nobody said it.
-        class_names: of its classes, if they have any.
+        class_names: its classes', if they have any.
 
     Raises:
         ValueError: preprocessing or class names that do not suit the model.

@@ -21,7 +21,7 @@ class Work(NamedTuple):
 
     Args:
         flops: floating point operations.
-        touched_bytes: of float32 tensors and weights that its operators read and write.
+        touched_bytes: sum of the float32 tensors and weights that its operators read and write.
         operators: how many the converter makes of it.
     """
 

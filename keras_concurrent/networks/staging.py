@@ -60,7 +60,7 @@ def stage(
         growth: by how much channels grow where the resolution halves; 1 keeps them.
         probability: with ``probabilistic`` staging, the chance that a block below the cap halves
             the resolution and doubles the channels.
-        seed: of that chance.
+        seed: draws that chance.
         stem_filters: see `Architecture`.
         separable: see `Architecture`.
         head: see `Architecture`.

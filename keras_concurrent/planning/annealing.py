@@ -182,7 +182,7 @@ def anneal(
         order: (n) a topological order to start from; the best one's is left in it.
         boards: the fastest so many may be used.
         evaluations: how many candidates to try.
-        seed: of the moves.
+        seed: what the moves are drawn from.
 
     Returns:
         The latency of the best plan, in seconds; never above that of the start.

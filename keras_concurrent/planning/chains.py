@@ -24,7 +24,7 @@ def chains(
     Args:
         graph: the tasks.
         pins: board that a task must be on, by name; tasks of two boards are never grouped.
-        most_bytes: of weights that a group may have, so that it fits on a board.
+        most_bytes: the most weights that a group may have, so that it fits on a board.
 
     Returns:
         Names of the tasks of each group, in topological order.

@@ -20,9 +20,9 @@ class Step:
 
     Args:
         kind: ``"run"`` or ``"send"``.
-        name: of the segment or tensor.
+        name: the segment's or the tensor's.
         where: the board, or the sender.
-        receiver: of a send.
+        receiver: who a tensor is sent to.
         start_s: beginning.
         end_s: when the next step could begin; of a send, its arrival, or when the next message had
             the interface.
@@ -44,7 +44,7 @@ class Explanation:
     """What a plan's latency is made of.
 
     Args:
-        latency_s: of the plan.
+        latency_s: the plan's, in seconds.
         path: the critical path: without any gap from the image to the answer.
         busy: share of the latency in which each board in use computes.
         interface_busy: share of the latency in which each sender's interface, or the shared medium,

@@ -275,11 +275,11 @@ class Figures(NamedTuple):
     """What a plan's score is made of, in seconds.
 
     Args:
-        work_s: of all tasks on the fastest board.
-        path_s: of the longest path on the fastest board.
-        traffic_s: of all tensors that one task writes and another reads, each sent once.
-        spent_s: of all tasks where they are.
-        longest_s: of the board that works longest.
+        work_s: sum of all tasks on the fastest board.
+        path_s: sum of the longest path on the fastest board.
+        traffic_s: sum of all tensors that one task writes and another reads, each sent once.
+        spent_s: sum of all tasks where they are.
+        longest_s: sum of the board that works longest.
         free_s: the plan's latency on a free network.
     """
 

@@ -48,8 +48,8 @@ def placement_toml(plan: Plan, model_sha256: str) -> str:
     """A plan's file.
 
     Args:
-        plan: of segments, from `keras_concurrent.planning.segments.plan_segments`; its tasks have
-        operators.
+        plan: one of segments, from `keras_concurrent.planning.segments.plan_segments`; its tasks
+        have operators.
         model_sha256: of the .tflite.
     """
     lines = [_HEAD, _FILE.to_toml_line(), f'model_sha256 = "{model_sha256}"']
@@ -71,7 +71,7 @@ def read_placement(path: str | Path, graph: TaskGraph, cluster: Cluster, model_s
 
     Args:
         path: the file.
-        graph: of the .tflite, one task an operator.
+        graph: the .tflite's, one task an operator.
         cluster: the boards.
         model_sha256: of the .tflite.
 

@@ -58,7 +58,7 @@ def polish(
         plan: a good one, from `keras_concurrent.planning.schedule.schedule`.
         cluster: the boards and their network.
         time_limit_s: for the solver; what it finds within depends on the machine.
-        seed: of the solver.
+        seed: what the solver draws from.
         pins: board that a task must be on, by the task's name.
 
     Returns:

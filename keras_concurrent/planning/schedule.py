@@ -172,7 +172,7 @@ def schedule(
     Args:
         graph: any task graph with at least one task and one output.
         cluster: the boards and their network.
-        effort: of the search after the portfolio. Its ``polish_s`` is for
+        effort: what the search after the portfolio may take. Its ``polish_s`` is for
             `keras_concurrent.planning.segments.plan_segments`: nothing is polished here.
         pins: board that a task must be on, by the task's name.
 

