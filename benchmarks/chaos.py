@@ -40,7 +40,7 @@ from keras_concurrent.edge.client.flights import Outputs
 from keras_concurrent.edge.link.protocol import Ask, Drop, Echo, Message, Probe, Tensor, encode
 from keras_concurrent.edge.link.questions import Offer, Ping, Route, Switch, Trace
 from keras_concurrent.edge.link.zenoh_channel import TO
-from keras_concurrent.edge.manifest import Program
+from keras_concurrent.edge.placement import Program
 from keras_concurrent.edge.testbed.local_boards import Processes, free_ports
 from keras_concurrent.errors import BoardError
 

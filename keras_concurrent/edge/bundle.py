@@ -16,7 +16,8 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from keras_concurrent.edge.manifest import MANIFEST, PLACEMENTS, Manifest, Placement
+from keras_concurrent.edge.manifest import MANIFEST, PLACEMENTS, Manifest
+from keras_concurrent.edge.placement import Placement
 from keras_concurrent.errors import BundleError
 
 MODEL = "model.tflite"

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from keras_concurrent.board import CLIENT
+from keras_concurrent.edge.placement import Placement, Program, Send, placement_of
 from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.edge.printable import printable
 from keras_concurrent.errors import BundleError
@@ -98,72 +99,6 @@ class SegmentSpec:
     vertices: tuple[str, ...] = ()
     flops: int = 0
     int8_flops: int = 0
-
-
-@dataclass(frozen=True)
-class Send:
-    """One tensor to one receiver."""
-
-    tensor: str
-    receiver: str
-
-
-@dataclass(frozen=True)
-class Program:
-    """What one board does for an image: its segments and its sends, each in planned order."""
-
-    segments: tuple[str, ...]
-    sends: tuple[Send, ...]
-
-
-@dataclass(frozen=True)
-class Event:
-    """Something with a beginning and an end, in seconds after the image was sent.
-
-    Args:
-        kind: ``"run"`` or ``"send"``.
-        name: the segment's or tensor's.
-        board: who runs or sends.
-        receiver: to whom a send goes.
-        start_s: beginning.
-        end_s: end; of a send, its arrival.
-        bytes: how many a send has.
-    """
-
-    kind: str
-    name: str
-    board: str
-    start_s: float
-    end_s: float
-    receiver: str = ""
-    bytes: int = 0
-
-
-@dataclass(frozen=True)
-class Placement:
-    """Who does what, and how long that was predicted to take.
-
-    Args:
-        programs: what every board that has work does, by name.
-        client_sends: what the client sends, in order.
-        predicted_latency_s: from sending the image to having the answer.
-        predicted: the predicted timeline.
-    """
-
-    programs: Mapping[str, Program]
-    client_sends: tuple[Send, ...]
-    predicted_latency_s: float
-    predicted: tuple[Event, ...]
-
-    def senders_to(self, receiver: str) -> dict[str, str]:
-        """Who sends each tensor that a participant gets, by the tensor's name."""
-        everyone = {CLIENT: Program((), self.client_sends), **self.programs}
-        return {
-            send.tensor: sender
-            for sender, program in everyone.items()
-            for send in program.sends
-            if send.receiver == receiver
-        }
 
 
 @dataclass(frozen=True)
@@ -316,7 +251,7 @@ class Manifest:
                     for name, segment in data.pop("segments").items()
                 },
                 placements={
-                    name: _placement(placement)
+                    name: placement_of(placement)
                     for name, placement in data.pop("placements").items()
                 },
                 preprocessing=_preprocessing(data.pop("preprocessing", None)),
@@ -352,20 +287,3 @@ def _tuples(data: dict[str, Any], *keys: str) -> dict[str, Any]:
 
 def _preprocessing(data: dict[str, Any] | None) -> Preprocessing | None:
     return None if data is None else Preprocessing(**_tuples(data, "mean", "deviation"))
-
-
-def _sends(data: list[dict[str, str]]) -> tuple[Send, ...]:
-    return tuple(Send(**send) for send in data)
-
-
-def _placement(data: dict[str, Any]) -> Placement:
-    programs = {
-        board: Program(tuple(program["segments"]), _sends(program["sends"]))
-        for board, program in data["programs"].items()
-    }
-    return Placement(
-        programs,
-        _sends(data["client_sends"]),
-        float(data["predicted_latency_s"]),
-        tuple(Event(**event) for event in data["predicted"]),
-    )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from keras_concurrent.board import CLIENT
-from keras_concurrent.edge.manifest import Event
+from keras_concurrent.edge.placement import Event
 
 _IMAGES = 64
 

@@ -9,17 +9,8 @@ from pathlib import Path
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import MODEL, Bundle, digest
-from keras_concurrent.edge.manifest import (
-    CODES,
-    WHOLE,
-    Event,
-    Manifest,
-    Placement,
-    Program,
-    SegmentSpec,
-    Send,
-    TensorSpec,
-)
+from keras_concurrent.edge.manifest import CODES, WHOLE, Manifest, SegmentSpec, TensorSpec
+from keras_concurrent.edge.placement import Event, Placement, Program, Send
 from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.export.cutting import cut
 from keras_concurrent.planning.schedule import Plan

@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from keras_concurrent.board import CLIENT
-from keras_concurrent.edge.manifest import Event, Manifest
+from keras_concurrent.edge.manifest import Manifest
+from keras_concurrent.edge.placement import Event
 from keras_concurrent.report.summary import Timeline
 
 TraceEvent = dict[str, Any]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from keras_concurrent.board import CLIENT
-from keras_concurrent.edge.manifest import Event, Manifest
+from keras_concurrent.edge.manifest import Manifest
+from keras_concurrent.edge.placement import Event
 from keras_concurrent.report.words import milliseconds, natural
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from keras_concurrent.board import Board
 from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.bundle import Bundle, digest
-from keras_concurrent.edge.manifest import MANIFEST, Manifest, Program, SegmentSpec
+from keras_concurrent.edge.manifest import MANIFEST, Manifest, SegmentSpec
+from keras_concurrent.edge.placement import Program
 from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.errors import BundleError
 from keras_concurrent.export.assemble import export_bundle

@@ -1,6 +1,6 @@
 """One timeline from clocks that differ."""
 
-from keras_concurrent.edge.manifest import Event
+from keras_concurrent.edge.placement import Event
 from keras_concurrent.edge.timeline import Log, Record, merge
 
 

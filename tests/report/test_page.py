@@ -11,15 +11,8 @@ from html.parser import HTMLParser
 import pytest
 
 from keras_concurrent.edge.bundle import Bundle, digest
-from keras_concurrent.edge.manifest import (
-    Event,
-    Manifest,
-    Placement,
-    Program,
-    SegmentSpec,
-    Send,
-    TensorSpec,
-)
+from keras_concurrent.edge.manifest import Manifest, SegmentSpec, TensorSpec
+from keras_concurrent.edge.placement import Event, Placement, Program, Send
 from keras_concurrent.edge.watch.bench import Measurement, Run
 from keras_concurrent.networks.architecture import Architecture, Block
 from keras_concurrent.networks.generators import generate

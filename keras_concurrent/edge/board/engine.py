@@ -14,7 +14,8 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
 from keras_concurrent.edge.link.protocol import MOST_IMAGES
-from keras_concurrent.edge.manifest import Program, SegmentSpec
+from keras_concurrent.edge.manifest import SegmentSpec
+from keras_concurrent.edge.placement import Program
 
 _REMEMBERED = 1024  # images that are over, so that a late tensor does not begin them anew
 

@@ -15,7 +15,7 @@ from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.protocol import Failed, Tensor
 from keras_concurrent.edge.link.transport import Clock
-from keras_concurrent.edge.manifest import Event
+from keras_concurrent.edge.placement import Event
 from keras_concurrent.edge.timeline import Log
 from keras_concurrent.interpreter import Array
 

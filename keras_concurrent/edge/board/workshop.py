@@ -11,7 +11,8 @@ import numpy as np
 
 from keras_concurrent.edge.board.stretch import Stretch
 from keras_concurrent.edge.bundle import Bundle
-from keras_concurrent.edge.manifest import Manifest, Program
+from keras_concurrent.edge.manifest import Manifest
+from keras_concurrent.edge.placement import Program
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import Array, Segment
 

@@ -27,7 +27,7 @@ from keras_concurrent.edge.link.pacing import Pacer
 from keras_concurrent.edge.link.protocol import MOST_IMAGES
 from keras_concurrent.edge.link.questions import Trace
 from keras_concurrent.edge.link.transport import Channel
-from keras_concurrent.edge.manifest import Event
+from keras_concurrent.edge.placement import Event
 from keras_concurrent.edge.timeline import merge
 from keras_concurrent.errors import BoardError
 from keras_concurrent.interpreter import Array

@@ -14,7 +14,8 @@ from keras_concurrent.edge.client.instructions import Begin
 from keras_concurrent.edge.link.outbox import Sent
 from keras_concurrent.edge.link.protocol import SessionNumber, Tensor
 from keras_concurrent.edge.link.transport import Clock
-from keras_concurrent.edge.manifest import Event, Manifest, Placement, Send
+from keras_concurrent.edge.manifest import Manifest
+from keras_concurrent.edge.placement import Event, Placement, Send
 from keras_concurrent.edge.timeline import Record
 from keras_concurrent.errors import BoardError, ProtocolError
 from keras_concurrent.interpreter import Array

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from keras_concurrent.edge.manifest import Program
+from keras_concurrent.edge.placement import Program
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from keras_concurrent.edge.client.instructions import (
 )
 from keras_concurrent.edge.client.presence import Presence
 from keras_concurrent.edge.client.routes import Reroute, Route, RouteBook
-from keras_concurrent.edge.manifest import Placement
+from keras_concurrent.edge.placement import Placement
 
 _OWN = -1  # instead of an image's number: the client computes it
 

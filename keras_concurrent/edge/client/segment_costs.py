@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.client.questions import Ask
 from keras_concurrent.edge.link import questions
-from keras_concurrent.edge.manifest import Manifest, Placement
+from keras_concurrent.edge.manifest import Manifest
+from keras_concurrent.edge.placement import Placement
 
 SLOW = 1.25
 """A board that takes so many times longer than planned is reported."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from keras_concurrent.edge.manifest import Event
+from keras_concurrent.edge.placement import Event
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from keras_concurrent.edge.link import answers
-from keras_concurrent.edge.manifest import Program
+from keras_concurrent.edge.placement import Program
 
 AnswerT = TypeVar("AnswerT")
 

@@ -15,7 +15,8 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.images import check_image
-from keras_concurrent.edge.manifest import PLACEMENTS, WHOLE, Event
+from keras_concurrent.edge.manifest import PLACEMENTS, WHOLE
+from keras_concurrent.edge.placement import Event
 from keras_concurrent.edge.testbed.local_boards import answering
 from keras_concurrent.interpreter import Array, Segment
 from keras_concurrent.versioned import FileKind

@@ -5,7 +5,8 @@ from hypothesis import strategies as st
 
 from keras_concurrent.edge.board.engine import Engine, Finish, RunSegment, Transmit
 from keras_concurrent.edge.link.protocol import MOST_IMAGES
-from keras_concurrent.edge.manifest import Program, SegmentSpec, Send
+from keras_concurrent.edge.manifest import SegmentSpec
+from keras_concurrent.edge.placement import Program, Send
 
 
 def segment(inputs, outputs):

@@ -26,7 +26,7 @@ from keras_concurrent.edge.link.protocol import (
     encode,
 )
 from keras_concurrent.edge.link.transport import Exchange
-from keras_concurrent.edge.manifest import Program, Send
+from keras_concurrent.edge.placement import Program, Send
 from keras_concurrent.edge.watch.bench import (
     random_images,
     reference,

@@ -15,7 +15,7 @@ from keras_concurrent.edge.client.instructions import (
 )
 from keras_concurrent.edge.client.requests import Requests
 from keras_concurrent.edge.client.routes import RouteBook
-from keras_concurrent.edge.manifest import Placement, Program, Send
+from keras_concurrent.edge.placement import Placement, Program, Send
 
 PROGRAM = Program(("s",), (Send("y", "client"),))
 

@@ -12,14 +12,8 @@ from keras_concurrent.cluster import Cluster, Network
 from keras_concurrent.edge.client.presence import avoid
 from keras_concurrent.edge.client.routes import assign, reroute
 from keras_concurrent.edge.client.segment_costs import SegmentCosts
-from keras_concurrent.edge.manifest import (
-    WHOLE,
-    Event,
-    Manifest,
-    Placement,
-    SegmentSpec,
-    TensorSpec,
-)
+from keras_concurrent.edge.manifest import WHOLE, Manifest, SegmentSpec, TensorSpec
+from keras_concurrent.edge.placement import Event, Placement
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.planning.schedule import decode

@@ -2,7 +2,7 @@
 
 import pytest
 
-from keras_concurrent.edge.manifest import Event
+from keras_concurrent.edge.placement import Event
 from keras_concurrent.edge.watch.shares import Share, shares
 
 
