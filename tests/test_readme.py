@@ -39,4 +39,8 @@ def test_commands_and_their_options_exist(line):
 
 def test_files_the_readme_shows_are_there():
     for target in re.findall(r"\]\((?!https?:)([^)]+)\)", README):
-        assert (ROOT / target).exists(), target
+        path, _, section = target.partition("#")
+        assert (ROOT / path).exists(), target
+        if section:
+            headings = re.findall(r"^#+ (.*)$", (ROOT / path).read_text("utf-8"), re.MULTILINE)
+            assert section in {heading.lower().replace(" ", "-") for heading in headings}, target
