@@ -19,8 +19,8 @@ CASES = [("MobileNetV3Small", p) for p in ("float32", "float16", "int8")] + [
 
 def write(folder: Path) -> None:
     """Cut each network twice at random; a folder a cut, the pieces in running order."""
-    from networks import network
     from pieces import board_groups, image_for, random_groups
+    from usual_networks import network
 
     from keras_concurrent.planning.taskgraph import TaskGraph
 
