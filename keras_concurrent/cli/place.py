@@ -39,6 +39,7 @@ def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
     from keras_concurrent.report.perfetto import trace_json
     from keras_concurrent.report.plots import colours_of
     from keras_concurrent.report.summary import summarise
+    from keras_concurrent.report.words import milliseconds
 
     order = ordered(model, **how)
     with progress_bars() as progress:
@@ -73,7 +74,10 @@ def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
     if as_json:
         click.echo(json.dumps(figures))
         return
-    click.echo(f"{summary.verdict}.")
+    beside = ""
+    if alone_in_int8 is not None:  # what a user could do without more boards
+        beside = f"; one board in int8 in {milliseconds(alone_in_int8.latency_s)}"
+    click.echo(f"{summary.verdict}{beside}.")
     Console().print(plan_table(best, alone, bound_s, where, alone_in_int8))
     click.echo(f"{out}: {', '.join(contents)}")
 
