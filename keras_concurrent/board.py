@@ -10,23 +10,25 @@ from __future__ import annotations
 
 import math
 import re
-import sys
 from dataclasses import dataclass, replace
 
 from keras_concurrent.errors import ClusterError
+from keras_concurrent.messaging import Messaging, check_number
 
 CLIENT = "client"
 """Where images come from and answers go to; no board may have this name."""
+
+MESSAGE_MS = 0.5
+"""What a message costs a board whose description does not say: a Raspberry Pi 4's, rounded."""
 
 MOBILENET = (1_137_531_880, 57_855_952, 31)
 """MobileNet v1 at 224 pixels: FLOPs, bytes of its tensors and weights, operators."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
-_MOST = sys.float_info.max
 
 
 @dataclass(frozen=True)
-class Board:
+class Board(Messaging):
     """One board.
 
     Args:
@@ -41,6 +43,11 @@ class Board:
         tensor_gb_per_s: gigabytes of tensors and weights that operators read and write a second;
             ``None`` where the other rates say it all.
         operator_ms: fixed cost of an operator.
+        message_ms: processor time of sending a message, or of taking one in, its bytes aside.
+        message_gb_per_s: gigabytes of messages that it sends or takes in a second of that;
+            ``None`` where ``message_ms`` says it all.
+        encryption_gb_per_s: gigabytes that it encrypts or decrypts a second, where endpoints are
+            ``tls``; ``None`` where that costs nothing.
 
     Raises:
         ClusterError: a value out of range.
@@ -55,6 +62,9 @@ class Board:
     cores: int | None = None
     tensor_gb_per_s: float | None = None
     operator_ms: float = 0.0
+    message_ms: float = MESSAGE_MS
+    message_gb_per_s: float | None = None
+    encryption_gb_per_s: float | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name == CLIENT:
@@ -73,6 +83,7 @@ class Board:
             value = getattr(self, key)
             if value is not None:
                 check_number(f"board {self.name!r}", key, value, positive=True)
+        self.check_messaging(f"board {self.name!r}")
         if not isinstance(self.endpoint, str) or not re.fullmatch(
             r'(tcp|tls|quic)/[^\s"\\]+:\d+', self.endpoint
         ):
@@ -113,7 +124,7 @@ class Board:
         return MOBILENET[0] / self.seconds(MOBILENET[0], 0, *MOBILENET[1:])
 
     def faster(self, times: float) -> Board:
-        """The same board, so many times as fast."""
+        """The same board, computing so many times as fast."""
 
         def scaled(rate: float | None) -> float | None:
             return None if rate is None else times * rate
@@ -135,11 +146,3 @@ class Board:
     def memory_bytes(self) -> float:
         """Bytes for weights and tensors; infinite where nothing is said."""
         return math.inf if self.memory_mb is None else self.memory_mb * 1e6
-
-
-def check_number(where: str, key: str, value: object, *, positive: bool) -> None:
-    """Raise ClusterError unless a value is a finite number, above 0 where it must be positive."""
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not (number and (value > 0 or (value == 0 and not positive)) and value <= _MOST):  # type: ignore[operator] # a number, or not asked
-        bound = "above 0" if positive else "0 or more"
-        raise ClusterError(f"{where}: {key} must be a number {bound}, got {value!r}")

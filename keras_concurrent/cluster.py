@@ -7,7 +7,6 @@
     [network]
     bandwidth_mbit_per_s = 1000.0   # of each board's interface
     latency_ms = 0.2                # one way, on the wire
-    message_ms = 0.4                # what the software adds to each message
     medium = "switch"               # full duplex; "shared": one message at a time, as on WiFi
 
     [[board]]
@@ -18,8 +17,16 @@
     tensor_gb_per_s = 11.4          # bytes of tensors and weights that operators read and write
     operator_ms = 0.044             # fixed cost of an operator
     call_ms = 0.1                   # fixed cost of running one segment
+    message_ms = 0.5                # processor time of a message, at either end
+    message_gb_per_s = 0.5          # bytes of messages that it sends or takes in a second of that
+    encryption_gb_per_s = 0.05      # likewise encrypted, where endpoints are tls
     memory_mb = 768.0               # for weights and tensors; without it, as much as they need
     endpoint = "tcp/127.0.0.1:7447"
+
+    [client]                        # the computer that has the images; without it, a laptop
+    message_ms = 0.1
+    message_gb_per_s = 1.5
+    on = "pi1"                      # or: the client is one of the boards, say with the camera
 
     [[link]]                        # a pair that the network's figures do not fit
     between = ["pi1", "pi2"]        # "client" is a name too
@@ -31,20 +38,25 @@ Units are in the names. A megabit is 1,000,000 bits, a megabyte 1,000,000 bytes.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from keras_concurrent.board import CLIENT, Board, check_number
+from keras_concurrent.board import CLIENT, Board
 from keras_concurrent.board_kinds import BOARD_KINDS
 from keras_concurrent.cluster_file import FILE, built, lines_of, read_tables
 from keras_concurrent.errors import ClusterError
+from keras_concurrent.messaging import Messaging, check_number
 
 MEDIA = ("switch", "shared")
 _FIRST_PORT = 7447
 _WIFI_LATENCY_MS = 2.0
+SHARED_MEDIUM = "the shared medium"
+LAPTOP_MESSAGE_MS = 0.1
+"""Processor time of a message at a client whose description does not say."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +66,6 @@ class Network:
     Args:
         bandwidth_mbit_per_s: of each interface; of the medium, where that is shared.
         latency_ms: one way, on the wire.
-        message_ms: what the software adds to each message.
         medium: ``"switch"``: interfaces are full duplex, messages of different senders do not hold
             each other up. ``"shared"``: there is one message at a time, as on WiFi.
 
@@ -64,13 +75,11 @@ class Network:
 
     bandwidth_mbit_per_s: float
     latency_ms: float
-    message_ms: float = 0.4
     medium: str = "switch"
 
     def __post_init__(self) -> None:
         check_number("network", "bandwidth_mbit_per_s", self.bandwidth_mbit_per_s, positive=True)
         check_number("network", "latency_ms", self.latency_ms, positive=False)
-        check_number("network", "message_ms", self.message_ms, positive=False)
         if self.medium not in MEDIA:
             raise ClusterError(
                 f"network: medium must be one of {', '.join(MEDIA)}, got {self.medium!r}"
@@ -80,6 +89,33 @@ class Network:
     def shared(self) -> bool:
         """Whether all messages share one medium."""
         return self.medium == "shared"
+
+
+@dataclass(frozen=True)
+class ClientComputer(Messaging):
+    """The computer that has the images and wants the answers.
+
+    Args:
+        message_ms: processor time of sending a message, or of taking one in, its bytes aside.
+        message_gb_per_s: gigabytes of messages that it sends or takes in a second of that;
+            ``None`` where ``message_ms`` says it all.
+        encryption_gb_per_s: gigabytes that it encrypts or decrypts a second, where endpoints are
+            ``tls``; ``None`` where that costs nothing.
+        on: the board that the client is on; ``None``: on a computer of its own.
+
+    Raises:
+        ClusterError: a value out of range.
+    """
+
+    message_ms: float = LAPTOP_MESSAGE_MS
+    message_gb_per_s: float | None = None
+    encryption_gb_per_s: float | None = None
+    on: str | None = None
+
+    def __post_init__(self) -> None:
+        self.check_messaging("client")
+        if self.on is not None and not isinstance(self.on, str):
+            raise ClusterError(f"client: on must be the name of a board, got {self.on!r}")
 
 
 @dataclass(frozen=True)
@@ -122,15 +158,17 @@ class Cluster:
         boards: at least one, with different names and endpoints.
         network: between them.
         links: pairs that the network's figures do not fit.
+        client: the computer that has the images.
 
     Raises:
-        ClusterError: no board, two with one name or endpoint, or a link of a board that is not
-            there, or two links of one pair.
+        ClusterError: no board, two with one name or endpoint, or a link or the client of a board
+            that is not there, or two links of one pair.
     """
 
     boards: tuple[Board, ...]
     network: Network
     links: tuple[Link, ...] = ()
+    client: ClientComputer = ClientComputer()
 
     def __post_init__(self) -> None:
         if not self.boards:
@@ -152,24 +190,58 @@ class Cluster:
                         f"link between {' and '.join(link.between)}: no board is named {name!r}"
                     )
 
+        if self.client.on is not None and self.client.on not in known - {CLIENT}:
+            raise ClusterError(f"client: no board is named {self.client.on!r}, which it is on")
+
     @cached_property
     def _link_of(self) -> dict[tuple[str, str], Link]:
         ways = ((link, link.between) for link in self.links)
         return {pair: link for link, (a, b) in ways for pair in ((a, b), (b, a))}
 
     def bytes_per_s(self, sender: str, receiver: str) -> float:
-        """Bandwidth from one to another."""
+        """Bandwidth from one to another; infinite within one machine."""
+        if self._together(sender, receiver):
+            return math.inf
         return self._between(sender, receiver).bandwidth_mbit_per_s * 1e6 / 8
 
-    def wire_latency_s(self, sender: str, receiver: str) -> float:
-        """Latency of the wire alone from one to another, in seconds."""
+    def latency_s(self, sender: str, receiver: str) -> float:
+        """From a message's last byte on the interface to the receiver, in seconds."""
+        if self._together(sender, receiver):
+            return 0.0
         return self._between(sender, receiver).latency_ms / 1e3
 
-    def latency_s(self, sender: str, receiver: str) -> float:
-        """From a message's last byte on the interface to the receiver's hands, in seconds."""
-        return (self._between(sender, receiver).latency_ms + self.network.message_ms) / 1e3
+    def interface(self, sender: str) -> str:
+        """What a sender's messages queue for: its own interface, or what it shares with others."""
+        if self.network.shared:
+            return SHARED_MEDIUM
+        return sender if sender != CLIENT or self.client.on is None else self.client.on
+
+    def message_costs_s(self, place: str) -> tuple[float, float]:
+        """Processor seconds of a message at a board or the client, and what each byte adds."""
+        return self._message_costs_s[place]
+
+    def message_s(self, place: str, size: int) -> float:
+        """Processor seconds of a message of so many bytes at a board or the client."""
+        fixed_s, byte_s = self._message_costs_s[place]
+        return fixed_s + size * byte_s
+
+    @cached_property
+    def _message_costs_s(self) -> dict[str, tuple[float, float]]:
+        encrypted = any(board.endpoint.startswith("tls/") for board in self.boards)
+        costs = {b.name: b.message_costs_s(encrypted=encrypted) for b in self.boards}
+        own = self.client.on
+        costs[CLIENT] = (
+            self.client.message_costs_s(encrypted=encrypted) if own is None else costs[own]
+        )
+        return costs
+
+    def _together(self, sender: str, receiver: str) -> bool:
+        return self.client.on is not None and {sender, receiver} == {CLIENT, self.client.on}
 
     def _between(self, sender: str, receiver: str) -> Link | Network:
+        own = self.client.on
+        if own is not None:  # whatever leaves it leaves its board
+            sender, receiver = (own if name == CLIENT else name for name in (sender, receiver))
         return self._link_of.get((sender, receiver), self.network)
 
     def board(self, name: str) -> Board:
@@ -204,6 +276,7 @@ class Cluster:
                 tuple(built(Board, "[[board]]", board) for board in tables["board"]),
                 built(Network, "[network]", tables["network"]),
                 tuple(built(Link, "[[link]]", link) for link in tables["link"]),
+                built(ClientComputer, "[client]", tables["client"]),
             )
         except ClusterError as error:
             raise ClusterError(f"{path}: {error}") from None
@@ -213,6 +286,7 @@ class Cluster:
         lines = [FILE.to_toml_line(), "", "[network]", *lines_of(self.network)]
         for board in self.boards:
             lines += ["", "[[board]]", *lines_of(board)]
+        lines += ["", "[client]", *lines_of(self.client)]
         for link in self.links:
             lines += ["", "[[link]]", *lines_of(link)]
         return "\n".join(lines) + "\n"

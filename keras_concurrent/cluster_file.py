@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+import warnings
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any
 
 from keras_concurrent.errors import ClusterError
+from keras_concurrent.messaging import check_number
 from keras_concurrent.versioned import FileKind
 
 if sys.version_info >= (3, 11):
@@ -20,7 +22,10 @@ FILE = FileKind("a cluster", 1, "describe it anew, see docs/boards.md", ClusterE
 
 
 def read_tables(path: str | Path) -> dict[str, Any]:
-    """The tables ``network``, ``board`` and ``link`` of a file; the last two are lists.
+    """The tables ``network``, ``client``, ``board`` and ``link``; the last two are lists.
+
+    A file of a time when the network said what software adds to a message is understood: half of it
+    is each end's.
 
     Raises:
         ClusterError: the file cannot be read, is of another version, or has other tables.
@@ -32,11 +37,11 @@ def read_tables(path: str | Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClusterError(f"{path} is no TOML file: {error}") from error
     data = FILE.content(data, path)
-    network = data.pop("network", None)
+    network, client = data.pop("network", None), data.pop("client", {})
     tables = {key: data.pop(key, []) for key in ("board", "link")}
     if data:
         raise ClusterError(
-            f"{path}: expected the keys schema_version, network, board and link, "
+            f"{path}: expected the keys schema_version, network, client, board and link, "
             f"got {', '.join(sorted(data))}"
         )
     if network is None:
@@ -44,7 +49,25 @@ def read_tables(path: str | Path) -> dict[str, Any]:
     for key, listed in tables.items():
         if not isinstance(listed, list):
             raise ClusterError(f"{path}: {key}s are written [[{key}]], with two brackets; got one")
-    return {"network": network, **tables}
+    found = {"network": network, "client": client, **tables}
+    _share_message_ms(found, path)
+    return found
+
+
+def _share_message_ms(tables: dict[str, Any], path: str | Path) -> None:
+    """Move an old file's ``message_ms`` of the network to both ends of each message."""
+    network, client = tables["network"], tables["client"]
+    if not (isinstance(network, dict) and isinstance(client, dict) and "message_ms" in network):
+        return
+    message_ms = network.pop("message_ms")
+    check_number("network", "message_ms", message_ms, positive=False)
+    warnings.warn(
+        f"{path}: message_ms belongs to the boards and the client: each of a message's ends spends "
+        f"it. Taking half of {message_ms:g} for each; keras-concurrent profile measures them",
+        stacklevel=4,
+    )
+    for end in (client, *(board for board in tables["board"] if isinstance(board, dict))):
+        end.setdefault("message_ms", message_ms / 2)
 
 
 def built(kind: Any, where: str, data: object) -> Any:

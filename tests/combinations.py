@@ -5,9 +5,10 @@ from dataclasses import dataclass
 
 import keras
 import numpy as np
+from costless import costless
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.convert import to_tflite
 from keras_concurrent.models import build_model
 from keras_concurrent.networks.generators import generate
@@ -52,12 +53,12 @@ class Combination:
 
 def three_boards(ports=(7001, 7002, 7003)):
     """Boards of equal rate."""
-    return Cluster(
+    return costless(
         tuple(
             Board(f"b{i}", 0.02, f"tcp/127.0.0.1:{port}", call_ms=0.0)
             for i, port in enumerate(ports)
         ),
-        Network(10.0, 0.0, message_ms=0.0),
+        Network(10.0, 0.0),
     )
 
 

@@ -4,9 +4,11 @@ import threading
 import time
 from contextlib import contextmanager
 
+from costless import costless
+
 from keras_concurrent import cluster
 from keras_concurrent.board import CLIENT
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.client.client import Client
@@ -19,7 +21,7 @@ def slow_boards(count):
         cluster.Board(f"pi3-{i}", 0.01, f"tcp/127.0.0.1:{7447 + i}", call_ms=0.0)
         for i in range(1, count + 1)
     )
-    return Cluster(boards, Network(1e6, 0.0, 0.0))
+    return costless(boards, Network(1e6, 0.0))
 
 
 def clock_of(name):

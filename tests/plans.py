@@ -8,20 +8,23 @@ import pytest
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Link, Network
+from keras_concurrent.cluster import ClientComputer, Cluster, Link, Network
 from keras_concurrent.planning.simulator import replay
 from keras_concurrent.planning.taskgraph import Task, TaskGraph
 
 MS = 1e-3
 
 
-def cluster_of(*gflops, call_ms=0.0, mbit=8.0, latency_ms=0.75, message_ms=0.25):
-    """Boards p1, p2, ...; by default 1,000 bytes take 1 ms on the interface and 1 ms to arrive."""
+def cluster_of(*gflops, call_ms=0.0, mbit=8.0, latency_ms=1.0, message_ms=0.0):
+    """Boards p1, p2, ...; by default 1,000 bytes take 1 ms on the interface and 1 ms to arrive.
+
+    Each end of a message, the client too, spends ``message_ms`` on it.
+    """
     boards = tuple(
-        Board(f"p{i}", rate, f"tcp/127.0.0.1:{7000 + i}", call_ms)
+        Board(f"p{i}", rate, f"tcp/127.0.0.1:{7000 + i}", call_ms, message_ms=message_ms)
         for i, rate in enumerate(gflops, 1)
     )
-    return Cluster(boards, Network(mbit, latency_ms, message_ms))
+    return Cluster(boards, Network(mbit, latency_ms), client=ClientComputer(message_ms))
 
 
 def work(name, ms, reads, writes):
@@ -38,12 +41,13 @@ def check_replay(plan, cluster, *, calls):
         assert slot.board == planned[slot.task].board
         assert slot.start_s == pytest.approx(planned[slot.task].start_s, **near)
         assert slot.end_s == pytest.approx(planned[slot.task].end_s, **near)
+        assert slot.sends_s == pytest.approx(planned[slot.task].sends_s, **near)
     sent = {(m.tensor, m.receiver): m for m in plan.messages}
     assert len(found.messages) == len(sent)
     for message in found.messages:
         expected = sent[message.tensor, message.receiver]
         assert (message.sender, message.bytes) == (expected.sender, expected.bytes)
-        for moment in ("start_s", "sent_s", "arrival_s"):
+        for moment in ("begun_s", "start_s", "sent_s", "arrival_s"):
             assert getattr(message, moment) == pytest.approx(getattr(expected, moment), **near)
     assert plan.latency_s == pytest.approx(found.latency_s, **near)
 
@@ -72,23 +76,38 @@ def check_valid(plan, cluster, *, calls):
     for m in plan.messages:
         assert m.sender == home[m.tensor]
         assert m.bytes == graph.tensor_bytes[m.tensor]
-        assert m.start_s >= arrival[m.tensor, m.sender] - tiny
+        assert m.begun_s >= arrival[m.tensor, m.sender] - tiny
+        assert m.start_s >= m.begun_s + cluster.message_s(m.sender, m.bytes) - tiny
         held = m.bytes / cluster.bytes_per_s(m.sender, m.receiver)
         assert m.sent_s - m.start_s == pytest.approx(held, abs=tiny)
         travel = cluster.latency_s(m.sender, m.receiver)
         assert m.arrival_s - m.sent_s == pytest.approx(travel, abs=tiny)
         arrival[m.tensor, m.receiver] = m.arrival_s
-    for task in graph.tasks:
-        slot = slot_of[task.name]
-        assert all(arrival[t, slot.board] <= slot.start_s + tiny for t in task.inputs)
+
+    def in_hand(tensors, place, free, held):
+        """When a place that is free from then on has taken in what it did not have before."""
+        for tensor in sorted(tensors, key=lambda t: arrival[t, place]):
+            new = tensor not in held and home[tensor] != place
+            taking = cluster.message_s(place, graph.tensor_bytes[tensor]) if new else 0
+            free = max(free, arrival[tensor, place]) + taking
+            held.add(tensor)
+        return free
+
     for name in boards:
         own = [slot for slot in plan.slots if slot.board == name]
         assert tuple(slot.task for slot in own) == plan.tasks_on(name)
-        assert all(a.end_s <= b.start_s + tiny for a, b in pairwise(own))
-    senders = [plan.messages_from(name) for name in ("client", *boards)]
-    for own in [plan.messages] if cluster.network.shared else senders:
+        free, held = 0.0, set()
+        for slot in own:
+            inputs = graph.by_name[slot.task].inputs
+            assert slot.start_s >= in_hand(inputs, name, free, held) - tiny
+            sent = [m for m in plan.messages if graph.producer.get(m.tensor) == slot.task]
+            sending = sum(cluster.message_s(name, m.bytes) for m in sent)
+            assert slot.sends_s == pytest.approx(sending, abs=tiny)
+            free = slot.end_s + sending
+    for interface in {cluster.interface(name) for name in ("client", *boards)}:
+        own = [m for m in plan.messages if cluster.interface(m.sender) == interface]
         assert all(a.sent_s <= b.start_s + tiny for a, b in pairwise(own))
-    last = max(arrival[tensor, "client"] for tensor in graph.outputs)
+    last = in_hand(graph.outputs, "client", 0.0, set())
     assert plan.latency_s == pytest.approx(last, abs=tiny)
 
 
@@ -126,28 +145,35 @@ def round_graphs(draw, most=10):
 CALLS_MS = st.floats(0, 1)
 
 
+def messaging(costs):
+    return dict(zip(("message_ms", "message_gb_per_s"), costs, strict=True))
+
+
 @st.composite
-def clusters(draw, call=CALLS_MS):
+def clusters(draw, call=CALLS_MS, costly=True):
+    """Boards and links of all kinds; ``costly``: messages take processors some time."""
     rates = draw(st.lists(st.sampled_from([0.5, 1.0, 2.5, 2.5, 10.0]), min_size=1, max_size=4))
     bandwidths, latencies = (
         st.sampled_from([1.0, 20.0, 100.0, 1000.0]),
         st.sampled_from([0, 0.2, 2]),
     )
+    costs = [(0.0, None), (0.3, None), (0.1, 0.02)] if costly else [(0.0, None)]
+    messages = st.sampled_from(costs)
     names = [f"p{i}" for i in range(len(rates))]
     pairs = list(itertools.combinations(["client", *names], 2))
     odd = draw(st.lists(st.sampled_from(pairs), max_size=2, unique=True))
     return Cluster(
         tuple(
-            Board(name, rate, f"tcp/127.0.0.1:{7000 + i}", draw(call))
+            Board(name, rate, f"tcp/127.0.0.1:{7000 + i}", draw(call), **messaging(draw(messages)))
             for i, (name, rate) in enumerate(zip(names, rates, strict=True))
         ),
         Network(
             draw(bandwidths),
             draw(latencies),
-            draw(st.sampled_from([0.0, 0.3])),
             draw(st.sampled_from(["switch", "switch", "shared"])),
         ),
         tuple(Link(pair, draw(bandwidths), draw(latencies)) for pair in odd),
+        ClientComputer(*draw(messages), on=draw(st.sampled_from([None, None, *names]))),
     )
 
 

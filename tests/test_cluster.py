@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.board import CLIENT, MOBILENET, Board
-from keras_concurrent.cluster import Cluster, Link, Network, parse_link
+from keras_concurrent.cluster import ClientComputer, Cluster, Link, Network, parse_link
 from keras_concurrent.errors import ClusterError
 
 GOOD = """\
@@ -14,11 +14,13 @@ schema_version = 1
 [network]
 bandwidth_mbit_per_s = 100
 latency_ms = 0.5
-message_ms = 0.25
 
 [[board]]
 name = "slow"
 gflops_per_s = 2.5
+message_ms = 0.75
+message_gb_per_s = 0.5
+encryption_gb_per_s = 0.1
 endpoint = "tcp/127.0.0.1:7447"
 
 [[board]]
@@ -28,6 +30,9 @@ call_ms = 0.2
 memory_mb = 256
 int8_gops_per_s = 40
 endpoint = "tls/[::1]:7448"
+
+[client]
+message_ms = 0.1
 
 [[link]]
 between = ["fast", "client"]
@@ -56,12 +61,13 @@ def test_a_file_describes_boards_and_network_in_the_units_of_its_keys(read):
     assert slow.seconds(1e9, 1e9) == 1 / 2.5  # int8 unsaid: as float32
     assert fast.seconds(1e9, 1e9) == 1 / 40
     assert cluster.bytes_per_s("slow", "fast") == 12.5e6  # 100 million bits, eight to a byte
-    assert cluster.wire_latency_s("slow", "fast") == 0.5e-3
-    # and the software's share
-    assert cluster.latency_s("slow", "fast") == pytest.approx(0.5e-3 + 0.25e-3)
+    assert cluster.latency_s("slow", "fast") == 0.5e-3
+    # 2 ns a byte, and 10 to encrypt it, for "fast" is tls
+    assert cluster.message_s("slow", 1000) == pytest.approx(0.75e-3 + 12e-6)
+    assert cluster.message_s("client", 1000) == 0.1e-3
     for pair in (("fast", "client"), ("client", "fast")):
         assert cluster.bytes_per_s(*pair) == 1e6
-        assert cluster.latency_s(*pair) == pytest.approx(3e-3 + 0.25e-3)
+        assert cluster.latency_s(*pair) == 3e-3
     assert cluster.bytes_per_s("slow", "client") == 12.5e6
     assert not cluster.network.shared
     assert cluster.board("slow") is slow
@@ -82,19 +88,24 @@ not_negative = st.just(0) | st.floats(0, 1e6) | st.integers(0, 10**6)
         max_size=4,
         unique_by=lambda board: board[0],
     ),
-    network=st.builds(
-        Network, positive, not_negative, not_negative, st.sampled_from(["switch", "shared"])
-    ),
+    network=st.builds(Network, positive, not_negative, st.sampled_from(["switch", "shared"])),
     link=st.none() | st.tuples(positive, not_negative),
+    messaging=st.tuples(not_negative, st.none() | positive, st.none() | positive),
+    on_board=st.booleans(),
 )
-def test_what_is_written_is_read_back_equal(tmp_path_factory, boards, network, link):
+def test_what_is_written_is_read_back_equal(
+    tmp_path_factory, boards, network, link, messaging, on_board
+):
+    keys = ("message_ms", "message_gb_per_s", "encryption_gb_per_s")
+    own = dict(zip(keys, messaging, strict=True))
     cluster = Cluster(
         tuple(
-            Board(name, rate, f"tcp/127.0.0.1:{7447 + i}", call, memory)
+            Board(name, rate, f"tcp/127.0.0.1:{7447 + i}", call, memory, **own)
             for i, (name, rate, call, memory) in enumerate(boards)
         ),
         network,
         (Link((boards[0][0], CLIENT), *link),) if link else (),
+        ClientComputer(*messaging, on=boards[0][0] if on_board else None),
     )
     path = tmp_path_factory.getbasetemp() / "round_trip.toml"
     path.write_text(cluster.to_toml(), encoding="utf-8")
@@ -112,7 +123,7 @@ def edited(old, new):
     return GOOD.replace(old, new)
 
 
-NETWORK = "[network]\nbandwidth_mbit_per_s = 100\nlatency_ms = 0.5\nmessage_ms = 0.25\n"
+NETWORK = "[network]\nbandwidth_mbit_per_s = 100\nlatency_ms = 0.5\n"
 NO_BOARDS = GOOD[: GOOD.index("[[board]]")]
 
 
@@ -335,6 +346,28 @@ def test_another_form_of_link_is_refused(link):
 
 def test_numbers_are_checked_without_a_file_too():
     with pytest.raises(
-        ClusterError, match="network: message_ms must be a number 0 or more, got nan"
+        ClusterError, match="network: latency_ms must be a number 0 or more, got nan"
     ):
-        Network(1, 1, math.nan)
+        Network(1, math.nan)
+    with pytest.raises(ClusterError, match="client: message_gb_per_s must be a number above 0"):
+        ClientComputer(message_gb_per_s=0)
+
+
+def test_an_old_files_message_ms_is_shared_by_both_ends_with_a_warning(read):
+    old = edited("latency_ms = 0.5\n\n", "latency_ms = 0.5\nmessage_ms = 0.25\n\n")
+    with pytest.warns(UserWarning, match="message_ms belongs to the boards and the client"):
+        cluster = read(old)
+    assert cluster.message_costs_s("fast")[0] == 0.125e-3
+    assert cluster.message_costs_s("slow")[0] == 0.75e-3  # said so itself
+    assert cluster.message_costs_s(CLIENT)[0] == 0.1e-3
+
+
+def test_a_client_on_a_board_sends_over_the_boards_interface_and_to_it_over_none(read):
+    cluster = read(edited("[client]\nmessage_ms = 0.1\n", '[client]\non = "slow"\n'))
+    assert cluster.bytes_per_s(CLIENT, "slow") == math.inf
+    assert cluster.latency_s("slow", CLIENT) == 0
+    assert cluster.latency_s("fast", CLIENT) == cluster.latency_s("fast", "slow") == 0.5e-3
+    assert cluster.interface(CLIENT) == cluster.interface("slow") == "slow"
+    assert cluster.message_costs_s(CLIENT) == cluster.message_costs_s("slow")
+    with pytest.raises(ClusterError, match="client: no board is named 'pi9', which it is on"):
+        read(edited("[client]\nmessage_ms = 0.1\n", '[client]\non = "pi9"\n'))

@@ -1,21 +1,22 @@
 """Boards so slow, on wires so narrow, that lighter tensors count; and what they must answer."""
 
 import numpy as np
+from costless import costless
 from pieces import check_pieces, image_for
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.planning.taskgraph import TaskGraph
 
 
 def cluster_of(boards, gflops_per_s, mbit, latency_ms=0.0):
-    return Cluster(
+    return costless(
         tuple(
             Board(f"b{i}", gflops_per_s, f"tcp/127.0.0.1:{7000 + i}", call_ms=0.0)
             for i in range(boards)
         ),
-        Network(mbit, latency_ms, message_ms=0.0),
+        Network(mbit, latency_ms),
     )
 
 

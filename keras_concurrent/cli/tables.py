@@ -21,8 +21,9 @@ def plan_table(
 
     One board is all its cores; where that is known, in int8 too: what a user could do instead.
 
-    Computing and on the wire are shares of the critical path; idle is the share of the latency in
-    which a board in use does not compute, on average.
+    Computing, on the wire and messaging, which is processors sending and taking in, are shares of
+    the critical path; idle is the share of the latency in which a board in use does not compute, on
+    average.
     """
     boards = len(plan.boards)
     titled = {
@@ -40,13 +41,14 @@ def plan_table(
                 _gain(alone.latency_s, of.latency_s),
                 f"{explanation.compute:.0%}",
                 f"{explanation.wire:.0%}",
+                f"{explanation.messaging:.0%}",
                 f"{explanation.waiting:.0%}",
                 size(of.wire_bytes),
             )
         )
     gain = _gain(alone.latency_s, bound_s)
-    rows.append(("lower bound", milliseconds(bound_s), gain, "", "", "", ""))
-    columns = ("", "latency", "gain", "computing", "on the wire", "idle", "sent")
+    rows.append(("lower bound", milliseconds(bound_s), gain, "", "", "", "", ""))
+    columns = ("", "latency", "gain", "computing", "on the wire", "messaging", "idle", "sent")
     count = len(plan.graph.tasks)
     memory = size(max(plan.memory_bytes.values()))
     title = f"{count} segment{'s' if count > 1 else ''}, at most {memory} on a board"
@@ -65,7 +67,10 @@ def path_table(why: Explanation, plan: Plan) -> Table:
         )
         for step in why.path
     ]
-    title = f"Critical path: {why.compute:.0%} computing, {why.wire:.0%} on the wire"
+    title = (
+        f"Critical path: {why.compute:.0%} computing, {why.wire:.0%} on the wire, "
+        f"{why.messaging:.0%} sending and taking in"
+    )
     return table(title, ("from", "for", "where", "what", "after"), rows)
 
 

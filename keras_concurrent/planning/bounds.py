@@ -32,8 +32,10 @@ def lower_bound_s(graph: TaskGraph, cluster: Cluster) -> float:
     def travel_s(tensor: str) -> float:
         """The least time in which a tensor comes from the client, or goes to it."""
         size = graph.tensor_bytes[tensor]
-        return min(
-            size / cluster.bytes_per_s(CLIENT, board.name) + cluster.latency_s(CLIENT, board.name)
+        return cluster.message_s(CLIENT, size) + min(
+            size / cluster.bytes_per_s(CLIENT, board.name)
+            + cluster.latency_s(CLIENT, board.name)
+            + cluster.message_s(board.name, size)
             for board in cluster.boards
         )
 

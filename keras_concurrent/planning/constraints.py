@@ -2,8 +2,10 @@
 
 Every task is an optional interval on every board, every tensor an optional message to every board
 that may read it, holding the interface of whichever board writes it, or the shared medium. Nothing
-overlaps on a board or an interface. Durations are rounded down to whole ticks, so the solver's
-bound is a bound on the true latency.
+overlaps on a board or an interface. What a message takes of processors delays its reader, and what
+its sending takes keeps the sender from its next task; what taking it in takes of a reader's time
+for its other tasks is left out. Durations are rounded down to whole ticks. So the solver's bound is
+a bound on the true latency.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -47,6 +50,8 @@ class Constraints:
         self._on: dict[tuple[str, str], Any] = {}
         self._start: dict[str, Any] = {}
         self._end: dict[str, Any] = {}
+        self._free: dict[str, Any] = {}  # when a task's board has sent what it wrote
+        self._sends: dict[str, list[Any]] = {task.name: [] for task in graph.tasks}
         for task in graph.tasks:
             self._add_task(task.name)
         self._arrival: dict[tuple[str, str], Any] = {}
@@ -57,7 +62,10 @@ class Constraints:
                 self._add_reading(task.name, tensor)
         latency = self._time("latency")
         for tensor in graph.outputs:
-            self.model.add(latency >= self._arrival[tensor, CLIENT])
+            taking = self._message(CLIENT, tensor) if tensor in graph.producer else 0
+            self.model.add(latency >= self._arrival[tensor, CLIENT] + taking)
+        for task in graph.tasks:
+            self._add_sends(task.name)
         for intervals in self._lines.values():
             self.model.add_no_overlap(intervals)
         self.model.minimize(latency)
@@ -80,7 +88,8 @@ class Constraints:
         found: dict[tuple[float, ...], list[str]] = {}
         for board in self._cluster.boards:
             if board.name not in special:
-                kind = (*board.costs_s, board.memory_bytes)
+                messages = self._cluster.message_costs_s(board.name)
+                kind = (*board.costs_s, board.memory_bytes, *messages)
                 found.setdefault(kind, []).append(board.name)
         return list(found.values())
 
@@ -112,16 +121,33 @@ class Constraints:
     def _add_task(self, name: str) -> None:
         start, end = self._time(f"start {name}"), self._time(f"end {name}")
         self._start[name], self._end[name] = start, end
+        free = self._free[name] = self._time(f"free after {name}") if self._messages_cost else end
         for board in self._cluster.boards:
             on = self._on[name, board.name] = self.model.new_bool_var(f"{name} on {board.name}")
             task = self._graph.by_name[name]
-            seconds = self._graph.seconds_on(task, board)
+            duration: Any = self._ticks(self._graph.seconds_on(task, board))
+            if self._messages_cost:
+                self.model.add(end == start + duration).only_enforce_if(on)
+                duration = self._time(f"{name} on {board.name} lasts")
             self._lines.setdefault(board.name, []).append(
                 self.model.new_optional_interval_var(
-                    start, self._ticks(seconds), end, on, f"{name} on {board.name}"
+                    start, duration, free, on, f"{name} on {board.name}"
                 )
             )
         self.model.add_exactly_one(self._on[name, board] for board in self._boards)
+
+    @cached_property
+    def _messages_cost(self) -> bool:
+        return any(any(self._cluster.message_costs_s(board)) for board in self._boards)
+
+    def _message(self, place: str, tensor: str) -> int:
+        """Ticks of the processor at one of a message's ends."""
+        return self._ticks(self._cluster.message_s(place, self._graph.tensor_bytes[tensor]))
+
+    def _add_sends(self, name: str) -> None:
+        """A task's board is free when it has sent what others read of it."""
+        if self._messages_cost:
+            self.model.add(self._free[name] == self._end[name] + sum(self._sends[name]))
 
     def _add_memory(self, board: Board) -> None:
         """Weights and tensors of a board's tasks are no more than it has memory for."""
@@ -167,6 +193,13 @@ class Constraints:
                 self.model.add(start >= self._end[writer])
             for sender, (held, latency) in ways.items():
                 sent = self._add_message(tensor, writer, sender, receiver, (start, held, end))
+                sending = self._message(sender, tensor)
+                if writer is not None:
+                    self._sends[writer].append(sending * sent)
+                    begin = self._end[writer]
+                else:
+                    begin = 0
+                self.model.add(start >= begin + sending).only_enforce_if(sent)
                 arrival = self._arrival[tensor, receiver]
                 self.model.add(arrival == end + latency).only_enforce_if(sent)
         if tensor in graph.outputs and writer is None:
@@ -204,7 +237,7 @@ class Constraints:
             condition = [self._on[task, board]]
             if writer is not None:
                 condition.append(~self._on[writer, board])
-            arrived = self._arrival[tensor, board]
+            arrived = self._arrival[tensor, board] + self._message(board, tensor)
             self.model.add(self._start[task] >= arrived).only_enforce_if(condition)
 
     def plan(self, solver: Any) -> Plan:

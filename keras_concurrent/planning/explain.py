@@ -24,8 +24,9 @@ class Step:
         where: the board, or the sender.
         receiver: who a tensor is sent to.
         start_s: beginning.
-        end_s: when the next step could begin; of a send, its arrival, or when the next message had
-            the interface.
+        end_s: when the next step could begin; of a send, when its reader had taken it in, or when
+            the next message had the interface.
+        messaging_s: how long of that a processor sends or takes in messages.
         queued_behind: what held the board or the interface just before; empty where the step began
             as soon as its tensors were there.
     """
@@ -37,6 +38,7 @@ class Step:
     start_s: float
     end_s: float
     queued_behind: str
+    messaging_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -66,9 +68,18 @@ class Explanation:
         """Share of the latency that the critical path is on the wire."""
         return self._share("send")
 
+    @property
+    def messaging(self) -> float:
+        """Share of the latency in which processors on the critical path send or take in."""
+        return self._of_latency(sum(step.messaging_s for step in self.path))
+
     def _share(self, kind: str) -> float:
-        spent = sum(step.end_s - step.start_s for step in self.path if step.kind == kind)
-        return min(1.0, spent / self.latency_s) if self.latency_s else 0.0
+        return self._of_latency(
+            sum(s.end_s - s.start_s - s.messaging_s for s in self.path if s.kind == kind)
+        )
+
+    def _of_latency(self, seconds: float) -> float:
+        return min(1.0, seconds / self.latency_s) if self.latency_s else 0.0
 
     @property
     def waiting(self) -> float:
@@ -96,7 +107,7 @@ def explain(plan: Plan, cluster: Cluster) -> Explanation:
     latency_s = plan.latency_s or 1.0
     held: dict[str, float] = {}
     for message in plan.messages:
-        interface = _interface(cluster, message.sender)
+        interface = cluster.interface(message.sender)
         held[interface] = held.get(interface, 0.0) + message.sent_s - message.start_s
     return Explanation(
         plan.latency_s,
@@ -131,10 +142,13 @@ def what_if(cluster: Cluster, planned_s: Callable[[Cluster], float]) -> dict[str
         ),
         "half the latency of messages": replace(
             cluster,
-            network=replace(
-                network, latency_ms=network.latency_ms / 2, message_ms=network.message_ms / 2
-            ),
+            network=replace(network, latency_ms=network.latency_ms / 2),
             links=tuple(replace(link, latency_ms=link.latency_ms / 2) for link in cluster.links),
+        ),
+        "half the processor time of messages": replace(
+            cluster,
+            boards=tuple(board.cheaper_messages(2) for board in cluster.boards),
+            client=cluster.client.cheaper_messages(2),
         ),
         "boards twice as fast": replace(
             cluster,
@@ -150,10 +164,6 @@ def _unused(cluster: Cluster) -> str:
     return next(f"one-more-{i}" for i in range(1, len(names) + 2) if f"one-more-{i}" not in names)
 
 
-def _interface(cluster: Cluster, sender: str) -> str:
-    return "the shared medium" if cluster.network.shared else sender
-
-
 def _critical_path(plan: Plan, cluster: Cluster) -> tuple[Step, ...]:
     """From the last answer back: each step began when something else had ended."""
     answers = [m for m in plan.messages if m.receiver == CLIENT and m.tensor in plan.graph.outputs]
@@ -165,12 +175,14 @@ def _critical_path(plan: Plan, cluster: Cluster) -> tuple[Step, ...]:
     path = []
     while event is not None:
         needed, queued = causes.needed(event), causes.queued(event)
+        ready_s = causes.ready_s(event, needed)
         waits = queued is not None and (
-            needed is None or queued.end_s > needed.end_s + _SAME * plan.latency_s
+            queued.end_s > ready_s + _SAME * plan.latency_s
+            and (needed is None or queued.event is not needed.event)
         )
         following = queued if waits else needed
-        path.append(_step(event, until_s, following if waits else None))
-        until_s = event.start_s
+        path.append(_step(event, until_s, queued if waits else None))
+        until_s = path[-1].start_s
         event = following.event if following else None
     return tuple(reversed(path))
 
@@ -204,9 +216,19 @@ class _Causes:
         writer = self._plan.graph.producer.get(tensor)
         return _Ended(self._slots[writer].end_s, self._slots[writer]) if writer else None
 
-    def needed(self, event: Message | Slot) -> _Ended | None:
-        """The last of the tensors that it reads or sends."""
+    def ready_s(self, event: Message | Slot, needed: _Ended | None) -> float:
+        """When it could have begun, were it not for a queue."""
         if isinstance(event, Message):
+            return event.begun_s + self._cluster.message_s(event.sender, event.bytes)
+        return needed.end_s if needed else 0.0
+
+    def needed(self, event: Message | Slot) -> _Ended | None:
+        """The last of the tensors that it reads or sends; of an image, the one sent before."""
+        if isinstance(event, Message):
+            sent = [m for m in self._plan.messages if m.sender == event.sender == CLIENT]
+            before = [m for m in sent if m.begun_s < event.begun_s]
+            if before:
+                return _Ended(event.begun_s, max(before, key=lambda m: m.begun_s))
             return self._there(event.tensor, event.sender)
         task = self._plan.graph.by_name[event.task]
         return _last(self._there(tensor, event.board) for tensor in task.inputs)
@@ -214,15 +236,15 @@ class _Causes:
     def queued(self, event: Message | Slot) -> _Ended | None:
         """What held its board or its interface before it."""
         if isinstance(event, Message):
-            interface = _interface(self._cluster, event.sender)
+            interface = self._cluster.interface(event.sender)
             before = itertools.takewhile(lambda m: m is not event, self._plan.messages)
             return _last(
                 _Ended(m.sent_s, m)
                 for m in before
-                if _interface(self._cluster, m.sender) == interface
+                if self._cluster.interface(m.sender) == interface
             )
         earlier = itertools.takewhile(lambda s: s is not event, self._plan.slots)
-        return _last(_Ended(s.end_s, s) for s in earlier if s.board == event.board)
+        return _last(_Ended(s.end_s + s.sends_s, s) for s in earlier if s.board == event.board)
 
 
 def _last(ended: Iterable[_Ended | None]) -> _Ended | None:
@@ -232,9 +254,14 @@ def _last(ended: Iterable[_Ended | None]) -> _Ended | None:
 
 def _step(event: Message | Slot, until_s: float, behind: _Ended | None) -> Step:
     queued_behind = behind.name if behind else ""
-    if isinstance(event, Message):
+    if isinstance(event, Slot):
+        sending_s = max(0.0, until_s - event.end_s)  # what others read of it, before the next
         return Step(
-            "send", event.tensor, event.sender, event.receiver, event.start_s, until_s,
-            queued_behind,
-        )  # fmt: skip
-    return Step("run", event.task, event.board, "", event.start_s, until_s, queued_behind)
+            "run", event.task, event.board, "", event.start_s, until_s, queued_behind, sending_s
+        )
+    start_s = event.start_s if behind else event.begun_s
+    messaging_s = min(event.start_s, until_s) - start_s + max(0.0, until_s - event.arrival_s)
+    return Step(
+        "send", event.tensor, event.sender, event.receiver, start_s, until_s, queued_behind,
+        messaging_s,
+    )  # fmt: skip

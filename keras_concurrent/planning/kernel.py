@@ -125,6 +125,71 @@ def _send(
 
 
 @compiled
+def _count_send(
+    tensor: int,
+    writer: int,
+    sender: int,
+    receiver: int,
+    taking_s: float,
+    begun_s: Array,
+    sends_s: Array,
+) -> None:
+    """Add what sending a tensor takes of its writer's board, once a receiver."""
+    if writer >= 0 and receiver != sender and begun_s[tensor, receiver] == _NOWHERE:
+        begun_s[tensor, receiver] = 0.0  # counted; when it really begins is found out later
+        sends_s[writer] += taking_s
+
+
+@compiled
+def _known_sends(problem: Problem, state: State) -> None:
+    """Fill ``sends_s`` with what is sent between tasks whose boards are given."""
+    reads, reads_from, producer = problem.reads, problem.reads_from, problem.producer
+    sizes, message_s, message_byte_s = problem.sizes, problem.message_s, problem.message_byte_s
+    board, begun_s, sends_s = state.board, state.begun_s, state.sends_s
+    tasks, client = problem.seconds.shape
+    for task in range(tasks):
+        sends_s[task] = 0.0
+    for reader in range(tasks):
+        if board[reader] == ANY:
+            continue
+        for i in range(reads_from[reader], reads_from[reader + 1]):
+            tensor = reads[i]
+            writer = producer[tensor]
+            if writer >= 0 and board[writer] != ANY:
+                sender = board[writer]
+                taking_s = message_s[sender] + sizes[tensor] * message_byte_s[sender]
+                _count_send(tensor, writer, sender, board[reader], taking_s, begun_s, sends_s)
+    for tensor in problem.wanted:
+        writer = producer[tensor]
+        if writer >= 0 and board[writer] != ANY:
+            sender = board[writer]
+            taking_s = message_s[sender] + sizes[tensor] * message_byte_s[sender]
+            _count_send(tensor, writer, sender, client, taking_s, begun_s, sends_s)
+
+
+@compiled
+def _taken_in(count: int, arrived_s: Array, taking_s: Array) -> float:
+    """When the last of some messages is taken in, by someone who does nothing else meanwhile.
+
+    Each is as soon as it has arrived and those that came before it are done. Whatever else that
+    place did beforehand is left aside. Both arrays are sorted by arrival.
+    """
+    for i in range(1, count):
+        arrival, taking = arrived_s[i], taking_s[i]
+        j = i
+        while j > 0 and (
+            arrived_s[j - 1] > arrival or (arrived_s[j - 1] == arrival and taking_s[j - 1] > taking)
+        ):
+            arrived_s[j], taking_s[j] = arrived_s[j - 1], taking_s[j - 1]
+            j -= 1
+        arrived_s[j], taking_s[j] = arrival, taking
+    done = 0.0
+    for i in range(count):
+        done = max(done, arrived_s[i]) + taking_s[i]
+    return done
+
+
+@compiled
 def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: bool) -> float:
     """Plan the tasks one after another; see `place_below`.
 
@@ -146,6 +211,11 @@ def place_below(
 ) -> float:
     """Plan the tasks one after another, and give up where the latency grows too long.
 
+    A board sends what a task wrote right after it, before its next task, which takes its processor
+    some time; how much is known only once the readers have their boards. So where this chooses
+    boards, it does so as if sending cost only those who wait for the message. What it chose, and
+    what it put into gaps, it then plans once more in the order of their starts.
+
     Args:
         problem: what to plan.
         state: ``board`` says where each task goes; where it is ``ANY`` it is filled in, and all
@@ -162,6 +232,41 @@ def place_below(
         once it is known to be above ``most_s``. A plan that needs more memory than the boards have
         costs ``unfit_s`` on top, and more the more it needs.
     """
+    costly = problem.message_s.max() > 0.0 or problem.message_byte_s.max() > 0.0
+    again = fill_gaps
+    if costly:
+        for task in order:
+            again = again or state.board[task] == ANY
+    if not again:
+        return _walk(problem, state, order, boards, False, tail_s, most_s)
+    # With gaps to fill, the second plan may be the shorter one: the first is made to its end.
+    latency = _walk(
+        problem, state, order, boards, fill_gaps, tail_s, np.inf if fill_gaps else most_s
+    )
+    if latency == np.inf:
+        return latency
+    planned = _by_start(state, order) if fill_gaps else order
+    return _walk(problem, state, planned, boards, False, tail_s, most_s)
+
+
+@compiled
+def _by_start(state: State, order: Array) -> Array:
+    """The tasks of an order as they start; of equals, as they end, and then as in the order."""
+    planned = order[np.argsort(state.end_s[order], kind="mergesort")]
+    return planned[np.argsort(state.start_s[planned], kind="mergesort")]
+
+
+@compiled
+def _walk(
+    problem: Problem,
+    state: State,
+    order: Array,
+    boards: int,
+    fill_gaps: bool,
+    tail_s: Array,
+    most_s: float,
+) -> float:
+    """`place_below`, where what is sent by tasks without a board costs their board nothing."""
     reads, reads_from, writes, writes_from = (
         problem.reads,
         problem.reads_from,
@@ -171,21 +276,28 @@ def place_below(
     producer, wanted, seconds = problem.producer, problem.wanted, problem.seconds
     weights, sizes, memory = problem.weights, problem.sizes, problem.memory
     interface, byte_s, latency_s = problem.interface, problem.byte_s, problem.latency_s
+    message_s, message_byte_s = problem.message_s, problem.message_byte_s
     board, start_s, end_s, turn = state.board, state.start_s, state.end_s, state.turn
     holder, since_s, at, sent_from = state.holder, state.since_s, state.at, state.sent_from
+    begun_s, sends_s, spent_s = state.begun_s, state.sends_s, state.spent_s
     taken, lengths, used = state.taken, state.lengths, state.used
-    inputs, booked = state.inputs, state.booked
+    inputs, booked, before_s = state.inputs, state.booked, state.before_s
+    arrived_s, taking_s = state.arrived_s, state.taking_s
     client = seconds.shape[1]
     for line in range(lengths.size):
         lengths[line] = 0
     for on in range(client):
         used[on] = 0.0
+    for writer in range(spent_s.size):
+        spent_s[writer] = 0.0
     for tensor in range(producer.size):
         for receiver in range(client + 1):
             at[tensor, receiver] = _NOWHERE
+            begun_s[tensor, receiver] = _NOWHERE
         if producer[tensor] < 0:
             holder[tensor], since_s[tensor] = client, 0.0
             at[tensor, client] = 0.0
+    _known_sends(problem, state)
     for position in range(order.size):
         task = order[position]
         turn[task] = position
@@ -207,61 +319,77 @@ def place_below(
                     there = at[tensor, on]
                     if there == _NOWHERE:
                         sender = holder[tensor]
-                        there = since_s[tensor] + sizes[tensor] * byte_s[sender, on]
+                        there = since_s[tensor] + message_s[sender] + message_s[on]
+                        there += sizes[tensor] * (
+                            byte_s[sender, on] + message_byte_s[sender] + message_byte_s[on]
+                        )
                         there += latency_s[sender, on]
                     soonest = max(soonest, there)
                 if soonest + seconds[task, on] >= earliest:
                     continue
-            ready, needed = 0.0, used[on] + own
+            needed, handling_s = used[on] + own, 0.0
             for i in range(many):
                 tensor = inputs[i]
                 booked[i] = at[tensor, on] == _NOWHERE
+                taking_s[i] = 0.0
                 if booked[i]:
-                    sender = holder[tensor]
+                    sender, writer = holder[tensor], producer[tensor]
+                    before_s[i] = spent_s[writer]  # the client's own are the last
+                    begun_s[tensor, on] = since_s[tensor] + spent_s[writer]
+                    spent_s[writer] += message_s[sender] + sizes[tensor] * message_byte_s[sender]
                     _send(
                         tensor, on, interface[sender], sizes[tensor] * byte_s[sender, on],
-                        latency_s[sender, on], since_s[tensor], at, sent_from, taken, lengths,
+                        latency_s[sender, on], since_s[tensor] + spent_s[writer],
+                        at, sent_from, taken, lengths,
                     )  # fmt: skip
                     needed += sizes[tensor]
-                ready = max(ready, at[tensor, on])
-            start, duration = ready, seconds[task, on]
+                    taking_s[i] = message_s[on] + sizes[tensor] * message_byte_s[on]
+                    handling_s += taking_s[i]
+                arrived_s[i] = at[tensor, on]
+            ready = _taken_in(many, arrived_s, taking_s) - handling_s
+            duration = handling_s + seconds[task, on] + sends_s[task]
+            start = ready
             if fill_gaps:
                 start = _earliest_gap(taken, lengths, on, ready, duration)
             elif lengths[on]:
                 start = max(ready, taken[on, lengths[on] - 1, 1])
-            end = start + duration
+            computed = start + handling_s + seconds[task, on]
             if attempt == last:
-                if most_s < np.inf and end + tail_s[task] > most_s:
+                if most_s < np.inf and computed + tail_s[task] > most_s:
                     return float(np.inf)
-                _take(taken, lengths, on, start, end)
+                _take(taken, lengths, on, start, start + duration)
                 used[on] = needed
-                board[task], start_s[task], end_s[task] = on, start, end
+                board[task], start_s[task], end_s[task] = on, start + handling_s, computed
                 for i in range(writes_from[task], writes_from[task + 1]):
-                    holder[writes[i]], since_s[writes[i]] = on, end
-                    at[writes[i], on] = end
+                    holder[writes[i]], since_s[writes[i]] = on, computed
+                    at[writes[i], on] = computed
                 break
+            end = computed
             if needed > memory[on]:
                 end += problem.unfit_s * (needed / memory[on])
             if end < earliest or attempt == first:
                 chosen, earliest = on, end
-            for i in range(many):
+            for i in range(many - 1, -1, -1):
                 if booked[i]:
                     tensor = inputs[i]
                     sender, sent = holder[tensor], sent_from[tensor, on]
                     held_s = sizes[tensor] * byte_s[sender, on]
                     _release(taken, lengths, interface[sender], sent, sent + held_s)
+                    spent_s[producer[tensor]] = before_s[i]
                     at[tensor, on] = _NOWHERE
-    latency = 0.0
     _sort_by_arrival(wanted, 0, wanted.size, since_s, inputs)
     for i in range(wanted.size):
         tensor = inputs[i]
         if at[tensor, client] == _NOWHERE:
-            sender = holder[tensor]
+            sender, writer = holder[tensor], producer[tensor]
+            begun_s[tensor, client] = since_s[tensor] + spent_s[writer]
+            spent_s[writer] += message_s[sender] + sizes[tensor] * message_byte_s[sender]
             _send(
                 tensor, client, interface[sender], sizes[tensor] * byte_s[sender, client],
-                latency_s[sender, client], since_s[tensor], at, sent_from, taken, lengths,
+                latency_s[sender, client], since_s[tensor] + spent_s[writer],
+                at, sent_from, taken, lengths,
             )  # fmt: skip
-        latency = max(latency, at[tensor, client])
+    latency = answered_s(problem, state)
     excess = 0.0
     for on in range(client):
         if used[on] > memory[on]:
@@ -269,6 +397,21 @@ def place_below(
     if excess > 0.0:
         latency += problem.unfit_s * (1.0 + _UNFIT * excess)
     return latency
+
+
+@compiled
+def answered_s(problem: Problem, state: State) -> float:
+    """When the client has taken in the last tensor that it waits for, in seconds."""
+    client = problem.seconds.shape[1]
+    wanted = problem.wanted
+    for i in range(wanted.size):
+        tensor = wanted[i]
+        state.arrived_s[i] = state.at[tensor, client]
+        state.taking_s[i] = 0.0
+        if problem.producer[tensor] >= 0:
+            own_s = problem.sizes[tensor] * problem.message_byte_s[client]
+            state.taking_s[i] = problem.message_s[client] + own_s
+    return float(_taken_in(wanted.size, state.arrived_s, state.taking_s))
 
 
 class Figures(NamedTuple):
@@ -346,6 +489,8 @@ def figures(problem: Problem, state: State, order: Array, durations_s: Array) ->
         problem.interface,
         np.zeros_like(problem.byte_s),
         np.zeros_like(problem.latency_s),
+        np.zeros(boards + 1),
+        np.zeros(boards + 1),
         0.0,
         0.0,
         0.0,

@@ -146,6 +146,8 @@ def _latency(
         problem.interface,
         problem.byte_s,
         problem.latency_s,
+        problem.message_s,
+        problem.message_byte_s,
         problem.mean_byte_s,
         problem.mean_latency_s,
         problem.unfit_s,

@@ -35,6 +35,8 @@ def _twin_before(problem: Problem, board: int) -> bool:
     for other in range(board):
         if (
             problem.memory[other] == problem.memory[board]
+            and problem.message_s[other] == problem.message_s[board]
+            and problem.message_byte_s[other] == problem.message_byte_s[board]
             and problem.byte_s[client, other] == problem.byte_s[client, board]
             and problem.byte_s[other, client] == problem.byte_s[board, client]
             and problem.latency_s[client, other] == problem.latency_s[client, board]
@@ -60,8 +62,8 @@ def list_schedules(problem: Problem, state: State, boards: int) -> tuple[float, 
     for i in range(weights):
         orders[i] = urgency_order(problem, COMMUNICATION_WEIGHTS[i])
     tail_s = tails_s(problem)
-    alone_s, least_s, best_order = np.inf, np.inf, 0
-    best_board = np.zeros(tasks, np.int64)
+    alone_s, least_s = np.inf, np.inf
+    best_board, best_order = np.zeros(tasks, np.int64), orders[0].copy()
     for attempt in range(2 * boards - 1):
         alone = attempt < boards
         if alone and _twin_before(problem, attempt):
@@ -71,12 +73,13 @@ def list_schedules(problem: Problem, state: State, boards: int) -> tuple[float, 
             _unplaced(problem, state, attempt if alone else ANY)
             latency_s = _place_sooner(problem, state, orders[i], allowed, tail_s, least_s)
             if latency_s < least_s:
-                least_s, best_order = latency_s, i
+                least_s = latency_s
                 best_board[:] = state.board
+                best_order[:] = np.argsort(state.turn)
         if alone:
             alone_s = least_s
     state.board[:] = best_board
-    place(problem, state, orders[best_order], boards, True)
+    place(problem, state, best_order, boards, False)
     return alone_s, least_s
 
 
@@ -152,7 +155,7 @@ def pack(problem: Problem, state: State, boards: int) -> float:
     order = urgency_order(problem, 1.0)
     tail_s = tails_s(problem)
     least_s, before = np.inf, -1.0
-    best_board = np.zeros(tasks, np.int64)
+    best_board, best_order = np.zeros(tasks, np.int64), order.copy()
     for i in range(shares):
         bound = sizes[int(sizes.size * _CUTS[i])] if sizes.size else 0.0
         if bound == before:  # the same clusters again
@@ -165,8 +168,9 @@ def pack(problem: Problem, state: State, boards: int) -> float:
             if latency_s < least_s:
                 least_s = latency_s
                 best_board[:] = state.board
+                best_order[:] = np.argsort(state.turn)
     state.board[:] = best_board
-    place(problem, state, order, boards, True)
+    place(problem, state, best_order, boards, False)
     return least_s
 
 

@@ -42,9 +42,11 @@ class Problem(NamedTuple):
         memory: (k) bytes that a board has for weights and tensors.
         interface: (k + 1) the line that a sender's messages hold, see `State`.
         byte_s: (k + 1, k + 1) how long a byte holds it, by sender and receiver.
-        latency_s: (k + 1, k + 1) from there to the receiver's hands.
-        mean_byte_s: mean of ``byte_s`` over the pairs.
-        mean_latency_s: mean of ``latency_s`` over the pairs.
+        latency_s: (k + 1, k + 1) from there to the receiver.
+        message_s: (k + 1) processor time of a message at one of its ends.
+        message_byte_s: (k + 1) what each of its bytes adds to that.
+        mean_byte_s: what a byte takes from hand to hand, mean over the pairs.
+        mean_latency_s: what a message takes beside its bytes, mean over the pairs.
         unfit_s: longer than any plan lasts: what a plan that needs more memory than there is costs
             at least.
     """
@@ -65,6 +67,8 @@ class Problem(NamedTuple):
     interface: Array
     byte_s: Array
     latency_s: Array
+    message_s: Array
+    message_byte_s: Array
     mean_byte_s: float
     mean_latency_s: float
     unfit_s: float
@@ -78,18 +82,24 @@ class State(NamedTuple):
 
     Args:
         board: (n) board of a task, or ``ANY`` before it is placed.
-        start_s: (n) when a task starts.
-        end_s: (n) when it ends.
+        start_s: (n) when a task starts to compute: its board has taken its tensors in.
+        end_s: (n) when it has computed: its board then sends what others read of it.
         turn: (n) how many tasks were placed before it.
         holder: (t) who has a tensor first: a board, or the client.
         since_s: (t) since when it has it.
         at: (t, k + 1) when a tensor is at a board or at the client; negative where it never is.
-        sent_from: (t, k + 1) since when its message there holds the holder's interface.
+        begun_s: (t, k + 1) when the holder's processor begins with its message there.
+        sent_from: (t, k + 1) since when that message holds the holder's interface.
+        sends_s: (n) processor time of all messages that a task's board sends after it.
+        spent_s: (n + 1) scratch: of those planned so far; the last is the client's.
         taken: (2k + 1, ., 2) start and end of each thing that a line does, sorted.
         lengths: (2k + 1) how many things a line does.
         used: (k) bytes of weights and tensors on a board.
         inputs: (t) scratch: the tensors of one task, as they become ready.
         booked: (t) scratch: which of them were booked for one board.
+        before_s: (t) scratch: ``spent_s`` of their writers before that.
+        arrived_s: (t) scratch: when they are there.
+        taking_s: (t) scratch: processor time of taking them in.
     """
 
     board: Array
@@ -99,12 +109,18 @@ class State(NamedTuple):
     holder: Array
     since_s: Array
     at: Array
+    begun_s: Array
     sent_from: Array
+    sends_s: Array
+    spent_s: Array
     taken: Array
     lengths: Array
     used: Array
     inputs: Array
     booked: Array
+    before_s: Array
+    arrived_s: Array
+    taking_s: Array
 
 
 def fastest_first(cluster: Cluster) -> list[Board]:
@@ -155,11 +171,14 @@ def problem_of(
         seconds += np.array([board.call_s for board in boards])
     sizes = np.array([graph.tensor_bytes[name] for name in tensors], float)
     byte_s, latency_s = _pairs(cluster, boards)
+    message_s, message_byte_s = np.array(
+        [cluster.message_costs_s(name) for name in (*(board.name for board in boards), CLIENT)]
+    ).T
     pairs = ~np.eye(len(boards) + 1, dtype=bool)
     serial_s = seconds.max(axis=1).sum() + len(boards) * (
-        sizes.sum() * byte_s.max() + len(tensors) * latency_s.max()
+        sizes.sum() * (byte_s.max() + 2 * message_byte_s.max())
+        + len(tensors) * (latency_s.max() + 2 * message_s.max())
     )
-    client = len(boards)
     pinned = np.full(len(tasks), ANY)
     for i, task in enumerate(tasks if pins else ()):
         if task.name in pins:
@@ -178,11 +197,13 @@ def problem_of(
         weights=np.array([task.parameter_bytes for task in tasks], float),
         sizes=sizes,
         memory=np.array([board.memory_bytes for board in boards]),
-        interface=client + (0 if cluster.network.shared else 1) * np.arange(client + 1),
+        interface=_interfaces(cluster, boards),
         byte_s=byte_s,
         latency_s=latency_s,
-        mean_byte_s=math.fsum(byte_s[pairs]) / pairs.sum(),
-        mean_latency_s=math.fsum(latency_s[pairs]) / pairs.sum(),
+        message_s=message_s,
+        message_byte_s=message_byte_s,
+        mean_byte_s=_mean(byte_s[pairs]) + 2 * _mean(message_byte_s),
+        mean_latency_s=_mean(latency_s[pairs]) + 2 * _mean(message_s),
         unfit_s=float(serial_s),
     )
 
@@ -208,12 +229,30 @@ def _pairs(cluster: Cluster, boards: Sequence[Board]) -> tuple[Array, Array]:
     """Seconds a byte, and latency, by sender and receiver."""
     names = [*(board.name for board in boards), CLIENT]
     byte_s = np.full((len(names), len(names)), 1 / (cluster.network.bandwidth_mbit_per_s * 1e6 / 8))
-    latency_s = np.full_like(byte_s, cluster.network.latency_ms + cluster.network.message_ms) / 1e3
-    for link in cluster.links:
-        a, b = (names.index(name) for name in link.between)
-        byte_s[[a, b], [b, a]] = 1 / cluster.bytes_per_s(*link.between)
-        latency_s[[a, b], [b, a]] = cluster.latency_s(*link.between)
+    latency_s = np.full_like(byte_s, cluster.network.latency_ms / 1e3)
+    odd = [link.between for link in cluster.links]
+    if cluster.client.on is not None:  # it reaches others as its board does
+        odd += [(CLIENT, name) for name in names[:-1]]
+    for pair in odd:
+        a, b = (names.index(name) for name in pair)
+        byte_s[[a, b], [b, a]] = 1 / cluster.bytes_per_s(*pair)
+        latency_s[[a, b], [b, a]] = cluster.latency_s(*pair)
     return byte_s, latency_s
+
+
+def _interfaces(cluster: Cluster, boards: Sequence[Board]) -> Array:
+    """(k + 1) the line that each sender's messages hold."""
+    client = len(boards)
+    if cluster.network.shared:
+        return np.full(client + 1, client)
+    lines = client + np.arange(client + 1)
+    if cluster.client.on is not None:
+        lines[client] = lines[boards.index(cluster.board(cluster.client.on))]
+    return lines
+
+
+def _mean(values: Array) -> float:
+    return math.fsum(values) / values.size
 
 
 def _numbers(values: Iterable[int]) -> Array:
@@ -225,6 +264,7 @@ def new_state(problem: Problem) -> State:
     tasks, boards = problem.seconds.shape
     tensors = problem.producer.size
     lines = 2 * boards + 1
+    many = max(problem.reads.size, problem.wanted.size)
     return State(
         board=np.full(tasks, ANY, np.int64),
         start_s=np.empty(tasks),
@@ -233,12 +273,18 @@ def new_state(problem: Problem) -> State:
         holder=np.empty(tensors, np.int64),
         since_s=np.empty(tensors),
         at=np.empty((tensors, boards + 1)),
+        begun_s=np.empty((tensors, boards + 1)),
         sent_from=np.empty((tensors, boards + 1)),
+        sends_s=np.empty(tasks),
+        spent_s=np.empty(tasks + 1),
         taken=np.empty((lines, max(tasks, tensors * boards), 2)),
         lengths=np.empty(lines, np.int64),
         used=np.empty(boards),
-        inputs=np.empty(max(problem.reads.size, problem.wanted.size), np.int64),
-        booked=np.empty(max(problem.reads.size, 1), np.bool_),
+        inputs=np.empty(many, np.int64),
+        booked=np.empty(many, np.bool_),
+        before_s=np.empty(many),
+        arrived_s=np.empty(many),
+        taking_s=np.empty(many),
     )
 
 

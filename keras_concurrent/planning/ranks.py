@@ -62,8 +62,11 @@ def tails_s(problem: Problem) -> Array:
     for tensor in problem.wanted:
         travel_s = np.inf
         for sender in range(client):
-            held_s = problem.sizes[tensor] * problem.byte_s[sender, client]
-            travel_s = min(travel_s, held_s + problem.latency_s[sender, client])
+            ends_s = problem.message_s[sender] + problem.message_s[client]
+            byte_s = problem.byte_s[sender, client]
+            byte_s += problem.message_byte_s[sender] + problem.message_byte_s[client]
+            way_s = problem.latency_s[sender, client] + ends_s + problem.sizes[tensor] * byte_s
+            travel_s = min(travel_s, way_s)
         behind[tensor] = travel_s
     tails = np.zeros(tasks)
     for task in range(tasks - 1, -1, -1):

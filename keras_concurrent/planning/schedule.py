@@ -1,9 +1,12 @@
 """Who computes what, and when: list scheduling with the network interface in it.
 
 The execution model: a task takes its seconds on its board. A tensor travels once to each board that
-reads it; a message holds its sender's interface for ``bytes / bandwidth`` and arrives ``latency``
-later, so messages from one sender queue and messages from different senders do not. Images start
-at the client, and the answer is there when the last output has arrived at the client.
+reads it. A message takes its sender's processor first, holds its sender's interface for
+``bytes / bandwidth``, arrives ``latency`` later and then takes its receiver's processor: messages
+from one sender queue and messages from different senders do not. A board does one thing at a time:
+it takes in what its next task reads, each tensor as it arrives, computes, and sends what others
+read of it before it turns to the task after. Images start at the client, and the answer is there
+when the client has taken in the last output.
 
 A plan is an assignment, an order of the tasks on each board and an order of the messages on each
 interface; the runtime keeps both orders. Times are computed in `keras_concurrent.planning.kernel`;
@@ -38,12 +41,21 @@ _TO_FIT = 20_000  # evaluations where the list schedules need more memory than t
 
 @dataclass(frozen=True)
 class Slot:
-    """A task on a board from ``start_s`` to ``end_s``, in seconds after the image is sent."""
+    """A task on a board.
+
+    Args:
+        task: its name.
+        board: the board's.
+        start_s: it computes from here, in seconds after the image is sent,
+        end_s: to here.
+        sends_s: how long its board then sends what it wrote.
+    """
 
     task: str
     board: str
     start_s: float
     end_s: float
+    sends_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +69,8 @@ class Message:
         bytes: its size.
         start_s: the sender's interface is taken from here
         sent_s: to here.
-        arrival_s: the receiver has it.
+        arrival_s: it is at the receiver, who has not taken it in yet.
+        begun_s: the sender's processor begins with it.
     """
 
     tensor: str
@@ -67,6 +80,7 @@ class Message:
     start_s: float
     sent_s: float
     arrival_s: float
+    begun_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -97,7 +111,7 @@ class Plan:
 
     @property
     def compute_s(self) -> dict[str, float]:
-        """Seconds of work on every board that computes something."""
+        """Seconds of work on every board that computes something; messages are none."""
         return {
             board: sum(s.end_s - s.start_s for s in self.slots if s.board == board)
             for board in self.boards
@@ -228,12 +242,17 @@ def check_memory(plan: Plan, cluster: Cluster) -> None:
 
 def _plan(graph: TaskGraph, cluster: Cluster, problem: Problem, state: State) -> Plan:
     """A plan in names, from a plan in numbers."""
-    latency_s = float(state.at[problem.wanted, -1].max())
+    from keras_concurrent.planning.kernel import answered_s
+
+    latency_s = float(answered_s(problem, state))
     order = planned_order(state).tolist()
     tensors = tensor_names(graph)
     names = [board.name for board in fastest_first(cluster)] + [CLIENT]
     board, start_s, end_s = state.board.tolist(), state.start_s.tolist(), state.end_s.tolist()
-    slots = [Slot(graph.tasks[i].name, names[board[i]], start_s[i], end_s[i]) for i in order]
+    sends_s = state.sends_s.tolist()
+    slots = [
+        Slot(graph.tasks[i].name, names[board[i]], start_s[i], end_s[i], sends_s[i]) for i in order
+    ]
     messages = []
     for number, receiver in np.argwhere(state.at >= 0).tolist():
         sender, tensor = state.holder[number], tensors[number]
@@ -249,6 +268,7 @@ def _plan(graph: TaskGraph, cluster: Cluster, problem: Problem, state: State) ->
                 sent_from,
                 sent_from + float(problem.sizes[number] * problem.byte_s[sender, receiver]),
                 float(state.at[number, receiver]),
+                float(state.begun_s[number, receiver]),
             )
         )
     messages.sort(key=lambda m: (m.start_s, m.sent_s, m.tensor, m.receiver))

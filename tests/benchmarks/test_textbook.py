@@ -7,12 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from costless import costless
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent import TaskGraph, generate, stage
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.planning.schedule import schedule
 from keras_concurrent.planning.simulator import replay
 from keras_concurrent.planning.taskgraph import Task
@@ -113,7 +114,7 @@ def fan(readers, bandwidth_mbit_per_s=8.0):
     sizes = {"image": 0, "0": 10**6, **{f"{i}": 0 for i in range(1, readers + 1)}}
     graph = TaskGraph(tuple(tasks), sizes, ("image",), tuple(f"{i}" for i in range(1, readers + 1)))
     boards = tuple(Board(f"b{i}", 1.0, f"tcp/127.0.0.1:{i}", call_ms=0.0) for i in (1, 2, 3))
-    return graph, Cluster(boards, Network(bandwidth_mbit_per_s, 0.0, message_ms=0.0))
+    return graph, costless(boards, Network(bandwidth_mbit_per_s, 0.0))
 
 
 def test_a_task_graph_as_the_textbook_sees_it():

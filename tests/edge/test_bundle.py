@@ -6,11 +6,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from costless import costless
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.edge.bundle import Bundle, digest
 from keras_concurrent.edge.manifest import MANIFEST, Manifest, SegmentSpec
 from keras_concurrent.edge.placement import Program
@@ -24,7 +25,7 @@ from keras_concurrent.planning.taskgraph import TaskGraph
 def slow_boards(count, call_ms=0.0):
     """So slow, on a network so fast, that even a tiny network is planned on all of them."""
     boards = tuple(Board(f"p{i}", 0.01, f"tcp/127.0.0.1:{7000 + i}", call_ms) for i in range(count))
-    return Cluster(boards, Network(1e6, 1e-6, 0.0))
+    return costless(boards, Network(1e6, 1e-6))
 
 
 @pytest.fixture(scope="module")

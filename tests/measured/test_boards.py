@@ -5,9 +5,10 @@ import json
 from types import SimpleNamespace
 
 import pytest
+from costless import costless
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.edge.bundle import digest
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.export.assemble import export_bundle
@@ -27,7 +28,7 @@ FAST = Board("fast", 2.0, "tcp/127.0.0.1:7448", 0.0)
 def two(call_ms=0.0):
     """Boards of 1 and 2 GFLOP/s whose messages cost nothing."""
     boards = (dataclasses.replace(board, call_ms=call_ms) for board in (SLOW, FAST))
-    return Cluster(tuple(boards), Network(1e6, 0.0, 0.0))
+    return costless(tuple(boards), Network(1e6, 0.0))
 
 
 FILE = SimpleNamespace(

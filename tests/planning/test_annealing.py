@@ -5,11 +5,12 @@ import sys
 
 import numpy as np
 import pytest
+from costless import costless
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
 from keras_concurrent.planning.annealing import successors_of
@@ -31,7 +32,7 @@ def cluster_of(*gflops, mbit=1000.0):
         Board(f"b{i}", rate, f"tcp/127.0.0.1:{7000 + i}", call_ms=0.0)
         for i, rate in enumerate(gflops)
     )
-    return Cluster(boards, Network(bandwidth_mbit_per_s=mbit, latency_ms=0.01, message_ms=0.0))
+    return costless(boards, Network(bandwidth_mbit_per_s=mbit, latency_ms=0.01))
 
 
 def best_of_all(graph, cluster):

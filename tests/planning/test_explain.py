@@ -60,7 +60,7 @@ def test_the_path_leads_without_a_gap_from_the_image_to_the_answer(graph, cluste
     assert found.path[0].start_s == pytest.approx(0.0, abs=1e-12)
     for before, after in zip(found.path, found.path[1:], strict=False):
         assert before.end_s == after.start_s
-    assert found.compute + found.wire == pytest.approx(1.0)
+    assert found.compute + found.wire + found.messaging == pytest.approx(1.0)
     assert all(0 <= share <= 1 + 1e-9 for share in found.busy.values())
     assert all(0 <= share <= 1 + 1e-9 for share in found.interface_busy.values())
     assert found.waiting + 1e-9 >= 0
@@ -111,13 +111,18 @@ def test_what_if_changes_one_thing_at_a_time():
     assert what_if(cluster, planned) == {
         "twice the bandwidth": 1.0,
         "half the latency of messages": 2.0,
-        "boards twice as fast": 3.0,
-        "one more board": 4.0,
+        "half the processor time of messages": 3.0,
+        "boards twice as fast": 4.0,
+        "one more board": 5.0,
     }
-    bandwidth, latency, boards, more = seen
+    bandwidth, latency, messages, boards, more = seen
     assert bandwidth.network.bandwidth_mbit_per_s == 200.0
     assert dataclasses.replace(bandwidth, network=cluster.network) == cluster
-    assert latency.latency_s("pi4-1", "pi4-2") == pytest.approx(0.9e-3 / 2)
+    assert latency.latency_s("pi4-1", "pi4-2") == pytest.approx(0.5e-3 / 2)
+    for place in ("pi4-1", "client"):
+        before, after = cluster.message_s(place, 10**6), messages.message_s(place, 10**6)
+        assert before == pytest.approx(2 * after)
+        assert before > 0
     for before, after in zip(cluster.boards, boards.boards, strict=True):
         work = (10**9, 10**8, 10**7, 50)
         assert before.seconds(*work) == pytest.approx(2 * after.seconds(*work))

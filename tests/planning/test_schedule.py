@@ -44,69 +44,109 @@ from keras_concurrent.planning.taskgraph import TaskGraph
 class Calendar:
     """What boards and interfaces are doing and where every tensor is: the reference in Python."""
 
-    def __init__(self, graph, cluster, calls):
+    def __init__(self, graph, cluster, calls, homes=None):
         self.graph = graph
         self.cluster = cluster
         self.calls = calls
         self.busy = {board.name: [] for board in cluster.boards}
-        self.interface = {name: [] for name in ("client", *self.busy)}
-        if cluster.network.shared:
-            medium = []
-            self.interface = {name: medium for name in self.interface}  # noqa: C420 - one for all
+        self.interface = {cluster.interface(name): [] for name in ("client", *self.busy)}
         self.home = dict.fromkeys(graph.inputs, "client")
         self.at = {(name, "client"): 0.0 for name in graph.inputs}
+        self.spent = dict.fromkeys(["client", *graph.by_name], 0.0)
+        self.sends = dict.fromkeys(graph.by_name, 0.0)
+        for tensor, _ in self.wanted(homes) if homes else ():
+            writer = graph.producer[tensor]
+            self.sends[writer] += self.message_s(homes[writer], tensor)
         self.messages = []
         self.slots = []
+
+    def wanted(self, homes):
+        """Tensors and the boards that do not write them, and the client, in a fixed order."""
+        pairs = [(t, homes[task.name]) for task in self.graph.tasks for t in task.inputs]
+        pairs += [(tensor, "client") for tensor in self.graph.outputs]
+        return [
+            (tensor, receiver)
+            for tensor, receiver in dict.fromkeys(pairs)
+            if tensor in self.graph.producer and homes[self.graph.producer[tensor]] != receiver
+        ]
+
+    def message_s(self, place, tensor):
+        fixed_s, byte_s = self.cluster.message_costs_s(place)
+        return fixed_s + self.graph.tensor_bytes[tensor] * byte_s
 
     def place(self, task, board, *, fill_gaps):
         """Put a task on a board at the earliest; returns its end. `undo` takes it back."""
         self.mark = len(self.messages)
-        ready = 0.0
-        for tensor in sorted(task.inputs, key=lambda t: (self.at[t, self.home[t]], t)):
-            ready = max(ready, self.deliver(tensor, board.name))
-        duration = self.graph.seconds_on(task, board)
-        duration += board.call_s if self.calls else 0.0
+        self.before = dict(self.spent)
+        in_hand, taking = self.take_in(task.inputs, board.name)
+        computing = self.graph.seconds_on(task, board)
+        computing += board.call_s if self.calls else 0.0
+        duration = taking + computing + self.sends[task.name]
+        ready = in_hand - taking
         busy = self.busy[board.name]
         if fill_gaps:
-            start = earliest_gap(busy, ready, duration)
+            begin = earliest_gap(busy, ready, duration)
         else:
-            start = max(ready, busy[-1][1] if busy else 0.0)
-        bisect.insort(busy, (start, start + duration))
+            begin = max(ready, busy[-1][1] if busy else 0.0)
+        self.block = (begin, begin + duration)
+        bisect.insort(busy, self.block)
+        start = begin + taking
+        end = start + computing
         for tensor in task.outputs:
             self.home[tensor] = board.name
-            self.at[tensor, board.name] = start + duration
-        self.slots.append(Slot(task.name, board.name, start, start + duration))
-        return start + duration
+            self.at[tensor, board.name] = end
+        self.slots.append(Slot(task.name, board.name, start, end, self.sends[task.name]))
+        return end
+
+    def take_in(self, tensors, receiver):
+        """When a receiver has tensors in hand, and for how long it is taking them in."""
+        arrivals, taking = [], 0.0
+        for tensor in sorted(tensors, key=lambda t: (self.at[t, self.home[t]], t)):
+            costs = (tensor, receiver) not in self.at
+            taken = self.message_s(receiver, tensor) if costs else 0.0
+            arrivals.append((self.deliver(tensor, receiver), taken))
+            taking += taken
+        in_hand = 0.0
+        for arrival, taken in sorted(arrivals):
+            in_hand = max(in_hand, arrival) + taken
+        return in_hand, taking
 
     def deliver(self, tensor, receiver):
-        """When a tensor is at a receiver, sending it there if it is not yet on its way."""
+        """When a tensor arrives at a receiver; it is sent if it is not yet on its way."""
         if (tensor, receiver) not in self.at:
             sender = self.home[tensor]
+            writer = self.graph.producer.get(tensor, "client")
             size = self.graph.tensor_bytes[tensor]
+            begun = self.at[tensor, sender] + self.spent[writer]
+            self.spent[writer] += self.message_s(sender, tensor)
             held = size * (1 / self.cluster.bytes_per_s(sender, receiver))
-            start = earliest_gap(self.interface[sender], self.at[tensor, sender], held)
+            interface = self.interface[self.cluster.interface(sender)]
+            start = earliest_gap(interface, self.at[tensor, sender] + self.spent[writer], held)
             sent = start + held
             arrival = sent + self.cluster.latency_s(sender, receiver)
-            bisect.insort(self.interface[sender], (start, sent))
+            bisect.insort(interface, (start, sent))
             self.at[tensor, receiver] = arrival
-            self.messages.append(Message(tensor, sender, receiver, size, start, sent, arrival))
+            self.messages.append(
+                Message(tensor, sender, receiver, size, start, sent, arrival, begun)
+            )
         return self.at[tensor, receiver]
 
     def undo(self):
         """Take the last placed task back, with the messages that it needed."""
         slot = self.slots.pop()
-        self.busy[slot.board].remove((slot.start_s, slot.end_s))
+        self.busy[slot.board].remove(self.block)
         for tensor in self.graph.by_name[slot.task].outputs:
             del self.home[tensor], self.at[tensor, slot.board]
         while len(self.messages) > self.mark:
             message = self.messages.pop()
-            self.interface[message.sender].remove((message.start_s, message.sent_s))
+            interface = self.interface[self.cluster.interface(message.sender)]
+            interface.remove((message.start_s, message.sent_s))
             del self.at[message.tensor, message.receiver]
+        self.spent = self.before
 
     def plan(self):
         """Deliver the outputs and close the calendar."""
-        outputs = sorted(self.graph.outputs, key=lambda t: (self.at[t, self.home[t]], t))
-        latency = max(self.deliver(tensor, "client") for tensor in outputs)
+        latency, _ = self.take_in(self.graph.outputs, "client")
         slots = sorted(self.slots, key=lambda s: (s.start_s, s.end_s))  # else as they were placed
         tasks = tuple(self.graph.by_name[slot.task] for slot in slots)
         messages = sorted(self.messages, key=lambda m: (m.start_s, m.sent_s, m.tensor, m.receiver))
@@ -134,8 +174,11 @@ def list_schedule(graph, cluster, boards, communication, homes=None):
     ranks = {}
     names = ["client", *(board.name for board in cluster.boards)]
     pairs = list(itertools.permutations(names, 2))
+    ends = [cluster.message_costs_s(name) for name in names]
     latency = math.fsum(cluster.latency_s(*pair) for pair in pairs) / len(pairs)
+    latency += 2 * math.fsum(fixed_s for fixed_s, _ in ends) / len(ends)
     byte_s = math.fsum(1 / cluster.bytes_per_s(*pair) for pair in pairs) / len(pairs)
+    byte_s += 2 * math.fsum(each_s for _, each_s in ends) / len(ends)
     for task in reversed(graph.tasks):
         behind = 0.0
         for tensor in task.outputs:
@@ -146,21 +189,32 @@ def list_schedule(graph, cluster, boards, communication, homes=None):
     waiting = {name: len(before) for name, before in graph.predecessors.items()}
     ready = [(-ranks[name], name) for name, count in waiting.items() if not count]
     heapq.heapify(ready)
-    calendar = Calendar(graph, cluster, calls=False)
+    if homes:
+        given = {name: board.name for name, board in homes.items()}
+    else:
+        given = dict.fromkeys(graph.by_name, boards[0].name) if len(boards) == 1 else None
+    calendar = Calendar(graph, cluster, False, given)
     while ready:
         _, name = heapq.heappop(ready)
         task = graph.by_name[name]
         if homes:
             boards = [homes[name]]
-        ends = []
+        finishes = []
         for board in boards:
-            ends.append(calendar.place(task, board, fill_gaps=True))
+            finishes.append(calendar.place(task, board, fill_gaps=True))
             calendar.undo()
-        calendar.place(task, boards[ends.index(min(ends))], fill_gaps=True)
+        calendar.place(task, boards[finishes.index(min(finishes))], fill_gaps=True)
         for later in graph.successors[name]:
             waiting[later] -= 1
             if not waiting[later]:
                 heapq.heappush(ready, (-ranks[later], later))
+    # Once more, now that it is known who sends what.
+    known = {slot.task: slot.board for slot in calendar.slots}
+    order = sorted(calendar.slots, key=lambda s: (s.start_s, s.end_s))
+    calendar = Calendar(graph, cluster, False, known)
+    for slot in order:
+        task = graph.by_name[slot.task]
+        calendar.place(task, cluster.board(slot.board), fill_gaps=False)
     return calendar.plan()
 
 
@@ -213,7 +267,7 @@ def reference_pack(graph, cluster, boards, cut):
 
 
 def reference_decode(graph, cluster, assignment):
-    calendar = Calendar(graph, cluster, calls=True)
+    calendar = Calendar(graph, cluster, True, assignment)
     for task in graph.tasks:
         calendar.place(task, cluster.board(assignment[task.name]), fill_gaps=False)
     return calendar.plan()
@@ -393,6 +447,9 @@ def test_a_schedule_is_no_worse_than_the_fastest_board_alone(graph, cluster):
     answers = sum(graph.tensor_bytes[t] for t in graph.outputs)
     per_s = cluster.bytes_per_s("client", board.name)
     alone = images / per_s + travel + graph.flops / fastest + answers / per_s + travel
+    for place in ("client", board.name):
+        for tensor in ({*graph.inputs} & read) | {*graph.outputs}:
+            alone += cluster.message_s(place, graph.tensor_bytes[tensor])
     assert schedule(graph, cluster).latency_s <= alone * (1 + 1e-9)
 
 

@@ -122,7 +122,7 @@ def test_planned_segments_are_valid_and_never_worse_than_one_board(graph, cluste
 
 
 @settings(max_examples=30, deadline=None)
-@given(graph=graphs(), cluster=clusters())
+@given(graph=graphs(), cluster=clusters(costly=False))
 def test_one_board_takes_as_long_as_its_parts(graph, cluster):
     read = {t for task in graph.tasks for t in task.inputs}
     images = [t for t in graph.inputs if t in read]

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import ClientComputer, Cluster, Network
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
 from keras_concurrent.planning.schedule import Message, Plan, Slot, decode, schedule
@@ -13,13 +13,14 @@ from keras_concurrent.planning.simulator import replay
 from keras_concurrent.planning.taskgraph import Task, TaskGraph
 
 
-def two_boards(**network):
+def two_boards(message_s=0.0, client_s=0.0, **network):
     """1 FLOP a second, 1 byte a second, 10 s on the wire."""
-    how = {"bandwidth_mbit_per_s": 8e-6, "latency_ms": 1e4, "message_ms": 0.0, **network}
+    how = {"bandwidth_mbit_per_s": 8e-6, "latency_ms": 1e4, **network}
     boards = tuple(
-        Board(name, 1e-9, f"tcp/127.0.0.1:{port}") for name, port in (("a", 1), ("b", 2))
+        Board(name, 1e-9, f"tcp/127.0.0.1:{port}", 0.0, message_ms=message_s * 1e3)
+        for name, port in (("a", 1), ("b", 2))
     )
-    return Cluster(boards, Network(**how))
+    return Cluster(boards, Network(**how), client=ClientComputer(client_s * 1e3))
 
 
 def graph():
@@ -48,6 +49,27 @@ def test_a_plan_by_hand():
     assert found.latency_s == 63
 
 
+def test_a_plan_by_hand_whose_messages_take_the_processors():
+    """3 s at a board, 1 s at the client, for each message."""
+    cluster = two_boards(3.0, 1.0)
+    assignment = {"first": "a", "left": "a", "right": "b", "last": "a"}
+    plan = decode(graph(), cluster, assignment)
+    # The client begins with the image at 0; it is on the wire 1-5, at a at 15, in hand at 18;
+    # first until 23, then a sends x until 26, on the wire 26-32, at b at 42, in hand at 45; left
+    # 26-33; right until 48, b sends z until 51, wire 51-53, at a at 63, in hand at 66; last 66-68,
+    # a sends the answer until 71, wire 71-72, there at 82, in the client's hands at 83.
+    assert [(s.task, s.start_s, s.end_s, s.sends_s) for s in plan.slots] == [
+        ("first", 18, 23, 3), ("left", 26, 33, 0), ("right", 45, 48, 3), ("last", 66, 68, 3)
+    ]  # fmt: skip
+    assert [(m.tensor, m.begun_s, m.start_s, m.sent_s, m.arrival_s) for m in plan.messages] == [
+        ("image", 0, 1, 5, 15), ("x", 23, 26, 32, 42), ("z", 48, 51, 53, 63),
+        ("answer", 68, 71, 72, 82),
+    ]  # fmt: skip
+    assert plan.latency_s == 83
+    found = replay(plan, cluster)
+    assert (found.slots, found.messages, found.latency_s) == (plan.slots, plan.messages, 83)
+
+
 def test_orders_that_wait_for_each_other_are_found_out():
     slots = (Slot("last", "a", 0, 2), Slot("first", "a", 2, 7), Slot("left", "a", 7, 14),
              Slot("right", "a", 14, 17))  # fmt: skip
@@ -72,7 +94,7 @@ def test_every_plan_replays_to_its_own_times(kind, vertices, seed, rates, link, 
     boards = tuple(
         Board(f"b{i}", rate, f"tcp/127.0.0.1:{7000 + i}") for i, rate in enumerate(rates)
     )
-    cluster = Cluster(boards, Network(bandwidth_mbit_per_s=link, latency_ms=0.3))
+    cluster = Cluster(boards, Network(bandwidth_mbit_per_s=link, latency_ms=0.3))  # 0.5 ms an end
     if random_assignment:
         homes = {
             task.name: boards[(seed >> i) % len(boards)].name for i, task in enumerate(drawn.tasks)
@@ -96,4 +118,5 @@ def test_every_plan_replays_to_its_own_times(kind, vertices, seed, rates, link, 
             start_s=pytest.approx(expected.start_s, abs=1e-9),
             sent_s=pytest.approx(expected.sent_s, abs=1e-9),
             arrival_s=pytest.approx(expected.arrival_s, abs=1e-9),
+            begun_s=pytest.approx(expected.begun_s, abs=1e-9),
         )

@@ -1,6 +1,7 @@
 import dataclasses
 
 import pytest
+from costless import costless
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from plans import cluster_of, clusters, graphs, work
@@ -128,7 +129,7 @@ def test_of_two_worth_nothing_the_one_with_more_at_once_ranks_higher():
 
 @pytest.mark.parametrize("boards", [1, 3])
 def test_no_work_at_all_is_guarded(boards):
-    network = Network(1000.0, 0.0, 0.0)
+    network = Network(1000.0, 0.0)
     cluster = dataclasses.replace(cluster_of(*[1.0] * boards), network=network)
     graph = graph_of([work("a", 0, "image", "x")], {"image": 0, "x": 0}, ["x"])
     found = scheduled_efficiency(graph, cluster)
@@ -163,9 +164,9 @@ def test_both_ways_to_the_score_agree(graph, cluster):
 @st.composite
 def equal_clusters(draw):
     rate, boards = draw(st.sampled_from([0.5, 2.5])), draw(st.integers(1, 5))
-    return Cluster(
+    return costless(
         tuple(Board(f"p{i}", rate, f"tcp/127.0.0.1:{7000 + i}", 0.0) for i in range(boards)),
-        Network(draw(st.sampled_from([1.0, 100.0])), draw(st.sampled_from([0.0, 2.0])), 0.0),
+        Network(draw(st.sampled_from([1.0, 100.0])), draw(st.sampled_from([0.0, 2.0]))),
     )
 
 

@@ -8,7 +8,7 @@ itself, and has a tenth of a second.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from keras_concurrent.board import CLIENT
@@ -29,11 +29,28 @@ class _Times:
     at: dict[tuple[str, str], float]  # when a tensor is at a place
     board_free: dict[str, float] = field(default_factory=dict)
     interface_free: dict[str, float] = field(default_factory=dict)
+    spent_s: dict[str, float] = field(default_factory=dict)  # on sending, after each segment
 
 
 def _order(manifest: Manifest, placement: Placement) -> list[str]:
     """A placement's segments as they start by plan: one order that suits every board."""
     return [event.name for event in placement.predicted if event.kind == "run"]
+
+
+def _sends_s(
+    manifest: Manifest, order: Sequence[str], boards: Mapping[str, str],
+    writer: Mapping[str, str], costs: SegmentCosts,
+) -> dict[str, float]:  # fmt: skip
+    """How long each segment's board sends what the segment wrote."""
+    wanted = [(tensor, boards[name]) for name in order for tensor in manifest.segments[name].inputs]
+    wanted += [(tensor, CLIENT) for tensor in manifest.outputs]
+    sends_s: dict[str, float] = {}
+    for tensor, receiver in dict.fromkeys(wanted):
+        name = writer.get(tensor)
+        if name is not None and boards[name] != receiver:
+            taking_s = costs.message_s(manifest.tensors[tensor].bytes, boards[name])
+            sends_s[name] = sends_s.get(name, 0.0) + taking_s
+    return sends_s
 
 
 def assign(
@@ -52,32 +69,50 @@ def assign(
     times = _Times({(name, CLIENT): 0.0 for name in manifest.inputs})
     events: list[Event] = []
     source = dict.fromkeys(manifest.inputs, CLIENT)
+    writer = {tensor: name for name in order for tensor in manifest.segments[name].outputs}
+    sends_s = _sends_s(manifest, order, boards, writer, costs)
 
     def fetch(tensor: str, receiver: str) -> float:
+        """When a tensor arrives; sends it, if it was not yet."""
         known = times.at.get((tensor, receiver))
         if known is not None:
             return known
         sender, size = source[tensor], manifest.tensors[tensor].bytes
-        interface = costs.interface(sender)
-        start = max(times.at[tensor, sender], times.interface_free.get(interface, 0.0))
+        interface, after = costs.interface(sender), writer.get(tensor, CLIENT)
+        spent_s = times.spent_s[after] = times.spent_s.get(after, 0.0) + costs.message_s(
+            size, sender
+        )
+        ready = times.at[tensor, sender] + spent_s
+        start = max(ready, times.interface_free.get(interface, 0.0))
         sent = start + costs.hold_s(size, sender, receiver)
         times.interface_free[interface] = sent
         arrival = times.at[tensor, receiver] = sent + costs.latency_s(sender, receiver)
         events.append(Event("send", tensor, sender, start, arrival, receiver, size))
         return arrival
 
+    def take_in(tensors: Iterable[str], receiver: str) -> tuple[float, float]:
+        """When a receiver has all these, and how long it takes them in."""
+        coming = []
+        for tensor in sorted(tensors, key=lambda t: (times.at[t, source[t]], t)):
+            there = (tensor, receiver) in times.at
+            taking_s = 0.0 if there else costs.message_s(manifest.tensors[tensor].bytes, receiver)
+            coming.append((fetch(tensor, receiver), taking_s))
+        done = 0.0
+        for arrival, taking_s in sorted(coming):
+            done = max(done, arrival) + taking_s
+        return done, sum(taking_s for _, taking_s in coming)
+
     for name in order:
         board, segment = boards[name], manifest.segments[name]
-        inputs = sorted(segment.inputs, key=lambda t: (times.at[t, source[t]], t))
-        ready = max((fetch(tensor, board) for tensor in inputs), default=0.0)
-        start = max(ready, times.board_free.get(board, 0.0))
-        end = times.board_free[board] = start + costs.run_s(name, board)
+        ready, taking_s = take_in(segment.inputs, board)
+        start = max(ready, times.board_free.get(board, 0.0) + taking_s)
+        end = start + costs.run_s(name, board)
+        times.board_free[board] = end + sends_s.get(name, 0.0)
         events.append(Event("run", name, board, start, end))
         for tensor in segment.outputs:
             source[tensor] = board
             times.at[tensor, board] = end
-    outputs = sorted(manifest.outputs, key=lambda t: (times.at[t, source[t]], t))
-    latency_s = max((fetch(tensor, CLIENT) for tensor in outputs), default=0.0)
+    latency_s, _ = take_in(manifest.outputs, CLIENT)
     # Each interface serves its messages in the order in which they were given to it.
     sends: dict[str, list[Send]] = {board: [] for board in sorted(set(boards.values()))}
     sends[CLIENT] = []

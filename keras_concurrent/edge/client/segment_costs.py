@@ -49,12 +49,16 @@ class SegmentCosts:
         return size / self._cluster.bytes_per_s(sender, receiver)
 
     def latency_s(self, sender: str, receiver: str) -> float:
-        """Seconds from the end of that to the receiver's hands."""
+        """Seconds from the end of that to the receiver."""
         return self._cluster.latency_s(sender, receiver)
+
+    def message_s(self, size: int, place: str) -> float:
+        """Seconds of the processor at one of a message's ends."""
+        return self._cluster.message_s(place, size) * self._slowness.get(place, 1.0)
 
     def interface(self, sender: str) -> str:
         """What a sender's messages queue for."""
-        return "medium" if self._cluster.network.shared else sender
+        return self._cluster.interface(sender)
 
 
 def slowness(p95_s: Mapping[str, float], planned_s: Mapping[str, float]) -> float:

@@ -107,7 +107,7 @@ class EmulatedInterface:
         else:
             start = max(ready_at, self._free_at)
         self._free_at = start + hold_s
-        _sleep_until(self._free_at + self._cluster.wire_latency_s(self._sender, receiver))
+        _sleep_until(self._free_at + self._cluster.latency_s(self._sender, receiver))
         return start
 
     def close(self) -> None:

@@ -68,7 +68,7 @@ class Testbed:
             replace(board, endpoint=endpoint)
             for board, endpoint in zip(cluster.boards, endpoints, strict=True)
         )
-        self.cluster = Cluster(boards, network, cluster.links)
+        self.cluster = replace(cluster, boards=boards, network=network)
         """The boards, where they listen."""
         self.processes = Processes()
         """The boards' processes."""

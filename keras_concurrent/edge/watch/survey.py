@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 from keras_concurrent._version import __version__
 from keras_concurrent.board import CLIENT
@@ -75,11 +76,20 @@ def profile_cluster(
             ]  # fmt: skip
             done += 1
             progress(done, total)
-    # What every message costs is the software's; what a pair needs beyond that is its wire's.
+    # What every message costs is the software's, half at each of its ends; what a pair needs beyond
+    # that is its wire's.
     message_s = min(way.one_way_s for both in ways.values() for way in both)
-    network = replace(cluster.network, message_ms=round(message_s * 1e3, 4))
+    end: dict[str, Any] = {
+        "message_ms": round(message_s * 1e3 / 2, 4), "message_gb_per_s": None
+    }  # fmt: skip
     links = tuple(_link(pair, both, message_s) for pair, both in ways.items())
-    return Profiled(Cluster(tuple(boards), network, links), seconds)
+    found = replace(
+        cluster,
+        boards=tuple(replace(board, **end) for board in boards),
+        client=replace(cluster.client, **end),
+        links=links,
+    )
+    return Profiled(found, seconds)
 
 
 def _call_s(measured: Mapping[str, float], pieces: Sequence[str], described_s: float) -> float:

@@ -5,9 +5,10 @@ import os
 from contextlib import suppress
 
 import pytest
+from costless import costless
 
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.edge.board.store import Store
 from keras_concurrent.edge.bundle import digest
 from keras_concurrent.errors import BundleError
@@ -22,7 +23,7 @@ def slow_boards(endpoints=("tcp/127.0.0.1:7447", "tcp/127.0.0.1:7448"), latency_
         BoardEntry(name, 0.01, endpoint, call_ms=0.0)
         for name, endpoint in zip(NAMES, endpoints, strict=True)
     )
-    return Cluster(tuple(boards), Network(1e6, latency_ms, 0.0))
+    return costless(tuple(boards), Network(1e6, latency_ms))
 
 
 @pytest.fixture(scope="module")

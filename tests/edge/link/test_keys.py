@@ -5,6 +5,7 @@ import stat
 
 import pytest
 from click.testing import CliRunner
+from costless import costless
 
 from keras_concurrent.cli import main
 from keras_concurrent.cluster import Board as BoardEntry
@@ -19,7 +20,7 @@ def cluster_of(*endpoints):
     boards = (
         BoardEntry(f"p{i}", 0.01, endpoint, call_ms=0.0) for i, endpoint in enumerate(endpoints)
     )
-    return Cluster(tuple(boards), Network(1e6, 0.0, 0.0))
+    return costless(tuple(boards), Network(1e6, 0.0))
 
 
 def protected(count):

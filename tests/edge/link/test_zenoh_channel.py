@@ -7,9 +7,10 @@ import time
 
 import numpy as np
 import pytest
+from costless import costless
 
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.edge.link import zenoh_channel
 from keras_concurrent.edge.link.keys import keys_of, make_keys
 from keras_concurrent.edge.link.protocol import Ask, Tensor, encode
@@ -28,7 +29,7 @@ def cluster_of(*endpoints):
     boards = (
         BoardEntry(f"p{i}", 0.01, endpoint, call_ms=0.0) for i, endpoint in enumerate(endpoints)
     )
-    return Cluster(tuple(boards), Network(1e6, 0.0, 0.0))
+    return costless(tuple(boards), Network(1e6, 0.0))
 
 
 def protected(count):

@@ -9,6 +9,7 @@ import sys
 import time
 
 import pytest
+from costless import costless
 
 from keras_concurrent.board import Board
 from keras_concurrent.cluster import Cluster, Network
@@ -28,7 +29,7 @@ kernel_links = pytest.mark.skipif(
 def slow_boards():
     """So slow that the plan uses both; where they listen is the testbed's choice."""
     boards = tuple(Board(f"t{i}", 0.01, f"tcp/127.0.0.1:{7000 + i}", call_ms=0.0) for i in range(2))
-    return Cluster(boards, Network(1000.0, 0.0, 0.0))
+    return costless(boards, Network(1000.0, 0.0))
 
 
 @pytest.fixture(scope="module")

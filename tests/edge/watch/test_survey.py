@@ -5,10 +5,11 @@ import threading
 import time
 
 import pytest
+from costless import costless
 
 from keras_concurrent.cli.top import COLUMNS, Sample, row, watch
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.edge.board.status import machine
 from keras_concurrent.edge.board.stretch import Stretch
 from keras_concurrent.edge.board.worker import Board
@@ -30,7 +31,7 @@ NAMES = ("s0", "s1")
 
 def slow_boards(mbit_per_s=80.0, latency_ms=2.0):
     boards = (BoardEntry(n, 0.01, f"tcp/127.0.0.1:{7447 + i}", 0.0) for i, n in enumerate(NAMES))
-    return Cluster(tuple(boards), Network(mbit_per_s, latency_ms, 0.0))
+    return costless(tuple(boards), Network(mbit_per_s, latency_ms))
 
 
 @pytest.fixture(scope="module")
@@ -94,7 +95,7 @@ def test_profile_finds_the_boards_rates_and_links(running, bundle):
     }  # fmt: skip
     for link in found.links:
         assert 40 < link.bandwidth_mbit_per_s < 85
-        total_ms = link.latency_ms + found.network.message_ms
+        total_ms = link.latency_ms + 2 * found.client.message_ms
         assert 2.0 <= total_ms < 12.0
     # By these figures a board takes for its segments what it was measured to take.
     measured = client.questions.ask("s1", questions.Measure()).seconds

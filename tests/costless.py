@@ -1,0 +1,18 @@
+"""Clusters whose messages take no processor time, for tests of everything else."""
+
+import dataclasses
+import math
+
+from keras_concurrent.cluster import ClientComputer, Cluster
+
+
+def costless(boards, network, links=()):
+    """A cluster whose boards and client spend nothing on a message."""
+    free = tuple(board.cheaper_messages(math.inf) for board in boards)
+    return Cluster(free, network, links, ClientComputer(message_ms=0.0))
+
+
+def without_message_costs(cluster):
+    """The same cluster, whose boards and client spend nothing on a message."""
+    free = costless(cluster.boards, cluster.network, cluster.links)
+    return dataclasses.replace(free, client=dataclasses.replace(free.client, on=cluster.client.on))
