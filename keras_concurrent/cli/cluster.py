@@ -78,7 +78,9 @@ def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_j
     "'keras-concurrent deploy bundle && keras-concurrent bench bundle'"
 )
 @click.option("--boards", default=4, show_default=True, help="How many.")
-@click.option("--board", "kind", default="pi4", show_default=True, help="zero2w, pi3, pi4 or pi5.")
+@click.option(
+    "--board", "kind", default="pi4", show_default=True, help="zero2w, pi3, pi4, pi5 or n5105."
+)
 @click.option("--link", default="1gbit", show_default=True, help="'100mbit', '54mbit-wifi', ...")
 @click.option("--cluster", type=existing, help="Emulate these boards instead, of any speeds.")
 @click.option("--namespaces", is_flag=True, help="Kernel links (Linux, root) instead of pacing.")
