@@ -13,7 +13,7 @@ from keras_concurrent.edge.client.questions import Ask
 from keras_concurrent.edge.link import questions
 from keras_concurrent.edge.manifest import WHOLE
 
-ROUNDS = 2
+ROUNDS = 3
 """How often each number is measured, in turn, so that what slows a board for a while meets all."""
 _AS_QUICK = 1.02  # within the noise; fewer threads leave more to the messages
 
