@@ -74,6 +74,8 @@ def ordered(
     from keras_concurrent.measured.boards import timings_beside
     from keras_concurrent.planning.effort import Effort
 
+    if cores == 1 and cluster is None:
+        click.echo("every board here is one core of a board, its others idle", err=True)
     return Order(
         model,
         Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link, cores=cores),

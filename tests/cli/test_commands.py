@@ -147,7 +147,9 @@ def test_a_plan_of_one_core_of_each_board_says_so(model, tmp_path):
     out = tmp_path / "plan"
     how = (model, "--boards", 2, "--evaluations", 500, "--out", out, "--json")
     whole_s = json.loads(run("plan", *how).stdout)["one_board_latency_s"]
-    told = json.loads(run("plan", *how, "--cores", 1).stdout)
+    planned = run("plan", *how, "--cores", 1)
+    assert "every board here is one core of a board" in planned.stderr
+    told = json.loads(planned.stdout)
     assert told["one_board_latency_s"] > whole_s
     assert told["boards_used"][0].startswith("pi4-1core-")
     assert [board.cores for board in Cluster.read(out / "cluster.toml").boards] == [1, 1]
