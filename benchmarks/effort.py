@@ -54,7 +54,7 @@ def merging(progress: Callable[[int, int], None], *, quick: bool) -> Section:
 
 def planning() -> Section:
     """Milliseconds of one core for 64 tasks on 8 boards, once compiled: the least of some runs."""
-    cluster = Cluster.of("pi4-quarter", 8, "1gbit")
+    cluster = Cluster.of("pi4", 8, "1gbit")
     rows, figures, targets = [], {}, []
     for kind in KINDS:
         network = stage(generate(kind, 64, seed=1), (32, 32, 3), 10, filters=32, seed=1)

@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer architectures")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
-    cluster = Cluster.of("pi4-quarter", BOARDS, "1gbit")
+    cluster = Cluster.of("pi4", BOARDS, "1gbit")
     rounds, partitioned = (10, 10) if options.quick else (60, 100)
     found = {
         ETA: rates_per_s(lambda graph: eta(graph, BOARDS), PER_ROUND, rounds),

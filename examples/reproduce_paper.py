@@ -22,7 +22,7 @@ import networkx as nx
 import numpy as np
 import paper_figures as draw
 from paper_samples import (
-    BOARD,
+    BOARDS,
     CHUNK,
     FAMILIES,
     LINKS,
@@ -155,7 +155,7 @@ def figure_7(out: Path, drawn: dict[str, Samples]) -> Iterator[Row]:
             yield Row("7", f"{family}, MB on {n} units", printed, ours[family][n])
 
 
-def figure_8(out: Path, drawn: dict[str, Samples]) -> Iterator[Row]:
+def figure_8(out: Path, drawn: dict[str, Samples], board: str) -> Iterator[Row]:
     """Time of one image relative to FB's, under the partition of least CS and planned."""
     panels = []
     for link in LINKS:
@@ -180,11 +180,11 @@ def figure_8(out: Path, drawn: dict[str, Samples]) -> Iterator[Row]:
     yield Row("8", "longest path of FB / of DP", None, float(paths["FB"] / paths["DP"]))
     draw.curves(
         out / "fig08.png", panels, "time of one image / FB's",
-        note=f"boards: {BOARD}; the paper prints 0.12-0.17, without boards and link",
+        note=f"boards: {board}; the paper prints 0.12-0.17, without boards and link",
     )  # fmt: skip
 
 
-def figure_8_parts(out: Path, drawn: dict[str, Samples]) -> Iterator[Row]:
+def figure_8_parts(out: Path, drawn: dict[str, Samples], board: str) -> Iterator[Row]:
     """What computes and what is sent on the busiest unit, for DP and FB."""
     groups = {}
     for family in ("DP", "FB"):
@@ -197,7 +197,7 @@ def figure_8_parts(out: Path, drawn: dict[str, Samples]) -> Iterator[Row]:
             yield Row("8", f"{family}, busiest unit: {what}, ms, 1gbit", None, value)
     draw.bars(
         out / "fig08_parts.png", "Work and sending of the busiest unit", groups, "ms an image",
-        f"{BOARD}, 1gbit, partition of least CS",
+        f"{board}, 1gbit, partition of least CS",
     )  # fmt: skip
 
 
@@ -319,10 +319,10 @@ def claims(rows: Sequence[Row]) -> list[str]:
     return sentences
 
 
-def jobs(count: int) -> list[Job]:
-    """What has to be drawn for so many samples a family."""
+def jobs(count: int, board: str) -> list[Job]:
+    """What has to be drawn for so many samples a family, and timed on a board."""
     few = max(CHUNK, count // SHARE_OF_LARGE)
-    small = [Job(f, 40, first) for f in FAMILIES for first in range(0, count, CHUNK)]
+    small = [Job(f, 40, first, board=board) for f in FAMILIES for first in range(0, count, CHUNK)]
     other = [
         Job(f, 40, first, scored=(4,), timed=False)
         for f in VARIANTS
@@ -344,6 +344,9 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=50, help="networks a family [50]")
     parser.add_argument("--out", type=Path, default=Path("paper"), help="folder [paper]")
     parser.add_argument(
+        "--board", choices=BOARDS, default="pi4-quarter", help="for Fig. 8 [pi4-quarter]"
+    )
+    parser.add_argument(
         "--accuracy",
         type=Path,
         default=Path(__file__).parent.parent / "docs" / "accuracy.png",
@@ -355,7 +358,9 @@ def main() -> None:
     drawn: dict[tuple[int, str], Samples] = defaultdict(list)
     with progress_bars() as progress:
         for job, sample in samples(
-            jobs(options.samples), options.out / "samples", progress("samples, by ten")
+            jobs(options.samples, options.board),
+            options.out / "samples",
+            progress("samples, by ten"),
         ):
             if sample["seed"] < options.samples:
                 drawn[job.vertices, job.family].append(sample)
@@ -365,8 +370,9 @@ def main() -> None:
     out = options.out
     figure_2(out, options.accuracy)
     rows = [
-        *figure_5(out), *figure_7(out, small), *figure_8(out, small), *figure_8_parts(out, small),
-        *figure_9(out, small), *variants(small), *figure_12(out, small), *table_iv(out, small),
+        *figure_5(out), *figure_7(out, small), *figure_8(out, small, options.board),
+        *figure_8_parts(out, small, options.board), *figure_9(out, small), *variants(small),
+        *figure_12(out, small), *table_iv(out, small),
     ]  # fmt: skip
     figure_10(out, small, large)
     figure_11(out, small)

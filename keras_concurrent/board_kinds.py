@@ -1,4 +1,4 @@
-"""Boards that people own, all their cores at work.
+"""Boards that people own, all their cores at work, and what one of their cores does alone.
 
 Rates follow from published latencies, fitted to the cost model of `keras_concurrent.board`:
 
@@ -11,14 +11,24 @@ Rates follow from published latencies, fitted to the cost model of `keras_concur
   ncnn's benchmark (github.com/Tencent/ncnn, benchmark/README.md).
 - ``zero2w``: the ``pi3``'s, times what ncnn's benchmark tells of MobileNet v1 on four threads: 163
   against 109 ms in float32, 91 against 67 in int8.
+- ``n5105``, an Intel Celeron of small PCs, for x86: ncnn's benchmark on four threads, MobileNet v1,
+  v2, v3 large and EfficientNetB0 in float32, MobileNet v1 in int8, which ncnn does no faster there.
+  Nobody has published networks' latencies on an N100, which has AVX2 that an N5105 lacks.
 
 - ``pi4-quarter``: one rate, a quarter of what the ``pi4`` does of MobileNet v1. Nobody owns such a
   board: studies that are not yet redone on whole boards were made on it.
 
+One core alone (`ONE_CORE`) is not a whole board divided by its cores, and only ncnn has published
+it: the same four networks in float32 on one thread, MobileNet v1 in int8, fitted likewise. What an
+operator costs at least is left as on the whole board, so that one core is never the quicker. But
+ncnn's Pi 5 computes in half precision: its float32 rates are the ``pi4``'s times what Linpack
+gains, as for the whole board.
+
 docs/boards.md holds these predictions beside what others published of them.
 
-Memory is that of the smallest model sold, less 256 MB for the system, Python and the interpreter.
-``keras-concurrent profile`` replaces all of it by what the boards really do.
+Memory is that of the smallest model sold (4 GB for the ``n5105``), less 256 MB for the system,
+Python and the interpreter. ``keras-concurrent profile`` replaces all rates by what the boards
+really do.
 """
 
 from __future__ import annotations
@@ -36,6 +46,18 @@ class BoardKind(NamedTuple):
     operator_ms: float
     memory_mb: float
 
+    def on_one_core(self, rates: CoreRates) -> BoardKind:
+        """The same board, of which one core computes."""
+        return self._replace(cores=1, **rates._asdict())
+
+
+class CoreRates(NamedTuple):
+    """The rates of one core, the others idle, see `keras_concurrent.Cluster`."""
+
+    gflops_per_s: float
+    int8_gops_per_s: float
+    tensor_gb_per_s: float
+
 
 BOARD_KINDS = {
     "zero2w": BoardKind(4, 7.9, 19.8, 1.85, 0.0, 256.0),
@@ -43,4 +65,13 @@ BOARD_KINDS = {
     "pi4": BoardKind(4, 16.2, 51.1, 11.4, 0.0437, 768.0),
     "pi4-quarter": BoardKind(1, 3.7, 11.9, None, 0.0, 768.0),
     "pi5": BoardKind(4, 42.9, 147.0, 30.2, 0.0165, 1792.0),
+    "n5105": BoardKind(4, 36.9, 28.7, 16.2, 0.0, 3840.0),
+}
+
+ONE_CORE = {
+    "zero2w": CoreRates(3.49, 4.24, 0.77),
+    "pi3": CoreRates(6.03, 6.55, 1.78),
+    "pi4": CoreRates(9.31, 14.1, 5.2),
+    "pi5": CoreRates(24.6, 88.3, 13.8),
+    "n5105": CoreRates(11.8, 7.58, 6.38),
 }

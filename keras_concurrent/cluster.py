@@ -46,7 +46,7 @@ from functools import cached_property
 from pathlib import Path
 
 from keras_concurrent.board import CLIENT, Board
-from keras_concurrent.board_kinds import BOARD_KINDS
+from keras_concurrent.board_kinds import BOARD_KINDS, ONE_CORE
 from keras_concurrent.cluster_file import FILE, built, lines_of, read_tables
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.messaging import Messaging, check_number
@@ -258,10 +258,15 @@ class Cluster:
 
     @classmethod
     def of(
-        cls, kind: str, boards: int, link: str = "1gbit", ports: Sequence[int] | None = None
+        cls,
+        kind: str,
+        boards: int,
+        link: str = "1gbit",
+        ports: Sequence[int] | None = None,
+        cores: int | None = None,
     ) -> Cluster:
         """A described cluster of equal boards, see `described`."""
-        return described(kind, boards, link, ports)
+        return described(kind, boards, link, ports, cores)
 
     @classmethod
     def read(cls, path: str | Path) -> Cluster:
@@ -293,7 +298,11 @@ class Cluster:
 
 
 def described(
-    kind: str, boards: int, link: str = "1gbit", ports: Sequence[int] | None = None
+    kind: str,
+    boards: int,
+    link: str = "1gbit",
+    ports: Sequence[int] | None = None,
+    cores: int | None = None,
 ) -> Cluster:
     """A cluster of equal boards on this machine's loopback.
 
@@ -302,17 +311,25 @@ def described(
         boards: how many.
         link: ``"1gbit"``, ``"100mbit"``, ``"54mbit-wifi"`` and the like, see `parse_link`.
         ports: one a board; by default from 7447 on.
+        cores: that compute on each board: all, or 1. One core of a board is no board that anyone
+            would use; it is there for comparisons, and the boards' names say so: ``pi4-1core-2``.
 
     Raises:
-        ValueError: an unknown kind, or a number below 1.
+        ValueError: an unknown kind, a number below 1, or cores of which nothing is published.
     """
     if kind not in BOARD_KINDS:
         raise ValueError(f"kind must be one of {', '.join(BOARD_KINDS)}, got {kind!r}")
     if boards < 1:
         raise ValueError(f"boards must be at least 1, got {boards!r}")
-    figures = BOARD_KINDS[kind]._asdict()
+    described_kind, prefix = BOARD_KINDS[kind], kind
+    if cores not in (None, described_kind.cores):
+        if cores != 1:
+            known = " or ".join(map(str, sorted({1, described_kind.cores})))
+            raise ValueError(f"cores of a {kind} must be {known}, got {cores!r}")
+        described_kind, prefix = described_kind.on_one_core(ONE_CORE[kind]), f"{kind}-1core"
+    figures = described_kind._asdict()
     ports = range(_FIRST_PORT, _FIRST_PORT + boards) if ports is None else ports
-    names = (f"{kind}-{i}" for i in range(1, boards + 1))
+    names = (f"{prefix}-{i}" for i in range(1, boards + 1))
     return Cluster(
         tuple(
             Board(name=name, endpoint=f"tcp/127.0.0.1:{port}", **figures)

@@ -246,9 +246,11 @@ def test_a_described_cluster_listens_on_this_machine_only():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("pi9", 2), "kind must be one of zero2w, pi3, pi4, pi4-quarter, pi5, got 'pi9'"),
+        (("pi9", 2), "kind must be one of zero2w, pi3, pi4, pi4-quarter, pi5, n5105, got 'pi9'"),
         (("pi3", 0), "boards must be at least 1, got 0"),
         (("pi3", 1, "fast"), "link must look like .*got 'fast'"),
+        (("pi3", 1, "1gbit", None, 2), "cores of a pi3 must be 1 or 4, got 2"),
+        (("pi3", 1, "1gbit", None, 0), "cores of a pi3 must be 1 or 4, got 0"),
     ],
 )
 def test_a_bad_argument_of_a_described_cluster_is_named(arguments, message):
@@ -319,6 +321,37 @@ def test_a_newer_board_is_described_faster():
     assert pi5.flops_per_s == pytest.approx(pi4.flops_per_s * 30.249 / 11.433, rel=0.01)
     took = pi5.seconds(MOBILENET[0], MOBILENET[0], MOBILENET[1] / 4, MOBILENET[2])
     assert took == pytest.approx(8.74e-3, rel=0.01)  # ncnn's benchmark
+
+
+# Milliseconds on one thread in the table of ncnn's benchmark, float32.
+ON_ONE_CORE = {
+    "zero2w": {"MobileNet": 394, "MobileNetV2": 274, "MobileNetV3Large": 234},
+    "pi3": {"MobileNet": 206, "MobileNetV2": 159, "MobileNetV3Large": 127},
+    "pi4": {"MobileNet": 124, "MobileNetV2": 93, "MobileNetV3Large": 73},
+    "n5105": {"MobileNet": 106, "MobileNetV2": 63, "MobileNetV3Large": 50},
+}
+
+
+@pytest.mark.parametrize("kind", ON_ONE_CORE)
+def test_one_core_takes_what_was_published_of_one_thread(kind):
+    (alone,) = Cluster.of(kind, 1, cores=1).boards
+    for name, published_ms in ON_ONE_CORE[kind].items():
+        flops, touched, operators = NETWORKS[name]
+        predicted_ms = 1e3 * alone.seconds(flops, 0, touched, operators)
+        assert predicted_ms == pytest.approx(published_ms, rel=0.14)
+
+
+@pytest.mark.parametrize("kind", ["zero2w", "pi3", "pi4", "pi5", "n5105"])
+def test_one_core_is_named_as_such_and_is_slower_than_all_but_not_in_proportion(kind):
+    alone, whole = (Cluster.of(kind, 2, cores=cores).boards[1] for cores in (1, 4))
+    assert whole == Cluster.of(kind, 2).boards[1]
+    assert (alone.name, alone.cores) == (f"{kind}-1core-2", 1)
+    assert (alone.memory_mb, alone.call_ms) == (whole.memory_mb, whole.call_ms)
+    for flops, touched, operators in NETWORKS.values():
+        took = (flops, 0, touched, operators)
+        assert 1.2 < alone.seconds(*took) / whole.seconds(*took) < 3.5
+        took = (flops, flops, touched / 4, operators)
+        assert 1.2 < alone.seconds(*took) / whole.seconds(*took) < 5.0
 
 
 @pytest.mark.parametrize("cores", [0, -1, 2.0, True, "4"])

@@ -78,7 +78,9 @@ def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_j
     "'keras-concurrent deploy bundle && keras-concurrent bench bundle'"
 )
 @click.option("--boards", default=4, show_default=True, help="How many.")
-@click.option("--board", "kind", default="pi4", show_default=True, help="zero2w, pi3, pi4 or pi5.")
+@click.option(
+    "--board", "kind", default="pi4", show_default=True, help="zero2w, pi3, pi4, pi5 or n5105."
+)
 @click.option("--link", default="1gbit", show_default=True, help="'100mbit', '54mbit-wifi', ...")
 @click.option("--cluster", type=existing, help="Emulate these boards instead, of any speeds.")
 @click.option("--namespaces", is_flag=True, help="Kernel links (Linux, root) instead of pacing.")
@@ -120,6 +122,9 @@ def profile(
 ) -> None:
     """Measure each segment on each board and each link, and write the cluster file anew.
 
+    Each board computes the uncut model on one thread, on two, and on all cores and all but one;
+    the quickest number becomes its `cores`.
+
     Beside it goes a file of the seconds that each segment takes on each board: `plan` and `export`
     of the same model with this cluster file use them.
     """
@@ -142,6 +147,14 @@ def profile(
     write_beside(timings_path(out), timings.to_json().encode())
     write_beside(out, measured.to_toml().encode())
     for before, after in zip(where.boards, measured.boards, strict=True):
+        tried = profiled.threads.get(after.name)
+        if tried is not None:
+            click.echo(f"{after.name}: {tried}: cores = {tried.best}")
+            if tried.in_use != tried.best:
+                click.echo(
+                    f"{after.name} computes with {tried.in_use} until {out} is copied to it and "
+                    "its board program started anew"
+                )
         seconds = sum(segment.seconds[after.name] for segment in timings.segments)
         click.echo(
             f"{after.name}: {after.gflops_per_s:.2f} GFLOP/s, was {before.gflops_per_s:.2f}; "

@@ -60,6 +60,9 @@ described = options(
     click.option("--boards", default=4, show_default=True, help="How many boards to describe."),
     click.option("--board", "kind", default="pi4", show_default=True, help="Kind of board."),
     click.option("--link", default="1gbit", show_default=True, help="'1gbit', '54mbit-wifi', ..."),
+    click.option(
+        "--cores", type=int, help="That compute on each: all, or 1 to compare single threads."
+    ),
 )
 """Boards described rather than owned."""
 of_pictures = options(

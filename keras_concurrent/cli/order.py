@@ -44,9 +44,9 @@ how_to_plan = options(
 
 
 def ordered(
-    model: Path, *, cluster: Path | None, boards: int, kind: str, link: str, evaluations: int,
-    seed: int, budget_s: float | None, polish_s: float | None, pinned: tuple[str, ...],
-    **others: Any,
+    model: Path, *, cluster: Path | None, boards: int, kind: str, link: str, cores: int | None,
+    evaluations: int, seed: int, budget_s: float | None, polish_s: float | None,
+    pinned: tuple[str, ...], **others: Any,
 ) -> Order:  # fmt: skip
     """The order that a command's options make.
 
@@ -56,6 +56,7 @@ def ordered(
         boards: how many to describe.
         kind: which kind of board to describe, such as ``"pi4"``.
         link: the network between these boards, such as ``"100mbit"``.
+        cores: that compute on each of them; ``None`` for all.
         evaluations: how many plans to try, see `keras_concurrent.planning.effort.Effort`.
         seed: the search's seed, see `keras_concurrent.planning.effort.Effort`.
         budget_s: seconds after which no search begins.
@@ -73,9 +74,11 @@ def ordered(
     from keras_concurrent.measured.boards import timings_beside
     from keras_concurrent.planning.effort import Effort
 
+    if cores == 1 and cluster is None:
+        click.echo("every board here is one core of a board, its others idle", err=True)
     return Order(
         model,
-        Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link),
+        Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link, cores=cores),
         Effort(evaluations, seed, budget_s, polish_s),
         pins=_pins(pinned),
         timings=timings_beside(cluster) if cluster else None,

@@ -145,9 +145,9 @@ def _new(out: Path) -> Path:
 
 
 def _settings(
-    cluster: Path | None, boards: int, kind: str, link: str, latency_ms: float | None,
-    limits: tuple[str, ...], kinds: str | None, vertices: str | None, filters: str | None,
-    channel_caps: str | None, convolutions: str | None, **rest: Any,
+    cluster: Path | None, boards: int, kind: str, link: str, cores: int | None,
+    latency_ms: float | None, limits: tuple[str, ...], kinds: str | None, vertices: str | None,
+    filters: str | None, channel_caps: str | None, convolutions: str | None, **rest: Any,
 ) -> Any:  # fmt: skip
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.search.settings import Settings
@@ -164,7 +164,7 @@ def _settings(
     if latency_ms is not None:
         limits = (f"latency_s <= {latency_ms / 1e3:g}", *limits)
     return Settings(
-        Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link),
+        Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link, cores=cores),
         limits=limits,
         space=space,
         **rest,

@@ -8,6 +8,7 @@ from click.testing import CliRunner
 from command_line import run
 
 from keras_concurrent import cli
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.networks.architecture import Architecture
 from keras_concurrent.tflite.file import TfliteFile
 
@@ -140,6 +141,20 @@ def test_a_plan_is_compared_with_one_whole_board_in_int8_too(model, tmp_path):
     # A quarter of the bytes and the int8 rate: sooner, but not by the ratio of the rates.
     ratio = told["one_board_latency_s"] / told["one_board_in_int8_latency_s"]
     assert 1.0 < ratio < 51.1 / 16.2
+
+
+def test_a_plan_of_one_core_of_each_board_says_so(model, tmp_path):
+    out = tmp_path / "plan"
+    how = (model, "--boards", 2, "--evaluations", 500, "--out", out, "--json")
+    whole_s = json.loads(run("plan", *how).stdout)["one_board_latency_s"]
+    planned = run("plan", *how, "--cores", 1)
+    assert "every board here is one core of a board" in planned.stderr
+    told = json.loads(planned.stdout)
+    assert told["one_board_latency_s"] > whole_s
+    assert told["boards_used"][0].startswith("pi4-1core-")
+    assert [board.cores for board in Cluster.read(out / "cluster.toml").boards] == [1, 1]
+    refused = run("plan", *how, "--cores", 3, status=2).stderr
+    assert "cores of a pi4 must be 1 or 4, got 3" in refused
 
 
 def test_a_plan_is_written_changed_by_hand_and_exported(model, tmp_path):

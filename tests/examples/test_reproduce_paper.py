@@ -32,9 +32,10 @@ def test_the_unit_of_a_familys_score_is_its_smallest_tensor(paper):
     )
 
 
-def test_a_sample_holds_the_score_and_the_times_of_its_partition(paper):
+@pytest.mark.parametrize("board", ["pi4-quarter", "pi4-1core"])
+def test_a_sample_holds_the_score_and_the_times_of_its_partition(paper, board):
     _, paper_samples = paper
-    job = paper_samples.Job("DP", 12, 0, scored=(4,))
+    job = paper_samples.Job("DP", 12, 0, scored=(4,), board=board)
     sample = paper_samples._sample(job, 3)
     assert set(sample["units"]) == {"2", "4", "6", "8", "10"}
     split = sample["units"]["4"]
@@ -60,6 +61,8 @@ def test_finished_samples_are_read_and_only_missing_ones_drawn(paper, tmp_path, 
     assert told == [(1, 2), (2, 2)]
     # Another recipe has other files.
     assert paper_samples.Job("DP", 8, 0, (4, 6), False).path(tmp_path) != kept.path(tmp_path)
+    core = paper_samples.Job("DP", 8, 0, (4,), False, "pi4-1core")
+    assert core.path(tmp_path) != kept.path(tmp_path)
     assert paper_samples.Job("BA, m=2", 8, 0).path(tmp_path).name.startswith("BA_m_2-8-00000-")
 
 

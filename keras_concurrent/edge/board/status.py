@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections import deque
 from pathlib import Path
@@ -41,7 +42,7 @@ class Counts:
 
 
 def machine() -> Machine:
-    """Versions and memory of this machine."""
+    """Versions, memory and cores of this machine."""
     try:
         interpreter = interpreter_package()
     except MissingExtraError as error:
@@ -53,6 +54,7 @@ def machine() -> Machine:
         interpreter=interpreter,
         resident_bytes=_kilobytes("/proc/self/status", "VmRSS:") * 1024,
         free_bytes=_kilobytes("/proc/meminfo", "MemAvailable:") * 1024,
+        cores=os.cpu_count() or 1,
     )
 
 

@@ -188,8 +188,8 @@ class Board:
             case questions.Trace(image):
                 ours = ask.session == self._work.session
                 return answers.Trace(self._work.notes.of(image) if ours else ())
-            case questions.Measure(segments):
-                return answers.Measured(self._workshop.measure(segments))
+            case questions.Measure(segments, threads):
+                return answers.Measured(self._workshop.measure(segments, threads))
             case questions.Route() as route:
                 return self._take_route(ask.session, route)
             case (
@@ -220,6 +220,7 @@ class Board:
             in_flight=len(self._work.engine.images),
             compute_s=self._counts.compute_s,
             p95_s=self._counts.p95_s(),
+            threads=self._workshop.threads,
         )
 
     def _begin_probe(self, ask: Ask, other: str) -> None:

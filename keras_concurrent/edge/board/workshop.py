@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -37,7 +38,8 @@ class Workshop:
     ) -> None:
         self._stretch = stretch
         self._memory_bytes = memory_bytes
-        self._threads = threads
+        self.threads = threads
+        """How many the interpreter computes with."""
         self._segments: dict[str, Segment] = {}
         self._content: Callable[[str], bytes] = lambda name: b""
         self.sha256 = ""
@@ -117,15 +119,18 @@ class Workshop:
         Raises:
             BundleError: there is none of this name, it was altered, or the interpreter refuses it.
         """
+        if name not in self._segments:
+            self._segments[name] = self._loaded(self.manifest, self._file(name), name)
+        return self._segments[name]
+
+    def _file(self, name: str) -> bytes:
         if name not in self.manifest.segments:
             raise BundleError(f"the bundle has no segment {name!r:.40}")
-        if name not in self._segments:
-            self._segments[name] = self._loaded(self.manifest, self._content(name), name)
-        return self._segments[name]
+        return self._content(name)
 
     def _loaded(self, manifest: Manifest, content: bytes, name: str) -> Segment:
         """A segment that has run on zeros, so that its first image is no slower than the next."""
-        segment = Segment(content, self._threads, name)
+        segment = Segment(content, self.threads, name)
         step = _on_zeros(segment, manifest)
         for _ in range(_WARM_UP_RUNS):
             step()
@@ -144,18 +149,25 @@ class Workshop:
         results = self._stretch.run(name, step) if self._stretch else step()
         return dict(zip(segment.output_names, results, strict=True))
 
-    def measure(self, names: Sequence[str] | None = None) -> dict[str, float]:
+    def measure(
+        self, names: Sequence[str] | None = None, threads: int | None = None
+    ) -> dict[str, float]:
         """Median seconds of segments on this board, the emulation included.
 
         Args:
             names: segments to measure; all of the bundle by default.
+            threads: how many to compute with; with another number than the board's each segment is
+                loaded once more, and let go when it is measured.
 
         Raises:
-            BundleError: a name that the bundle does not have.
+            BundleError: a name that the bundle does not have, more threads than cores, or another
+                number than an emulated board's.
         """
+        threads = self.threads if threads is None else threads
+        self._check_threads(threads)
         measured = {}
         for name in self.manifest.segments if names is None else names:
-            step = _on_zeros(self.load(name), self.manifest)
+            step = _on_zeros(self._with_threads(name, threads), self.manifest)
             durations = []
             for _ in range(_MEASURED_RUNS):
                 start = time.monotonic()
@@ -166,6 +178,23 @@ class Workshop:
                 durations.append(time.monotonic() - start)
             measured[name] = float(np.median(durations))
         return measured
+
+    def _check_threads(self, threads: int) -> None:
+        if threads == self.threads:
+            return
+        if self._stretch:
+            raise BundleError(f"an emulated board computes as {self.threads} thread does")
+        cores = os.cpu_count() or 1
+        if not 1 <= threads <= cores:
+            raise BundleError(f"threads must be 1 to {cores}, its cores, got {threads}")
+
+    def _with_threads(self, name: str, threads: int) -> Segment:
+        if threads == self.threads:
+            return self.load(name)
+        segment = Segment(self._file(name), threads, name)
+        for _ in range(_WARM_UP_RUNS):
+            _on_zeros(segment, self.manifest)()
+        return segment
 
 
 def _on_zeros(segment: Segment, manifest: Manifest) -> Callable[[], list[Array]]:

@@ -51,6 +51,7 @@ class Machine:
         interpreter: the package that runs .tflite files, or ``none:`` and why.
         resident_bytes: memory that the process holds.
         free_bytes: memory that the machine has left.
+        cores: that the machine has.
     """
 
     version: str
@@ -59,6 +60,7 @@ class Machine:
     interpreter: str
     resident_bytes: int
     free_bytes: int
+    cores: int
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Status:
         in_flight: images that it works on.
         compute_s: seconds in which it ran segments.
         p95_s: 95th percentile of the latest runs of every segment.
+        threads: how many its interpreter computes with.
     """
 
     identity: Identity
@@ -82,6 +85,7 @@ class Status:
     in_flight: int
     compute_s: float
     p95_s: Mapping[str, float]
+    threads: int
 
 
 @dataclass(frozen=True)

@@ -56,10 +56,12 @@ class Measure(Question[answers.Measured]):
 
     Args:
         segments: their names; ``None`` for all of the bundle.
+        threads: how many to compute with; ``None`` for as many as the board does.
     """
 
     answer = answers.Measured
     segments: tuple[str, ...] | None = None
+    threads: int | None = None
 
 
 @dataclass(frozen=True)

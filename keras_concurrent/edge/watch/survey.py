@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from keras_concurrent._version import __version__
-from keras_concurrent.board import CLIENT
+from keras_concurrent.board import CLIENT, Board
 from keras_concurrent.cluster import Cluster, Link
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
@@ -16,6 +16,13 @@ from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.answers import LinkFigures
 from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, SAME_VERSION
 from keras_concurrent.edge.manifest import WHOLE
+from keras_concurrent.edge.watch.threads import (
+    ROUNDS,
+    ThreadsTried,
+    counted,
+    numbers_to_try,
+    try_threads,
+)
 from keras_concurrent.errors import BoardError, ProtocolError
 
 _MEASURE_S = 120.0
@@ -30,18 +37,21 @@ class Profiled:
     """What was measured of a cluster.
 
     Args:
-        cluster: each board's rate and cost of a call by its segments, each pair's link.
+        cluster: each board's rate and cost of a call by its segments, on as many threads as are
+            quickest, and each pair's link.
         seconds: that a board takes for a segment, by board, then by segment; the call included.
+        threads: what was tried on each board that has a choice.
     """
 
     cluster: Cluster
     seconds: Mapping[str, Mapping[str, float]]
+    threads: Mapping[str, ThreadsTried]
 
 
 def profile_cluster(
     client: Client, bundle: Bundle, cluster: Cluster, progress: Progress = lambda done, total: None
 ) -> Profiled:
-    """Measure every segment on every board, and every link.
+    """Measure every segment on every board, on its best number of threads, and every link.
 
     Args:
         client: asks boards that have the bundle.
@@ -54,28 +64,40 @@ def profile_cluster(
     """
     costs = SegmentCosts(bundle.manifest, cluster)
     names = [board.name for board in cluster.boards]
+    ask = client.questions.ask
+    statuses = {name: ask(name, questions.Status()) for name in names}
+    numbers = {name: _numbers(status) for name, status in statuses.items()}
     total = len(names) + len(names) * (len(names) + 1) // 2
-    boards, seconds, done = [], {}, 0
-    for board in cluster.boards:
-        measured = client.questions.ask(
-            board.name, questions.Measure(), timeout_s=_MEASURE_S
-        ).seconds
-        seconds[board.name] = measured
-        pieces = [name for name in measured if name != WHOLE] or [WHOLE]
-        call_s = _call_s(measured, pieces, board.call_s)
-        planned_s = costs.run_s(WHOLE, board.name) - board.call_s
-        took_s = max(measured[WHOLE] - call_s, 1e-6)
-        boards.append(replace(board.faster(planned_s / took_s), call_ms=call_s * 1e3))
+    total += ROUNDS * sum(len(each) for each in numbers.values())
+    boards, seconds, tried, done = [], {}, {}, 0
+
+    def told() -> None:
+        nonlocal done
         done += 1
         progress(done, total)
+
+    for board in cluster.boards:
+        name, threads = board.name, None
+        if numbers[name]:
+            in_use = statuses[name].threads
+            tried[name] = try_threads(ask, name, numbers[name], in_use, _MEASURE_S, told)
+            threads = tried[name].best
+        measured = ask(name, questions.Measure(threads=threads), timeout_s=_MEASURE_S).seconds
+        seconds[name] = measured
+        pieces = [segment for segment in measured if segment != WHOLE] or [WHOLE]
+        call_s = _call_s(measured, pieces, board.call_s)
+        planned_s = costs.run_s(WHOLE, name) - board.call_s
+        took_s = max(measured[WHOLE] - call_s, 1e-6)
+        faster = board.faster(planned_s / took_s)
+        boards.append(replace(faster, call_ms=call_s * 1e3, cores=threads or board.cores))
+        told()
     ways: dict[tuple[str, str], list[LinkFigures]] = {}
     for index, name in enumerate(names):
         for other in (CLIENT, *names[:index]):
             ways[name, other] = [client.questions.probe(name)] if other == CLIENT else [
                 link_of(client, name, other), link_of(client, other, name)
             ]  # fmt: skip
-            done += 1
-            progress(done, total)
+            told()
     # What every message costs is the software's, half at each of its ends; what a pair needs beyond
     # that is its wire's.
     message_s = min(way.one_way_s for both in ways.values() for way in both)
@@ -89,7 +111,14 @@ def profile_cluster(
         client=replace(cluster.client, **end),
         links=links,
     )
-    return Profiled(found, seconds)
+    return Profiled(found, seconds, tried)
+
+
+def _numbers(status: answers.Status) -> tuple[int, ...]:
+    """Numbers of threads to try on a board; none where there is no choice."""
+    if status.identity.slowdown is not None or status.machine.cores == 1:
+        return ()
+    return numbers_to_try(status.machine.cores)
 
 
 def _call_s(measured: Mapping[str, float], pieces: Sequence[str], described_s: float) -> float:
@@ -161,6 +190,7 @@ def examine(client: Client, bundle: Bundle, cluster: Cluster) -> list[Finding]:
             findings.append(Finding(board.name, str(error), "restart its board program"))
             continue
         findings += _of_status(board.name, status, offset_s, bundle)
+        findings.append(_of_threads(board, status))
         for name in sorted(set(status.identity.unreached) & set(reached)):
             findings.append(Finding(
                 f"{board.name} -> {name}", "cannot be reached",
@@ -202,6 +232,13 @@ def _of_status(
         ),
         Finding(board, f"clock {offset_s:+.4f} s against this machine's, taken into account"),
     ]  # fmt: skip
+
+
+def _of_threads(board: Board, status: answers.Status) -> Finding:
+    fact = f"computes with {counted(status.threads)}, cores: {status.machine.cores}"
+    if board.cores not in (None, status.threads):
+        fact += f", the cluster file says {board.cores}"
+    return Finding(board.name, fact)
 
 
 def _of_link(client: Client, cluster: Cluster, sender: str, receiver: str) -> Finding:

@@ -261,8 +261,8 @@ def test_the_doctor_names_a_link_that_is_slower_than_described(running, bundle):
 
 STATUS = answers.Status(
     identity=answers.Identity("pi1", "x", None, 0.0, 1, ()),
-    machine=answers.Machine("1", "3.11", "aarch64", "ai-edge-litert", 50_000_000, 10**9),
-    refused=0, images=10, in_flight=2, compute_s=1.0, p95_s={"a": 0.03},
+    machine=answers.Machine("1", "3.11", "aarch64", "ai-edge-litert", 50_000_000, 10**9, 4),
+    refused=0, images=10, in_flight=2, compute_s=1.0, p95_s={"a": 0.03}, threads=4,
 )  # fmt: skip
 
 
