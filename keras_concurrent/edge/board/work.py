@@ -17,7 +17,7 @@ from keras_concurrent.edge.link.protocol import Failed, Tensor
 from keras_concurrent.edge.link.transport import Clock
 from keras_concurrent.edge.placement import Event
 from keras_concurrent.edge.timeline import Log
-from keras_concurrent.interpreter import Array
+from keras_concurrent.interpreter import Array, bytes_of
 
 _log = logging.getLogger(__name__)
 
@@ -49,11 +49,20 @@ class Work:
         self._counts, self._complain, self._clock = counts, complain, clock
         self._tensors: dict[int, dict[str, Array]] = {}
         self._pending: deque[Instruction] = deque()
+        self._took_s: dict[str, float] = {}
 
     @property
     def pending(self) -> bool:
         """Whether there is something to do."""
         return bool(self._pending)
+
+    @property
+    def next_s(self) -> float:
+        """How long the next thing will take: a segment's latest run; 0 for all else."""
+        following = self._pending[0]
+        return (
+            self._took_s.get(following.segment, 0.0) if isinstance(following, RunSegment) else 0.0
+        )
 
     def accept(self, sender: str, tensor: Tensor, received_s: float) -> None:
         """Take a tensor that this board waits for; say once what is wrong with any other."""
@@ -66,27 +75,29 @@ class Work:
                 cause = "its bundle was exchanged: connect anew"
                 self._tell(tensor.session, tensor.image, "", cause)
             return
-        if tensor.name not in self.engine.expected(tensor.route):
+        names = self._workshop.manifest.tensor_names
+        name = names[tensor.tensor] if tensor.tensor < len(names) else ""
+        if name not in self.engine.expected(tensor.route):
             self._complain(sender, "sent a tensor that is not mine")
             return
         if self.engine.is_over(tensor.image):
             return
-        if not self.engine.sends(sender, tensor.name, tensor.image, tensor.route):
+        if not self.engine.sends(sender, name, tensor.image, tensor.route):
             self._complain(sender, "sent a tensor that another is to send")
             return
-        spec = self._workshop.manifest.tensors[tensor.name]
+        spec = self._workshop.manifest.tensors[name]
         if len(tensor.content) != spec.bytes:
             self._complain(
                 sender,
-                f"sent {tensor.name!r} in {len(tensor.content)} bytes, expected {spec.bytes}",
+                f"sent {name!r} in {len(tensor.content)} bytes, expected {spec.bytes}",
                 "a tensor of a wrong size",
             )
             return
         values = np.frombuffer(tensor.content, spec.dtype).reshape(spec.shape)
-        self._tensors.setdefault(tensor.image, {})[tensor.name] = values
-        arrival = Event("arrival", tensor.name, self._board, received_s, received_s)
+        self._tensors.setdefault(tensor.image, {})[name] = values
+        arrival = Event("arrival", name, self._board, received_s, received_s)
         self.notes.note(tensor.image, arrival)
-        self._pending.extend(self.engine.arrived(tensor.image, tensor.name, tensor.route))
+        self._pending.extend(self.engine.arrived(tensor.image, name, tensor.route))
 
     def drop(self, image: int) -> None:
         """Nobody waits for an image any more."""
@@ -97,7 +108,7 @@ class Work:
         instruction = self._pending.popleft()
         if isinstance(instruction, Finish):
             self._counts.images += 1
-            self._tensors.pop(instruction.image, None)
+            self._tensors.pop(instruction.image, {}).clear()  # the workshop knows of them too
         elif isinstance(instruction, RunSegment):
             self._run(instruction)
         elif instruction.image in self._tensors:  # not dropped since
@@ -110,25 +121,28 @@ class Work:
             return
         start = self._clock()
         try:
-            tensors.update(self._workshop.run(run.segment, tensors))
+            self._workshop.run(run.segment, tensors)
         except Exception as error:  # whatever the interpreter raises; the client must hear of it
             _log.warning("%s: %s failed: %s", self._board, run.segment, error)
             self._tell(self.session, run.image, run.segment, str(error))
             self._pending.extend(self.engine.drop(run.image))
         end = self._clock()
+        self._took_s[run.segment] = end - start
         self._counts.ran(run.segment, end - start)
         self.notes.note(run.image, Event("run", run.segment, self._board, start, end))
         self._pending.extend(self.engine.finished(run.image, run.segment))
 
     def _transmit(self, transmit: Transmit) -> None:
         image, name, receiver = transmit.image, transmit.tensor, transmit.receiver
-        content = np.ascontiguousarray(self._tensors[image][name]).tobytes()
+        content = bytes_of(self._tensors[image][name])
+        size = len(content)
 
         def sent(start: float, end: float) -> None:
-            event = Event("send", name, self._board, start, end, receiver, len(content))
+            event = Event("send", name, self._board, start, end, receiver, size)
             self.notes.note(image, event)
 
-        tensor = Tensor(self.session, image, transmit.route, name, content)
+        number = self._workshop.manifest.tensor_numbers[name]
+        tensor = Tensor(self.session, image, transmit.route, number, content)
         self._outbox.put(receiver, tensor, sent)
 
     def _tell(self, session: int, image: int, segment: str, cause: str) -> None:
