@@ -41,7 +41,7 @@ def bare_peer(kind: str, size: int, folder: Path) -> Iterator[tuple[Throw, int]]
     """
     (port,) = free_ports(1)
     if kind == "tls":
-        make_keys(Cluster((Board("b", 1.0, f"tls/127.0.0.1:{port}"),), Network(1.0)), folder)
+        make_keys(Cluster((Board("b", 1.0, f"tls/127.0.0.1:{port}"),), Network(1.0, 0.0)), folder)
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe()
     target = _zenoh_peer if kind == "zenoh" else _socket_peer

@@ -97,21 +97,23 @@ class Segment:
         except (RuntimeError, ValueError) as error:
             raise BundleError(f"{package} cannot load {name}: {error}") from error
         self.name = name
-        self._inputs = self._interpreter.get_input_details()
-        self._outputs = self._interpreter.get_output_details()
-        self._input_indices = [detail["index"] for detail in self._inputs]
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        self._input_names = tuple(detail["name"] for detail in inputs)
+        self._output_names = tuple(detail["name"] for detail in outputs)
+        self._input_indices = [detail["index"] for detail in inputs]
         # The function is kept, and asked each time: its answer may not be held while computing.
-        self._output_views = [self._interpreter.tensor(detail["index"]) for detail in self._outputs]
+        self._output_views = [self._interpreter.tensor(detail["index"]) for detail in outputs]
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """Tensor names, in the order in which `run` takes them."""
-        return tuple(detail["name"] for detail in self._inputs)
+        return self._input_names
 
     @property
     def output_names(self) -> tuple[str, ...]:
         """Tensor names, in the order in which `run` gives them."""
-        return tuple(detail["name"] for detail in self._outputs)
+        return self._output_names
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Compute once.

@@ -60,7 +60,7 @@ class TensorSpec:
     scale: float | None = None
     zero_point: int = 0
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Size of its value."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize

@@ -15,7 +15,6 @@ from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.protocol import Failed, Tensor
 from keras_concurrent.edge.link.transport import Clock
-from keras_concurrent.edge.placement import Event
 from keras_concurrent.edge.timeline import Log
 from keras_concurrent.interpreter import Array, bytes_of
 
@@ -50,6 +49,7 @@ class Work:
         self._tensors: dict[int, dict[str, Array]] = {}
         self._pending: deque[Instruction] = deque()
         self._took_s: dict[str, float] = {}
+        self._last_s: dict[str, float] = {}
 
     @property
     def pending(self) -> bool:
@@ -58,7 +58,7 @@ class Work:
 
     @property
     def next_s(self) -> float:
-        """How long the next thing will take: a segment's latest run; 0 for all else."""
+        """How long the next thing will take: a segment's latest runs; 0 for all else."""
         following = self._pending[0]
         return (
             self._took_s.get(following.segment, 0.0) if isinstance(following, RunSegment) else 0.0
@@ -95,8 +95,7 @@ class Work:
             return
         values = np.frombuffer(tensor.content, spec.dtype).reshape(spec.shape)
         self._tensors.setdefault(tensor.image, {})[name] = values
-        arrival = Event("arrival", name, self._board, received_s, received_s)
-        self.notes.note(tensor.image, arrival)
+        self.notes.note(tensor.image, "arrival", name, self._board, received_s, received_s)
         self._pending.extend(self.engine.arrived(tensor.image, name, tensor.route))
 
     def drop(self, image: int) -> None:
@@ -104,8 +103,12 @@ class Work:
         self._pending.extend(self.engine.drop(image))
 
     def step(self) -> None:
-        """Do the next thing that is pending."""
-        instruction = self._pending.popleft()
+        """Do the next thing that is pending, and all that follows up to the next segment."""
+        self._do(self._pending.popleft())
+        while self._pending and not isinstance(self._pending[0], RunSegment):
+            self._do(self._pending.popleft())
+
+    def _do(self, instruction: Instruction) -> None:
         if isinstance(instruction, Finish):
             self._counts.images += 1
             self._tensors.pop(instruction.image, {}).clear()  # the workshop knows of them too
@@ -127,9 +130,11 @@ class Work:
             self._tell(self.session, run.image, run.segment, str(error))
             self._pending.extend(self.engine.drop(run.image))
         end = self._clock()
-        self._took_s[run.segment] = end - start
+        # The lesser of two: what else the machine did is no part of it.
+        self._took_s[run.segment] = min(end - start, self._last_s.get(run.segment, 0.0))
+        self._last_s[run.segment] = end - start
         self._counts.ran(run.segment, end - start)
-        self.notes.note(run.image, Event("run", run.segment, self._board, start, end))
+        self.notes.note(run.image, "run", run.segment, self._board, start, end)
         self._pending.extend(self.engine.finished(run.image, run.segment))
 
     def _transmit(self, transmit: Transmit) -> None:
@@ -138,8 +143,7 @@ class Work:
         size = len(content)
 
         def sent(start: float, end: float) -> None:
-            event = Event("send", name, self._board, start, end, receiver, size)
-            self.notes.note(image, event)
+            self.notes.note(image, "send", name, self._board, start, end, receiver, size)
 
         number = self._workshop.manifest.tensor_numbers[name]
         tensor = Tensor(self.session, image, transmit.route, number, content)

@@ -29,6 +29,7 @@ _AT_ONCE = 16  # frames that are taken before others get their turn
 _PATIENCE_S = 1e-3  # for which sending waits for room before the link's thread does
 _LOOK_MS = 200
 _MOST_PARTS = 64
+_NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 
 Memory = memoryview | None
 """Where content goes; ``None``: it is read and forgotten."""
@@ -54,9 +55,7 @@ class DirectLink:
         self._connection = connection
         self._tls = connection if isinstance(connection, ssl.SSLSocket) else None
         self._sending = threading.Condition(threading.Lock())
-        # OpenSSL lets only one thread at a time have to do with a connection.
-        self._reading = self._sending if self._tls else threading.Condition(threading.Lock())
-        self._unsent: deque[memoryview] = deque()
+        self._unsent: deque[bytes | memoryview] = deque()
         self._unsent_bytes = 0
         self._sender: threading.Thread | None = None
         self._closed = False
@@ -83,28 +82,32 @@ class DirectLink:
             ProtocolError: what came is no frame; the link is of no more use.
             OSError: the link has ended.
         """
-        return all(self._advance(admit, take) for _ in range(_AT_ONCE))
-
-    def _advance(self, admit: Admit, take: Take) -> bool:
-        """Read once; whether there may be more."""
-        if self._message is not None and self._content is not None:
-            room = self._content[self._have :]
+        for _ in range(_AT_ONCE):
+            staged = self._content is None
+            room = self._stage_room() if staged else self._content[self._have :]  # type: ignore[index] # not staged
             count = self._receive(room)
-            self._have += count
-            if self._have == self._size:
-                self._finish(take)
-            return count > 0 and (self._tls is not None or count == len(room))
+            if not count:
+                return False
+            if staged:
+                self._end += count
+                self._use_stage(admit, take)
+            else:
+                self._have += count
+                if self._have == self._size:
+                    self._finish(take)
+            if count < len(room) and self._tls is None:
+                return False
+        return True
+
+    def _stage_room(self) -> memoryview:
+        """Where the stage takes more, a whole header at least."""
         if self._begin == self._end:
             self._begin = self._end = 0
-        elif len(self._stage) - self._begin < HEADER_BYTES:
+        elif _STAGE_BYTES - self._begin < HEADER_BYTES:
             rest = bytes(self._stage[self._begin : self._end])
             self._stage[: len(rest)] = rest
             self._begin, self._end = 0, len(rest)
-        room = self._stage[self._end :]
-        count = self._receive(room)
-        self._end += count
-        self._use_stage(admit, take)
-        return count > 0 and (self._tls is not None or count == len(room))
+        return self._stage[self._end :]
 
     def _use_stage(self, admit: Admit, take: Take) -> None:
         """Give what is in the stage to whom it belongs."""
@@ -135,11 +138,14 @@ class DirectLink:
 
     def _receive(self, room: memoryview) -> int:
         """How many bytes came; none where there are none yet."""
-        with self._reading:
-            try:
+        try:
+            if self._tls is None:
                 count = self._connection.recv_into(room)
-            except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
-                return 0
+            else:
+                with self._sending:  # OpenSSL lets one thread at a time have to do with it
+                    count = self._connection.recv_into(room)
+        except _NOT_NOW:
+            return 0
         if not count:
             raise ConnectionResetError(f"{self.peer} has closed its end")
         return count
@@ -150,7 +156,7 @@ class DirectLink:
         """Send a message, or what of it the connection takes; the rest follows by itself.
 
         Args:
-            message: without its content.
+            message: whose content counts for nothing.
             content: is free for other use when this returns.
 
         Raises:
@@ -165,21 +171,20 @@ class DirectLink:
                     f"{self.peer} has yet to take {self._unsent_bytes} bytes, at most "
                     f"{MOST_UNSENT_BYTES} may wait"
                 )
-            parts = deque((memoryview(start), memoryview(content)))
-            if self._tls is not None:  # one record for a small message
-                whole = start + content[: _STAGE_BYTES - HEADER_BYTES]
-                parts = deque((memoryview(whole), memoryview(content)[len(whole) - len(start) :]))
+            parts: deque[bytes | memoryview] = deque((start, content))
+            if self._tls is not None:  # a small message is one record
+                first = _STAGE_BYTES - HEADER_BYTES
+                parts = deque((start + content[:first], memoryview(content)[first:]))
             if not self._unsent:
                 self._put_patiently(parts)
-            # A part that was begun must go on as it is, see SSL_write: parts stay parts.
+            # What a connection was given must be given to it again, see SSL_write.
             for part in parts:
-                if len(part):
-                    self._unsent.append(memoryview(bytes(part)))
-                    self._unsent_bytes += len(part)
+                self._unsent.append(bytes(part))
+                self._unsent_bytes += len(part)
             if self._unsent:
                 self._let_sender_work()
 
-    def _put_patiently(self, parts: deque[memoryview]) -> None:
+    def _put_patiently(self, parts: deque[bytes | memoryview]) -> None:
         """Send parts for as long as the connection takes them, and a moment longer."""
         deadline = 0.0
         while not self._put(parts):
@@ -188,22 +193,20 @@ class DirectLink:
             if now >= deadline or not self._writable(1):
                 return
 
-    def _put(self, parts: deque[memoryview]) -> bool:
+    def _put(self, parts: deque[bytes | memoryview]) -> bool:
         """Send what is taken at once and leave the rest; whether all of it was."""
         try:
             while parts:
-                if not len(parts[0]):
-                    parts.popleft()
-                    continue
                 if self._tls is not None:
-                    count = self._connection.send(parts[0])
+                    count = self._connection.send(parts[0]) if parts[0] else 0
                 else:
-                    count = self._connection.sendmsg(list(islice(parts, _MOST_PARTS)))
+                    some = parts if len(parts) <= _MOST_PARTS else islice(parts, _MOST_PARTS)
+                    count = self._connection.sendmsg(some)
                 while parts and count >= len(parts[0]):
                     count -= len(parts.popleft())
                 if count:
-                    parts[0] = parts[0][count:]
-        except (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+                    parts[0] = memoryview(parts[0])[count:]
+        except _NOT_NOW:
             return False
         except OSError as error:
             raise TransportError(f"the direct link to {self.peer} has ended ({error})") from error
@@ -244,7 +247,6 @@ class DirectLink:
             self._unsent.clear()
             self._unsent_bytes = 0
             self._sending.notify()
-        with self._reading:
             self._connection.close()
 
 
