@@ -126,7 +126,7 @@ def hop_ms(folder: Path, images: int) -> float:
     ports = free_ports(2)
     cluster = Cluster(
         tuple(Board(f"h{i}", 1.0, f"tcp/127.0.0.1:{port}", 0.0) for i, port in enumerate(ports)),
-        Network(1e6, 0.0, 0.0),
+        Network(1e6, 0.0),
     )
     groups: dict[str, list[str]] = {}
     for task in tasks.tasks:

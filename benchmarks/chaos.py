@@ -27,9 +27,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from cables import Cables
 from distinct import References, distinct_bundle
 from outcome import Section, Target, finish
-from relays import Relays
 
 from keras_concurrent import Cluster
 from keras_concurrent.board import CLIENT, Board
@@ -57,10 +57,10 @@ def described(boards: int) -> Cluster:
     ports = free_ports(boards)
     return Cluster(
         tuple(
-            Board(f"b{i}", 0.01, f"tcp/127.0.0.1:{port}", call_ms=0.0)
+            Board(f"b{i}", 0.01, f"tcp/127.0.0.1:{port}", call_ms=0.0, message_ms=0.0)
             for i, port in enumerate(ports)
         ),
-        Network(1e6, 0.0, 0.0),
+        Network(1e6, 0.0),
     )
 
 
@@ -124,18 +124,18 @@ def chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
     mend: list[tuple[float, str, Any]] = []
     names = [board.name for board in cluster.boards]
     processes = Processes()
-    with Relays(cluster) as relays:
+    with Cables(cluster) as cables:
 
         def start(name: str) -> None:
             file = folder / f"{name}.toml"
-            file.write_text(relays.seen_by(name).to_toml())
+            file.write_text(cables.seen_by(name).to_toml())
             processes.start(name, ["--bundle", bundle.path, "--cluster", file])
 
         try:
             for name in names:
                 start(name)
             processes.wait_started()
-            client = connect(bundle, relays.seen_by(CLIENT), in_flight=IN_FLIGHT)
+            client = connect(bundle, cables.seen_by(CLIENT), in_flight=IN_FLIGHT)
             with client:
                 worker = threading.Thread(target=load, args=(client, tally, stopped))
                 worker.start()
@@ -145,13 +145,13 @@ def chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
                     now = time.monotonic()
                     for entry in [entry for entry in mend if entry[0] <= now or now >= end]:
                         mend.remove(entry)
-                        _mend(entry[1], entry[2], processes, relays, start)
+                        _mend(entry[1], entry[2], processes, cables, start)
                     busy = {name for _, _, what in mend for name in np.ravel(what).tolist()}
                     if now >= next_fault and now < end and len(mend) < MOST_FAULTS:
                         next_fault = now + SETTLE_S + rng.random()
                         kind = rng.choice(("kill", "freeze", "cut"))
                         free = [name for name in names if name not in busy]
-                        pairs = [p for p in relays.pairs if not busy & set(p)]
+                        pairs = [p for p in cables.pairs if not busy & set(p)]
                         target: Any = rng.choice(pairs) if kind == "cut" else rng.choice(free)
                         faults.append((kind, str(target), time.monotonic()))
                         if kind == "kill":
@@ -159,7 +159,7 @@ def chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
                         elif kind == "freeze":
                             os.kill(processes.process_id(target), signal.SIGSTOP)
                         else:
-                            relays.cut(target)
+                            cables.cut(target)
                         mend.append((now + 1.0 + 2.0 * rng.random(), kind, target))
                     time.sleep(0.01)
                 time.sleep(3.0)
@@ -173,13 +173,13 @@ def chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
     return {**_recoveries(faults, tally), "back_s": back_s, "tally": tally, "faults": len(faults)}
 
 
-def _mend(kind: str, target: Any, processes: Processes, relays: Relays, start: Any) -> None:
+def _mend(kind: str, target: Any, processes: Processes, cables: Cables, start: Any) -> None:
     if kind == "kill":
         start(target)
     elif kind == "freeze":
         os.kill(processes.process_id(target), signal.SIGCONT)
     else:
-        relays.cut(target, restore=True)
+        cables.cut(target, restore=True)
 
 
 def _back(client: Client, begun: float) -> float:
@@ -215,7 +215,7 @@ def fuzz(folder: Path, count: int, seed: int) -> dict[str, Any]:
             rng.randrange(3), bundle.sha256, Program((rng.choice(tensors),), ()), {}, (0,)
         )
         question = rng.choice((Ping(), Trace(number), route, Offer(), Switch()))
-        tensor = Tensor(session, number, rng.randrange(3), rng.choice(tensors[:9]))
+        tensor = Tensor(session, number, rng.randrange(3), rng.randrange(9))
         return rng.choice((
             tensor, Ask(session, number, question), Drop(session, number), Probe(session, number),
             Echo(session, number),

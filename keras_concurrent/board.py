@@ -24,6 +24,10 @@ MESSAGE_MS = 0.5
 MOBILENET = (1_137_531_880, 57_855_952, 31)
 """MobileNet v1 at 224 pixels: FLOPs, bytes of its tensors and weights, operators."""
 
+TENSOR_PORTS_ABOVE = 1000
+"""How far above the ports of endpoints boards listen for tensors, where nothing else is said."""
+
+_LAST_PORT = (1 << 16) - 1
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,62}")
 
 
@@ -48,6 +52,8 @@ class Board(Messaging):
             ``None`` where ``message_ms`` says it all.
         encryption_gb_per_s: gigabytes that it encrypts or decrypts a second, where endpoints are
             ``tls``; ``None`` where that costs nothing.
+        tensor_port: where it listens for tensors; ``None``: `TENSOR_PORTS_ABOVE` the endpoint's
+            port, or as far below it where there is none above.
 
     Raises:
         ClusterError: a value out of range.
@@ -65,6 +71,7 @@ class Board(Messaging):
     message_ms: float = MESSAGE_MS
     message_gb_per_s: float | None = None
     encryption_gb_per_s: float | None = None
+    tensor_port: int | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or self.name == CLIENT:
@@ -78,6 +85,13 @@ class Board(Messaging):
         if self.cores is not None and (type(self.cores) is not int or self.cores < 1):
             raise ClusterError(
                 f"board {self.name!r}: cores must be a whole number above 0, got {self.cores!r}"
+            )
+        if self.tensor_port is not None and (
+            type(self.tensor_port) is not int or not 0 < self.tensor_port <= _LAST_PORT
+        ):
+            raise ClusterError(
+                f"board {self.name!r}: tensor_port must be a port from 1 to {_LAST_PORT}, "
+                f"got {self.tensor_port!r}"
             )
         for key in ("memory_mb", "int8_gops_per_s", "tensor_gb_per_s"):
             value = getattr(self, key)
@@ -138,6 +152,13 @@ class Board(Messaging):
         )
 
     @property
+    def tensor_port_used(self) -> int:
+        """The port where it listens for tensors."""
+        if self.tensor_port is not None:
+            return self.tensor_port
+        return tensor_port_beside(int(self.endpoint.rsplit(":", 1)[1]))
+
+    @property
     def call_s(self) -> float:
         """Fixed cost of running one segment, in seconds."""
         return self.call_ms / 1e3
@@ -146,3 +167,9 @@ class Board(Messaging):
     def memory_bytes(self) -> float:
         """Bytes for weights and tensors; infinite where nothing is said."""
         return math.inf if self.memory_mb is None else self.memory_mb * 1e6
+
+
+def tensor_port_beside(port: int) -> int:
+    """Where a board listens for tensors that says nothing of it, by the port of its endpoint."""
+    above = port + TENSOR_PORTS_ABOVE
+    return above if above <= _LAST_PORT else port - TENSOR_PORTS_ABOVE

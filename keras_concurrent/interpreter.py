@@ -97,18 +97,23 @@ class Segment:
         except (RuntimeError, ValueError) as error:
             raise BundleError(f"{package} cannot load {name}: {error}") from error
         self.name = name
-        self._inputs = self._interpreter.get_input_details()
-        self._outputs = self._interpreter.get_output_details()
+        inputs = self._interpreter.get_input_details()
+        outputs = self._interpreter.get_output_details()
+        self._input_names = tuple(detail["name"] for detail in inputs)
+        self._output_names = tuple(detail["name"] for detail in outputs)
+        self._input_indices = [detail["index"] for detail in inputs]
+        # The function is kept, and asked each time: its answer may not be held while computing.
+        self._output_views = [self._interpreter.tensor(detail["index"]) for detail in outputs]
 
     @property
     def input_names(self) -> tuple[str, ...]:
         """Tensor names, in the order in which `run` takes them."""
-        return tuple(detail["name"] for detail in self._inputs)
+        return self._input_names
 
     @property
     def output_names(self) -> tuple[str, ...]:
         """Tensor names, in the order in which `run` gives them."""
-        return tuple(detail["name"] for detail in self._outputs)
+        return self._output_names
 
     def run(self, inputs: Sequence[Array]) -> list[Array]:
         """Compute once.
@@ -119,7 +124,21 @@ class Segment:
         Returns:
             New arrays, one a tensor of `output_names`.
         """
-        for detail, value in zip(self._inputs, inputs, strict=True):
-            self._interpreter.set_tensor(detail["index"], value)
+        return [value.copy() for value in self.run_in_place(inputs)]
+
+    def run_in_place(self, inputs: Sequence[Array]) -> list[Array]:
+        """Compute once, see `run`.
+
+        Returns:
+            The interpreter's own memory, an array a tensor of `output_names`: valid until it
+            computes again, which it refuses to while any is held.
+        """
+        for index, value in zip(self._input_indices, inputs, strict=True):
+            self._interpreter.set_tensor(index, value)
         self._interpreter.invoke()
-        return [self._interpreter.get_tensor(detail["index"]) for detail in self._outputs]
+        return [view() for view in self._output_views]
+
+
+def bytes_of(values: Array) -> memoryview:
+    """The bytes of an array, without copying them where it is in one piece."""
+    return np.ascontiguousarray(values).reshape(-1).view(np.uint8).data

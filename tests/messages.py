@@ -16,6 +16,7 @@ SCALARS = {
     float: st.floats(allow_nan=False, allow_infinity=False),
     str: TEXTS,
     bytes: st.binary(max_size=40),
+    memoryview: st.binary(max_size=40).map(memoryview),
     NoneType: st.none(),
 }
 

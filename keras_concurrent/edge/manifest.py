@@ -12,6 +12,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -59,7 +60,7 @@ class TensorSpec:
     scale: float | None = None
     zero_point: int = 0
 
-    @property
+    @cached_property
     def bytes(self) -> int:
         """Size of its value."""
         return math.prod(self.shape) * np.dtype(self.dtype).itemsize
@@ -124,6 +125,16 @@ class Manifest:
     architecture: str | None = None
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
+
+    @cached_property
+    def tensor_names(self) -> tuple[str, ...]:
+        """Names of the tensors by their numbers, as which they travel."""
+        return tuple(sorted(self.tensors))
+
+    @cached_property
+    def tensor_numbers(self) -> Mapping[str, int]:
+        """Numbers of the tensors by their names."""
+        return {name: number for number, name in enumerate(self.tensor_names)}
 
     def check(self) -> None:
         """Everything referred to exists, and every segment gets what it reads.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.placement import Event
@@ -14,27 +14,34 @@ _IMAGES = 64
 
 
 class Log:
-    """What a board notes of its latest images, in the threads that compute and send."""
+    """What a board notes of its latest images, in the threads that compute and send.
+
+    Few are asked for, so that an event is made when it is.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._images: deque[tuple[int, list[Event]]] = deque(maxlen=_IMAGES)
+        self._images: dict[int, list[tuple[Any, ...]]] = {}  # the oldest first
 
-    def note(self, image: int, event: Event) -> None:
-        """Something happened to an image, by the board's clock."""
+    def note(self, image: int, *event: Any) -> None:
+        """Something happened to an image, by the board's clock.
+
+        Args:
+            image: its number.
+            event: what `Event` is made of.
+        """
         with self._lock:
-            for known, events in reversed(self._images):
-                if known == image:
-                    events.append(event)
-                    return
-            self._images.append((image, [event]))
+            events = self._images.get(image)
+            if events is None:
+                events = self._images[image] = []
+                if len(self._images) > _IMAGES:
+                    del self._images[next(iter(self._images))]
+            events.append(event)
 
     def of(self, image: int) -> tuple[Event, ...]:
         """What happened to an image."""
         with self._lock:
-            return tuple(
-                event for known, events in self._images if known == image for event in events
-            )
+            return tuple(Event(*event) for event in self._images.get(image, ()))
 
 
 @dataclass

@@ -9,14 +9,14 @@ def test_events_of_clocks_that_are_ahead_and_behind_fall_into_one_order():
     record.sends.append(Event("send", "x", "client", 100.0, 100.1, "a", 4))
     record.arrived_s["y"] = 100.9
     ahead = Log()  # an hour
-    ahead.note(1, Event("arrival", "x", "a", 3700.2, 3700.2))
-    ahead.note(1, Event("run", "s", "a", 3700.2, 3700.5))
-    ahead.note(1, Event("send", "t", "a", 3700.5, 3700.51, "b", 4))
+    ahead.note(1, "arrival", "x", "a", 3700.2, 3700.2)
+    ahead.note(1, "run", "s", "a", 3700.2, 3700.5)
+    ahead.note(1, "send", "t", "a", 3700.5, 3700.51, "b", 4)
     behind = Log()  # half a minute
-    behind.note(1, Event("arrival", "t", "b", 70.6, 70.6))
-    behind.note(1, Event("run", "u", "b", 70.6, 70.8))
-    behind.note(1, Event("send", "y", "b", 70.8, 70.81, "client", 4))
-    behind.note(2, Event("run", "u", "b", 80.0, 81.0))
+    behind.note(1, "arrival", "t", "b", 70.6, 70.6)
+    behind.note(1, "run", "u", "b", 70.6, 70.8)
+    behind.note(1, "send", "y", "b", 70.8, 70.81, "client", 4)
+    behind.note(2, "run", "u", "b", 80.0, 81.0)
     logs = {"a": ahead.of(1), "b": behind.of(1)}
     events = merge(record, logs, {"a": 3600.0, "b": -30.0})
     assert [(e.kind, e.name, e.board, round(e.start_s, 6), round(e.end_s, 6)) for e in events] == [

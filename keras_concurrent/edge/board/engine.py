@@ -9,7 +9,6 @@ the time in which an older one waits.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 
@@ -72,7 +71,7 @@ class Engine:
         self._expected: dict[int, frozenset[str]] = {}
         self._images: dict[int, _Progress] = {}  # the oldest first
         self._running: int | None = None
-        self._over: deque[int] = deque(maxlen=_REMEMBERED)
+        self._over: dict[int, None] = {}  # the first to end is the first
         self._floor = -1
         if program is not None:
             self.learn(0, program)
@@ -154,8 +153,10 @@ class Engine:
     def _end(self, image: int) -> list[Instruction]:
         self._images.pop(image, None)
         if len(self._over) == _REMEMBERED:
-            self._floor = max(self._floor, self._over[0])
-        self._over.append(image)
+            first = next(iter(self._over))
+            self._floor = max(self._floor, first)
+            del self._over[first]
+        self._over[image] = None
         return [Finish(image)]
 
     def _decide(self) -> list[Instruction]:

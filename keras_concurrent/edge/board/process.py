@@ -15,9 +15,9 @@ from keras_concurrent.edge.board.stretch import Stretch, limit_memory
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.edge.link.direct import DirectChannel
 from keras_concurrent.edge.link.keys import keys_of
 from keras_concurrent.edge.link.pacing import pacer_of
-from keras_concurrent.edge.link.zenoh_channel import ZenohChannel
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import load_interpreter
 
@@ -39,7 +39,7 @@ def serve_board(
     store: Path | None = None,
     emulate_memory: bool = False,
 ) -> None:
-    """Run a board over Zenoh until told to stop.
+    """Run a board until told to stop.
 
     Args:
         name: the board's, as in the cluster file.
@@ -72,7 +72,7 @@ def serve_board(
         stretch = None
         if slowdown is not None:
             stretch = ends.enter_context(closing(Stretch(slowdown, cluster_path)))
-        channel = ZenohChannel(name, cluster, keys_of(name, cluster, keys))
+        channel = DirectChannel(name, cluster, keys_of(name, cluster, keys))
         ends.callback(channel.close)
         if emulate_memory and math.isfinite(memory_bytes):
             load_interpreter()  # which is none of what the board has for weights and tensors

@@ -15,9 +15,8 @@ from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.protocol import Failed, Tensor
 from keras_concurrent.edge.link.transport import Clock
-from keras_concurrent.edge.placement import Event
 from keras_concurrent.edge.timeline import Log
-from keras_concurrent.interpreter import Array
+from keras_concurrent.interpreter import Array, bytes_of
 
 _log = logging.getLogger(__name__)
 
@@ -49,11 +48,21 @@ class Work:
         self._counts, self._complain, self._clock = counts, complain, clock
         self._tensors: dict[int, dict[str, Array]] = {}
         self._pending: deque[Instruction] = deque()
+        self._took_s: dict[str, float] = {}
+        self._last_s: dict[str, float] = {}
 
     @property
     def pending(self) -> bool:
         """Whether there is something to do."""
         return bool(self._pending)
+
+    @property
+    def next_s(self) -> float:
+        """How long the next thing will take: a segment's latest runs; 0 for all else."""
+        following = self._pending[0]
+        return (
+            self._took_s.get(following.segment, 0.0) if isinstance(following, RunSegment) else 0.0
+        )
 
     def accept(self, sender: str, tensor: Tensor, received_s: float) -> None:
         """Take a tensor that this board waits for; say once what is wrong with any other."""
@@ -66,38 +75,43 @@ class Work:
                 cause = "its bundle was exchanged: connect anew"
                 self._tell(tensor.session, tensor.image, "", cause)
             return
-        if tensor.name not in self.engine.expected(tensor.route):
+        names = self._workshop.manifest.tensor_names
+        name = names[tensor.tensor] if tensor.tensor < len(names) else ""
+        if name not in self.engine.expected(tensor.route):
             self._complain(sender, "sent a tensor that is not mine")
             return
         if self.engine.is_over(tensor.image):
             return
-        if not self.engine.sends(sender, tensor.name, tensor.image, tensor.route):
+        if not self.engine.sends(sender, name, tensor.image, tensor.route):
             self._complain(sender, "sent a tensor that another is to send")
             return
-        spec = self._workshop.manifest.tensors[tensor.name]
+        spec = self._workshop.manifest.tensors[name]
         if len(tensor.content) != spec.bytes:
             self._complain(
                 sender,
-                f"sent {tensor.name!r} in {len(tensor.content)} bytes, expected {spec.bytes}",
+                f"sent {name!r} in {len(tensor.content)} bytes, expected {spec.bytes}",
                 "a tensor of a wrong size",
             )
             return
         values = np.frombuffer(tensor.content, spec.dtype).reshape(spec.shape)
-        self._tensors.setdefault(tensor.image, {})[tensor.name] = values
-        arrival = Event("arrival", tensor.name, self._board, received_s, received_s)
-        self.notes.note(tensor.image, arrival)
-        self._pending.extend(self.engine.arrived(tensor.image, tensor.name, tensor.route))
+        self._tensors.setdefault(tensor.image, {})[name] = values
+        self.notes.note(tensor.image, "arrival", name, self._board, received_s, received_s)
+        self._pending.extend(self.engine.arrived(tensor.image, name, tensor.route))
 
     def drop(self, image: int) -> None:
         """Nobody waits for an image any more."""
         self._pending.extend(self.engine.drop(image))
 
     def step(self) -> None:
-        """Do the next thing that is pending."""
-        instruction = self._pending.popleft()
+        """Do the next thing that is pending, and all that follows up to the next segment."""
+        self._do(self._pending.popleft())
+        while self._pending and not isinstance(self._pending[0], RunSegment):
+            self._do(self._pending.popleft())
+
+    def _do(self, instruction: Instruction) -> None:
         if isinstance(instruction, Finish):
             self._counts.images += 1
-            self._tensors.pop(instruction.image, None)
+            self._tensors.pop(instruction.image, {}).clear()  # the workshop knows of them too
         elif isinstance(instruction, RunSegment):
             self._run(instruction)
         elif instruction.image in self._tensors:  # not dropped since
@@ -110,25 +124,29 @@ class Work:
             return
         start = self._clock()
         try:
-            tensors.update(self._workshop.run(run.segment, tensors))
+            self._workshop.run(run.segment, tensors)
         except Exception as error:  # whatever the interpreter raises; the client must hear of it
             _log.warning("%s: %s failed: %s", self._board, run.segment, error)
             self._tell(self.session, run.image, run.segment, str(error))
             self._pending.extend(self.engine.drop(run.image))
         end = self._clock()
+        # The lesser of two: what else the machine did is no part of it.
+        self._took_s[run.segment] = min(end - start, self._last_s.get(run.segment, 0.0))
+        self._last_s[run.segment] = end - start
         self._counts.ran(run.segment, end - start)
-        self.notes.note(run.image, Event("run", run.segment, self._board, start, end))
+        self.notes.note(run.image, "run", run.segment, self._board, start, end)
         self._pending.extend(self.engine.finished(run.image, run.segment))
 
     def _transmit(self, transmit: Transmit) -> None:
         image, name, receiver = transmit.image, transmit.tensor, transmit.receiver
-        content = np.ascontiguousarray(self._tensors[image][name]).tobytes()
+        content = bytes_of(self._tensors[image][name])
+        size = len(content)
 
         def sent(start: float, end: float) -> None:
-            event = Event("send", name, self._board, start, end, receiver, len(content))
-            self.notes.note(image, event)
+            self.notes.note(image, "send", name, self._board, start, end, receiver, size)
 
-        tensor = Tensor(self.session, image, transmit.route, name, content)
+        number = self._workshop.manifest.tensor_numbers[name]
+        tensor = Tensor(self.session, image, transmit.route, number, content)
         self._outbox.put(receiver, tensor, sent)
 
     def _tell(self, session: int, image: int, segment: str, cause: str) -> None:

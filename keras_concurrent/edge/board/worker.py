@@ -1,7 +1,8 @@
 """A board's process: it runs its segments as their tensors arrive and sends the results on.
 
-Tensors arrive in Zenoh's threads, one thread computes, one sends; so a board computes while the
-network works. Which segment and which message comes next is the engine's decision; what the board
+One thread reads what comes, computes, and sends what the network takes at once; while it computes
+for long another reads, and another sends what had to wait, so a board computes while the network
+works. Which segment and which message comes next is the engine's decision; what the board
 does for an image is its route, which the client tells beforehand.
 """
 
@@ -39,6 +40,7 @@ from keras_concurrent.edge.link.transport import Channel, Gone, Here, Malformed,
 from keras_concurrent.errors import BundleError, ConcurrentError
 
 _MOST_ROUTES = 1024
+_LONG_S = 1e-3  # a thread costs less than waiting so long
 _MOST_AHEAD_NS = 366 * 24 * 3600 * 10**9
 """So far may a client's clock be ahead: after a session no earlier one is heard."""
 
@@ -104,19 +106,26 @@ class Board:
                 if packet is not None:
                     self._handle(packet)
                 if self._work.pending:  # however many messages come, the work goes on
-                    self._work.step()
+                    self._step()
                 elif packet is None and self._channel.refused():
                     self._complain("a stranger", "sent messages that are none of ours: refused")
         finally:
             self._outbox.close()
+
+    def _step(self) -> None:
+        """Do the next thing; while that takes long, what comes is taken meanwhile."""
+        if self._work.next_s < _LONG_S:
+            self._work.step()
+            return
+        with self._channel.attended():
+            self._work.step()
 
     # ------------------------------------------------------------- what arrives
 
     def _largest(self, sender: str, message: Message) -> int:
         """The most content of a message that is worth taking; called in the network's threads."""
         if isinstance(message, Tensor):
-            spec = self._workshop.manifest.tensors.get(message.name)
-            return spec.bytes if spec else 0
+            return self._largest_tensor(message)
         if isinstance(message, Probe):
             return MOST_PROBE_BYTES
         if isinstance(message, Ask) and sender == CLIENT:
@@ -125,6 +134,17 @@ class Board:
             if isinstance(message.question, questions.Offer):
                 return MOST_MANIFEST_BYTES
         return 0
+
+    def _largest_tensor(self, tensor: Tensor) -> int:
+        """The bytes of a tensor by its number; on an unknown route the most that any has.
+
+        There the number may be of another bundle: the client is to be told, see `Work.accept`.
+        """
+        specs, names = self._workshop.manifest.tensors, self._workshop.manifest.tensor_names
+        work = self._work
+        if tensor.session != work.session or not work.engine.knows(tensor.route):
+            return max((spec.bytes for spec in specs.values()), default=0)
+        return specs[names[tensor.tensor]].bytes if tensor.tensor < len(names) else 0
 
     def _handle(self, packet: Packet) -> None:
         sender, message = packet.sender, packet.message

@@ -46,6 +46,7 @@ class Workshop:
         """Of the bundle; empty before the first."""
         self.manifest = Manifest((), (), {}, {}, {})
         """Of the bundle."""
+        self._lent: dict[str, dict[str, Array]] = {}  # whose outputs are an interpreter's memory
 
     @property
     def slowdown(self) -> float | None:
@@ -66,7 +67,7 @@ class Workshop:
             for name in (program.segments if program else ())
         }
         self.sha256, self.manifest = bundle.sha256, bundle.manifest
-        self._content, self._segments = bundle.content, loaded
+        self._content, self._segments, self._lent = bundle.content, loaded, {}
 
     def check_memory(self, manifest: Manifest, board: str) -> None:
         """There is memory for the weights that a bundle's plan gives to a board.
@@ -138,16 +139,28 @@ class Workshop:
             self._stretch.learn(name, step)
         return segment
 
-    def run(self, name: str, tensors: Mapping[str, Array]) -> dict[str, Array]:
-        """Compute a loaded segment's outputs from its inputs, by name.
+    def run(self, name: str, tensors: dict[str, Array]) -> None:
+        """Compute a loaded segment's outputs from its inputs, by name, and put them beside these.
+
+        They are the interpreter's memory. Before it computes again, those that are still in
+        ``tensors`` become copies: take out what is needed no more, and keep none elsewhere.
 
         Raises:
             Exception: whatever the interpreter raises.
         """
         segment = self._segments[name]
-        step = partial(segment.run, [tensors[tensor] for tensor in segment.input_names])
+        self._take_back(name)
+        step = partial(segment.run_in_place, [tensors[tensor] for tensor in segment.input_names])
         results = self._stretch.run(name, step) if self._stretch else step()
-        return dict(zip(segment.output_names, results, strict=True))
+        tensors.update(zip(segment.output_names, results, strict=True))
+        self._lent[name] = tensors
+
+    def _take_back(self, name: str) -> None:
+        """Give whoever still has a segment's outputs copies of them."""
+        tensors = self._lent.pop(name, {})
+        for output in self._segments[name].output_names:
+            if output in tensors:
+                tensors[output] = tensors[output].copy()
 
     def measure(
         self, names: Sequence[str] | None = None, threads: int | None = None
@@ -168,6 +181,8 @@ class Workshop:
         measured = {}
         for name in self.manifest.segments if names is None else names:
             step = _on_zeros(self._with_threads(name, threads), self.manifest)
+            if threads == self.threads:
+                self._take_back(name)
             durations = []
             for _ in range(_MEASURED_RUNS):
                 start = time.monotonic()

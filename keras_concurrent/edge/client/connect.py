@@ -1,4 +1,4 @@
-"""A client of boards over Zenoh."""
+"""A client of boards over the network."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import IN_FLIGHT, Client
+from keras_concurrent.edge.link.direct import DirectChannel
 from keras_concurrent.edge.link.keys import keys_of
 from keras_concurrent.edge.link.pacing import pacer_of
-from keras_concurrent.edge.link.zenoh_channel import ZenohChannel
 
 _READY_S = {"all": 20.0, "some": 3.0, "none": 0.0}
 
@@ -46,7 +46,7 @@ def connect(
     """
     if ready not in _READY_S:
         raise ValueError(f"ready must be one of {', '.join(_READY_S)}, got {ready!r}")
-    channel = ZenohChannel(CLIENT, cluster, keys_of(CLIENT, cluster, keys))
+    channel = DirectChannel(CLIENT, cluster, keys_of(CLIENT, cluster, keys))
     pacer = pacer_of(cluster, CLIENT, pace)
     client = Client(bundle, cluster, channel, placement, pacer=pacer, in_flight=in_flight)
     if ready != "none":

@@ -82,7 +82,7 @@ class Dispatch:
     def _largest(self, sender: str, message: protocol.Message) -> int:
         """Only outputs have content; asked before memory is taken for it."""
         if isinstance(message, protocol.Tensor) and sender in self._boards:
-            return self.flights.largest(message.name)
+            return self.flights.largest(message.tensor)
         return 0
 
     def take(self, packet: Packet) -> None:
@@ -141,14 +141,14 @@ class Dispatch:
 
     def _output(self, board: str, tensor: protocol.Tensor, received_s: float) -> None:
         try:
-            if not self.flights.take(board, tensor, received_s):
-                return
+            name = self.flights.take(board, tensor, received_s)
         except ProtocolError as error:  # whoever is to send it may still do so
             self._complain(board, str(error))
         except BoardError as error:
             self.carry_out(self.requests.failed(tensor.image, str(error)))
         else:
-            self.carry_out(self.requests.arrived(tensor.image, tensor.name))
+            if name is not None:
+                self.carry_out(self.requests.arrived(tensor.image, name))
 
     def look(self) -> None:
         """Do what time brings: deadlines, and boards that have done nothing for too long."""

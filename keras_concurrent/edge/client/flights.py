@@ -18,7 +18,7 @@ from keras_concurrent.edge.manifest import Manifest
 from keras_concurrent.edge.placement import Event, Placement, Send
 from keras_concurrent.edge.timeline import Record
 from keras_concurrent.errors import BoardError, ProtocolError
-from keras_concurrent.interpreter import Array
+from keras_concurrent.interpreter import Array, bytes_of
 
 _RECORDS = 64  # images whose timeline can be asked for
 
@@ -63,9 +63,15 @@ class Flights:
         """The inputs of a request."""
         return self._values[request]
 
-    def largest(self, tensor: str) -> int:
-        """The bytes of an output; 0 for any other tensor."""
-        return self._manifest.tensors[tensor].bytes if tensor in self.outputs else 0
+    def largest(self, tensor: int) -> int:
+        """The bytes of an output, by its number; 0 for any other tensor."""
+        name = self._name(tensor)
+        return self._manifest.tensors[name].bytes if name in self.outputs else 0
+
+    def _name(self, tensor: int) -> str:
+        """A tensor's name by its number; empty where there is none."""
+        names = self._manifest.tensor_names
+        return names[tensor] if tensor < len(names) else ""
 
     def begin(self, begin: Begin, placement: Placement) -> Iterator[tuple[str, Tensor, Sent]]:
         """What to send to whom for an image, each with what is to be told when it was sent."""
@@ -75,39 +81,39 @@ class Flights:
             self._records.popitem(last=False)
         self._flights[begin.image] = _Flight(begin.route, placement.senders_to(CLIENT))
         for send in placement.client_sends:
-            content = self._values[begin.request][send.tensor].tobytes()
+            content = bytes_of(self._values[begin.request][send.tensor])
 
             def sent(start: float, end: float, send: Send = send, size: int = len(content)) -> None:
                 event = Event("send", send.tensor, CLIENT, start, end, send.receiver, size)
                 record.sends.append(event)
 
             session = self._session.value
-            tensor = Tensor(session, begin.image, begin.route, send.tensor, content)
+            number = self._manifest.tensor_numbers[send.tensor]
+            tensor = Tensor(session, begin.image, begin.route, number, content)
             yield send.receiver, tensor, sent
 
-    def take(self, board: str, tensor: Tensor, received_s: float) -> bool:
-        """Take an output from a board; whether it is one that was waited for.
+    def take(self, board: str, tensor: Tensor, received_s: float) -> str | None:
+        """Take an output from a board; its name, or ``None`` where nobody waited for it.
 
         Raises:
             ProtocolError: another board sends it, by the image's route.
             BoardError: it has a wrong size.
         """
-        flight = self._flights.get(tensor.image)
-        if tensor.name not in self.outputs or flight is None:
-            return False
-        if tensor.route != flight.route or flight.senders.get(tensor.name) != board:
+        flight, name = self._flights.get(tensor.image), self._name(tensor.tensor)
+        if name not in self.outputs or flight is None:
+            return None
+        if tensor.route != flight.route or flight.senders.get(name) != board:
             raise ProtocolError("sent an output that another board is to send")
-        spec = self._manifest.tensors[tensor.name]
+        spec = self._manifest.tensors[name]
         if len(tensor.content) != spec.bytes:
             raise BoardError(
-                f"{board} sent {tensor.name!r} in {len(tensor.content)} bytes, "
-                f"expected {spec.bytes}"
+                f"{board} sent {name!r} in {len(tensor.content)} bytes, expected {spec.bytes}"
             )
         values = np.frombuffer(tensor.content, spec.dtype).reshape(spec.shape)
-        flight.outputs[tensor.name] = values
+        flight.outputs[name] = values
         if tensor.image in self._records:
-            self._records[tensor.image].arrived_s[tensor.name] = received_s
-        return True
+            self._records[tensor.image].arrived_s[name] = received_s
+        return name
 
     def forget(self, image: int) -> None:
         """Nobody waits for an image any more."""

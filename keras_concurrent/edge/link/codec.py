@@ -1,8 +1,8 @@
 """Values as JSON and back; what may come is what a dataclass's annotations say.
 
 A value is made of frozen dataclasses, numbers, strings, tuples and mappings by name. Where several
-dataclasses may stand, a value travels under its class's name. A field of ``bytes`` is no part of
-the text: it travels beside it.
+dataclasses may stand, a value travels under its class's name. A field of ``bytes``, or of anything
+that may stand for them, is no part of the text: it travels beside it.
 
 What does not fit raises ``ValueError`` and says where: nothing is repaired, guessed or left out.
 Only control characters in texts are replaced, since people read them in terminals.
@@ -22,6 +22,7 @@ from typing import Any, Union, get_args, get_origin, get_type_hints
 from keras_concurrent.edge.printable import printable
 
 _LARGEST = 1 << 64
+_BESIDE = (bytes, bytes | memoryview)
 _dumps = json.JSONEncoder(separators=(",", ":"), allow_nan=False).encode
 Read = Callable[[Any], Any]
 Write = Callable[[Any], Any]
@@ -74,7 +75,7 @@ def _values(write: Write) -> Write:
 
 
 def _fields_written(kind: Any) -> Write:
-    names = [name for name, hint in _hints(kind).items() if hint is not bytes]
+    names = [name for name, hint in _hints(kind).items() if hint not in _BESIDE]
     writers = {n: w for n in names if (w := _writer(_hints(kind)[n])) is not _as_it_is}
 
     def written(value: Any) -> dict[str, Any]:
@@ -177,7 +178,7 @@ def _one_of(kind: Any) -> Read:
 
 
 def _dataclass(kind: Any) -> Read:
-    readers = {name: _reader(hint) for name, hint in _hints(kind).items() if hint is not bytes}
+    readers = {name: _reader(hint) for name, hint in _hints(kind).items() if hint not in _BESIDE}
     optional = {field.name for field in fields(kind) if field.default is not MISSING}
     required = readers.keys() - optional
 

@@ -1,4 +1,4 @@
-"""Sends messages in order, in a thread of its own."""
+"""Sends messages: tensors at once where nothing is in their way, the rest in its own thread."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 from keras_concurrent.edge.link.pacing import Pacer
 from keras_concurrent.edge.link.protocol import Echo, Message, Probe, Tensor, content_of
@@ -14,10 +15,16 @@ from keras_concurrent.edge.link.transport import Channel
 
 _log = logging.getLogger(__name__)
 Sent = Callable[[float, float], None]
+Paced = (Tensor, Probe, Echo)
+"""What an interface is kept busy by."""
 
 
 class Outbox:
-    """Sends messages in order, in a thread of its own, at the pace of its interface if any.
+    """Sends messages, tensors at the pace of the interface if it has one.
+
+    Tensors and probes keep their order, and so do all others. Where a tensor has to wait neither
+    for its interface nor for one before it, and its receiver has a direct link, it is sent in the
+    thread that puts it.
 
     Args:
         channel: to send on.
@@ -30,33 +37,53 @@ class Outbox:
         self._queue: queue.SimpleQueue[tuple[str, Message, float, Sent | None] | None] = (
             queue.SimpleQueue()
         )
+        self._lock = threading.Lock()
+        self._behind = 0  # tensors and probes that are queued
         self._thread = threading.Thread(target=self._work, name="outbox", daemon=True)
         self._thread.start()
 
     def put(self, receiver: str, message: Message, sent: Sent | None = None) -> None:
-        """Queue a message.
+        """Send a message, now or when its turn comes.
 
         Args:
             receiver: a board, or the client.
-            message: to send.
+            message: to send. The memory of a tensor's content is free when this returns.
             sent: told when its sending began and ended, by the channel's clock.
         """
-        self._queue.put((receiver, message, time.monotonic(), sent))
+        now = time.monotonic()
+        if isinstance(message, Paced):
+            with self._lock:
+                at_once = not self._behind and self._is_free() and self._channel.direct(receiver)
+                if at_once:
+                    self._send(receiver, message, now, sent)
+                    return
+                self._behind += 1
+            if isinstance(message, Tensor):
+                message = replace(message, content=bytes(message.content))
+        self._queue.put((receiver, message, now, sent))
+
+    def _is_free(self) -> bool:
+        return self._pacer is None or self._pacer.is_free()
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
-            receiver, message, ready_at, sent = item
-            start = ready_at
-            if self._pacer is not None and isinstance(message, (Tensor, Probe, Echo)):
-                start = self._pacer.pass_on(receiver, len(content_of(message)), ready_at)
-            try:
-                self._channel.send(receiver, message)
-            except Exception as error:  # a broken link must not end the thread; the client's
-                # deadline tells the user
-                _log.warning("cannot send %s to %s: %s", type(message).__name__, receiver, error)
-            if sent is not None:
-                now = self._channel.clock()
-                sent(start + now - time.monotonic(), now)
+            self._send(*item)
+            if isinstance(item[1], Paced):
+                with self._lock:
+                    self._behind -= 1
+
+    def _send(self, receiver: str, message: Message, ready_at: float, sent: Sent | None) -> None:
+        start = ready_at
+        if self._pacer is not None and isinstance(message, Paced):
+            start = self._pacer.pass_on(receiver, len(content_of(message)), ready_at)
+        try:
+            self._channel.send(receiver, message)
+        except Exception as error:  # a broken link must not end the thread; the client's
+            # deadline tells the user
+            _log.warning("cannot send %s to %s: %s", type(message).__name__, receiver, error)
+        if sent is not None:
+            now = self._channel.clock()
+            sent(start + now - time.monotonic(), now)
 
     def close(self) -> None:
         """Send what is queued, then end the thread."""

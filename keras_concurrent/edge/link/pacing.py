@@ -78,6 +78,9 @@ class Pacer(Protocol):
             ready_at: when it was handed to the interface.
         """
 
+    def is_free(self) -> bool:
+        """Whether a message that is ready now need not wait."""
+
     def close(self) -> None:
         """Let go of what is held."""
 
@@ -110,6 +113,10 @@ class EmulatedInterface:
         _sleep_until(self._free_at + self._cluster.latency_s(self._sender, receiver))
         return start
 
+    def is_free(self) -> bool:
+        """Never: the latency at least must pass; see `Pacer`."""
+        return False
+
     def close(self) -> None:
         """Close the medium's file, if there is one."""
         if self._medium is not None:
@@ -141,6 +148,10 @@ class RealInterface:
         now = time.monotonic()
         self._free_at = now + size / self._cluster.bytes_per_s(self._sender, receiver)
         return start
+
+    def is_free(self) -> bool:
+        """Whether the message before has passed; see `Pacer`."""
+        return time.monotonic() >= self._free_at
 
     def close(self) -> None:
         """Nothing is held."""

@@ -30,8 +30,9 @@ from keras_concurrent.edge.link.answers import Result
 from keras_concurrent.edge.link.questions import AnyQuestion
 from keras_concurrent.errors import ProtocolError
 
-PROTOCOL_VERSION = 3
-"""1 was spoken before participants announced a version, 2 before routes said who sends what."""
+PROTOCOL_VERSION = 4
+"""1 was spoken before participants announced a version, 2 before routes said who sends what, 3
+before tensors had numbers and links of their own."""
 
 SAME_VERSION = "install the same version of keras-concurrent on both"
 """What to do where versions differ."""
@@ -68,15 +69,15 @@ class Tensor:
         session: number of the client whose image it is.
         image: number of the image in its session.
         route: number of the route that the image takes.
-        name: the tensor's, as in the bundle's manifest.
+        tensor: its number: its place among the sorted names of the bundle's manifest.
         content: its values, as the bundle's manifest describes them.
     """
 
     session: int
     image: int
     route: int
-    name: str
-    content: bytes = b""
+    tensor: int
+    content: bytes | memoryview = b""
 
 
 @dataclass(frozen=True)
@@ -162,7 +163,7 @@ class Probe:
 
     session: int
     number: int
-    content: bytes = b""
+    content: bytes | memoryview = b""
 
 
 @dataclass(frozen=True)
@@ -182,7 +183,7 @@ Message = Tensor | Failed | Drop | Links | Ask | Answer | Probe | Echo
 """All that travels."""
 
 
-def encode(message: Message) -> tuple[bytes, bytes]:
+def encode(message: Message) -> tuple[bytes, bytes | memoryview]:
     """A message's text, and its content."""
     return codec.to_json(Message, message), content_of(message)
 
@@ -202,10 +203,10 @@ def decode(text: bytes) -> Message:
     return message
 
 
-def content_of(message: Message) -> bytes:
+def content_of(message: object) -> bytes | memoryview:
     """The bytes that travel beside a message's text."""
     bearer = message.question if isinstance(message, Ask) else message
-    content: bytes = getattr(bearer, "content", b"")
+    content: bytes | memoryview = getattr(bearer, "content", b"")
     return content
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import queue
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -97,6 +98,12 @@ class Channel(Protocol):
     def receive(self, timeout_s: float) -> Packet | None:
         """The next packet, or ``None`` after ``timeout_s``."""
 
+    def attended(self) -> AbstractContextManager[None]:
+        """While its thread does other work for long: what comes is taken meanwhile."""
+
+    def direct(self, receiver: str) -> bool:
+        """Whether tensors to a participant go by a link of their own: sending waits for nothing."""
+
     def unreached(self) -> tuple[str, ...]:
         """Those of the other participants who cannot be reached at the moment."""
 
@@ -125,10 +132,25 @@ def admitted(sender: str, text: bytes, size: int, largest: Largest) -> Message:
         ProtocolError: it is none of ours, or has too much content.
     """
     message = decode(text)
-    most = largest(sender, message)
+    check_size(sender, message, size, largest)
+    return message
+
+
+def check_size(sender: str, message: Message, size: int, largest: Largest) -> None:
+    """That a message's content is worth taking.
+
+    Args:
+        sender: whose message.
+        message: without its content.
+        size: how many bytes of content came with it.
+        largest: says how much may be taken.
+
+    Raises:
+        ProtocolError: it has too much content.
+    """
+    most = largest(sender, message) if size else 0
     if size > most:
         raise ProtocolError(f"{type(message).__name__} with {size} bytes, at most {most} are taken")
-    return message
 
 
 class Exchange:
@@ -210,13 +232,20 @@ class _LocalChannel:
             self.notice(sender, Malformed(str(error)))
 
     def send(self, receiver: str, message: Message) -> None:
-        self._exchange.hand_over(self._name, receiver, *encode(message))
+        text, content = encode(message)
+        self._exchange.hand_over(self._name, receiver, text, bytes(content))
 
     def receive(self, timeout_s: float) -> Packet | None:
         try:
             return self._packets.get(timeout=timeout_s)
         except queue.Empty:
             return None
+
+    def attended(self) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def direct(self, receiver: str) -> bool:
+        return True
 
     def unreached(self) -> tuple[str, ...]:
         return self._exchange.absent(self._name)

@@ -13,8 +13,8 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any
 
 from keras_concurrent.board import CLIENT
@@ -56,12 +56,16 @@ class ZenohChannel:
         cluster: where the boards listen.
         keys: this participant's, see `keras_concurrent.edge.link.keys.keys_of`; ``None`` within
             loopback.
+        wake: called, in Zenoh's threads, when something has come.
 
     Raises:
         TransportError: the endpoint cannot be opened, for instance because its port is in use.
     """
 
-    def __init__(self, name: str, cluster: Cluster, keys: Keys | None = None) -> None:
+    def __init__(
+        self, name: str, cluster: Cluster, keys: Keys | None = None,
+        wake: Callable[[], None] = lambda: None,
+    ) -> None:  # fmt: skip
         try:
             import zenoh
         except ImportError as error:
@@ -69,6 +73,7 @@ class ZenohChannel:
         self.largest: Largest = any_size
         self.clock: Clock = time.monotonic
         self._queue: queue.SimpleQueue[Packet | MemoryError] = queue.SimpleQueue()
+        self._wake = wake
         self._refused = 0
         own = "" if name == CLIENT else cluster.board(name).endpoint
         self._others = frozenset({CLIENT, *(board.name for board in cluster.boards)} - {name})
@@ -124,12 +129,12 @@ class ZenohChannel:
             message = admitted(sender, text.to_bytes(), len(content), self.largest)
             if len(content):
                 message = with_content(message, content.to_bytes())
-            self._queue.put(Packet(sender, message, now))
+            self._put(Packet(sender, message, now))
         except ProtocolError as error:
             self._refused += 1
-            self._queue.put(Packet(sender, Malformed(str(error)), now))
+            self._put(Packet(sender, Malformed(str(error)), now))
         except MemoryError as error:  # in Zenoh's thread nobody would hear of it
-            self._queue.put(error)
+            self._put(error)
 
     def _notice(self, sample: Any) -> None:
         name, *version = str(sample.key_expr).removeprefix(f"{ALIVE}/").split("/")
@@ -137,13 +142,17 @@ class ZenohChannel:
             protocol = int(version[0]) if version else 1
             here = str(sample.kind).endswith("PUT")
             message = Here(protocol) if here else Gone(protocol)
-            self._queue.put(Packet(name, message, self.clock()))
+            self._put(Packet(name, message, self.clock()))
+
+    def _put(self, item: Packet | MemoryError) -> None:
+        self._queue.put(item)
+        self._wake()
 
     def send(self, receiver: str, message: Message) -> None:
         """Publish a message; see `keras_concurrent.edge.link.transport.Channel`."""
         text, content = encode(message)
         with _in_our_words(f"nothing can be sent to {receiver}"):
-            self._publishers[receiver].put(content, attachment=text)
+            self._publishers[receiver].put(bytes(content), attachment=text)
 
     def receive(self, timeout_s: float) -> Packet | None:
         """The next packet; see `keras_concurrent.edge.link.transport.Channel`.
@@ -151,6 +160,8 @@ class ZenohChannel:
         Raises:
             MemoryError: there was no memory for one.
         """
+        if timeout_s <= 0.0 and self._queue.empty():
+            return None
         try:
             item = self._queue.get(timeout=timeout_s)
         except queue.Empty:
@@ -158,6 +169,14 @@ class ZenohChannel:
         if isinstance(item, MemoryError):
             raise item
         return item
+
+    def attended(self) -> AbstractContextManager[None]:
+        """Zenoh's threads take what comes at any time."""
+        return nullcontext()
+
+    def direct(self, receiver: str) -> bool:
+        """Never: sending may wait for Zenoh."""
+        return False
 
     def unreached(self) -> tuple[str, ...]:
         """Others without a subscription that this participant knows of."""

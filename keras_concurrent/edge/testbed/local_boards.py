@@ -11,6 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
+from keras_concurrent.board import tensor_port_beside
 from keras_concurrent.children import Child, this_package
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board.process import READY
@@ -27,12 +28,20 @@ START_S = 60.0
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports of the loopback interface that nobody listens on at the moment."""
+    """Ports of the loopback interface that nobody listens on at the moment.
+
+    Nor on those where their boards would listen for tensors.
+    """
+    ports: list[int] = []
     with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for opened in sockets:
+        while len(ports) < count:
+            opened, beside = (stack.enter_context(socket.socket()) for _ in range(2))
             opened.bind(("127.0.0.1", 0))
-        return [opened.getsockname()[1] for opened in sockets]
+            port: int = opened.getsockname()[1]
+            with contextlib.suppress(OSError):
+                beside.bind(("127.0.0.1", tensor_port_beside(port)))
+                ports.append(port)
+    return ports
 
 
 def slowdown_for(cluster: Cluster, host_flops_per_s: float) -> dict[str, float]:

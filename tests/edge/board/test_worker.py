@@ -19,6 +19,7 @@ from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.protocol import (
     MOST_MANIFEST_BYTES,
+    PROTOCOL_VERSION,
     Answer,
     Ask,
     Message,
@@ -41,12 +42,12 @@ def test_strange_and_wrong_tensors_are_ignored_and_said_once(bundle, caplog):
         board = boards[0]
         senders = bundle.placement("boards").senders_to(board.name)
         wanted, other = min(pair for pair in senders.items() if pair[1] != "client")
-        session = board._work.session
+        session, numbers = board._work.session, bundle.manifest.tensor_numbers
         for number in range(3):
-            for name, content in ((wanted, b"short"), (f"nonsense {number}", b"")):
+            for tensor, content in ((numbers[wanted], b"short"), (10**6 + number, b"")):
                 for sender in (other, "a stranger"):
-                    tensor = Tensor(session, 10**9, 0, name, content)
-                    exchange.hand_over(sender, board.name, *encode(tensor))
+                    message = Tensor(session, 10**9, 0, tensor, content)
+                    exchange.hand_over(sender, board.name, *encode(message))
             ask = Ask(session, number, questions.Measure((f"dance {number}",)))
             exchange.hand_over("client", board.name, *encode(ask))
         answer = client.infer(image)
@@ -185,9 +186,14 @@ def test_a_session_of_the_far_future_locks_no_client_out(bundle):
 
 def test_more_content_than_a_message_may_have_is_not_taken(board, bundle):
     own, _ = board
-    size = bundle.manifest.tensors["image"].bytes
-    assert own._largest("client", Tensor(1, 1, 0, "image")) == size
-    assert own._largest("client", Tensor(1, 1, 0, "unknown")) == 0
+    session, tensors = own._work.session, bundle.manifest.tensors
+    own._work.engine.learn(1000, Program(("model",), ()))
+    for number, name in enumerate(bundle.manifest.tensor_names):
+        assert own._largest("client", Tensor(session, 1, 1000, number)) == tensors[name].bytes
+    assert own._largest("client", Tensor(session, 1, 1000, len(tensors))) == 0
+    most = max(spec.bytes for spec in tensors.values())  # of another bundle's, to be told so
+    assert own._largest("client", Tensor(session, 1, 1001, len(tensors))) == most
+    assert own._largest("client", Tensor(session + 1, 1, 1000, 0)) == most
     assert own._largest("client", Ask(1, 1, questions.File("0" * 64))) == 0
     assert own._largest("client", Ask(1, 1, questions.Offer())) == MOST_MANIFEST_BYTES
     assert own._largest("pi3-2", Ask(1, 1, questions.Offer())) == 0
@@ -199,13 +205,15 @@ def test_participants_of_another_version_are_named_once_and_not_heard(bundle, ca
     with serving(own):
         for _ in range(3):
             other = exchange.join("pi3-2", protocol=1)
-            exchange.join("client", protocol=4)
-        other.send("pi3-1", Tensor(1, 1, 0, "x"))
+            exchange.join("client", protocol=PROTOCOL_VERSION + 1)
+        other.send("pi3-1", Tensor(1, 1, 0, 0))
         identity = answer_to(exchange, 1, questions.Ping())
         assert identity.unreached == ("pi3-2",)
     assert [record.message for record in caplog.records] == [
-        "pi3-1: pi3-2 is not heard: board pi3-2 speaks protocol 1, this board 3: install the same "
-        "version of keras-concurrent on both",
-        "pi3-1: client is not heard: the client speaks protocol 4, this board 3: install the same "
-        "version of keras-concurrent on both",
+        f"pi3-1: {name} is not heard: {called} speaks protocol {spoken}, this board "
+        f"{PROTOCOL_VERSION}: install the same version of keras-concurrent on both"
+        for name, called, spoken in (
+            ("pi3-2", "board pi3-2", 1),
+            ("client", "the client", PROTOCOL_VERSION + 1),
+        )
     ]

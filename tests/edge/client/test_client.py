@@ -12,6 +12,7 @@ from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.link import answers, questions
+from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION
 from keras_concurrent.edge.link.transport import Exchange
 from keras_concurrent.edge.watch.bench import (
     compare,
@@ -77,15 +78,15 @@ def test_a_board_that_fails_is_named_with_segment_and_cause_and_lives_on(bundle)
         expected = client.infer(image)
         victim = boards[0]
         name, segment = next(iter(victim._workshop._segments.items()))
-        healthy = segment.run
+        healthy = segment.run_in_place
 
         def fail(inputs):
             raise RuntimeError("out of memory")
 
-        segment.run = fail
+        segment.run_in_place = fail
         with pytest.raises(BoardError, match=f"{victim.name} failed in {name}: out of memory"):
             client.infer(image, deadline_s=2)
-        segment.run = healthy
+        segment.run_in_place = healthy
         assert np.array_equal(client.infer(image)["classes"], expected["classes"])
 
 
@@ -320,7 +321,7 @@ def test_a_board_with_another_bundle_is_refused(small_file, bundle, tmp_path):
         thread.join()
 
 
-@pytest.mark.parametrize("protocol", [1, 2, 4])
+@pytest.mark.parametrize("protocol", [1, 2, PROTOCOL_VERSION + 1])
 def test_a_board_of_another_version_is_named_within_a_second(bundle, caplog, protocol):
     exchange = Exchange()
     old = exchange.join("pi3-2", protocol=protocol)
@@ -328,7 +329,7 @@ def test_a_board_of_another_version_is_named_within_a_second(bundle, caplog, pro
     boards = [
         Board(name, bundle, exchange.join(name), everyone - {name}) for name in ("pi3-1", "pi3-3")
     ]
-    fault = f"board pi3-2 speaks protocol {protocol}, this client 3: install the same version"
+    fault = f"board pi3-2 speaks protocol {protocol}, this client {PROTOCOL_VERSION}: "
     with serving(*boards), Client(bundle, slow_boards(3), exchange.join("client")) as client:
         begun = time.monotonic()
         assert set(client.reach(everyone)) == {"pi3-1", "pi3-3"}

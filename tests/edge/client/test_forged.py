@@ -32,7 +32,8 @@ def forged(bundle, client, receiver, rogue, image, routes):
         for route in routes:
             if sender != rogue:
                 content = np.full(spec.shape, 7, spec.dtype).tobytes()
-                yield encode(Tensor(client._dispatch.session.value, image, route, name, content))
+                number = bundle.manifest.tensor_numbers[name]
+                yield encode(Tensor(client._dispatch.session.value, image, route, number, content))
 
 
 def attack(bundle, client, exchange, rogue, receivers, image, routes):

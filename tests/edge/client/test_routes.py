@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import ClientComputer, Cluster, Network
 from keras_concurrent.edge.client.presence import avoid
 from keras_concurrent.edge.client.routes import assign, reroute
 from keras_concurrent.edge.client.segment_costs import SegmentCosts
@@ -23,10 +23,13 @@ from keras_concurrent.planning.taskgraph import TaskGraph
 
 def slow_boards(count, medium="switch", rates=(0.01,)):
     boards = tuple(
-        Board(f"p{i}", rates[i % len(rates)], f"tcp/127.0.0.1:{7000 + i}", call_ms=0.05)
+        Board(
+            f"p{i}", rates[i % len(rates)], f"tcp/127.0.0.1:{7000 + i}", call_ms=0.05,
+            message_ms=0.05, message_gb_per_s=1.0,
+        )
         for i in range(count)
-    )
-    return Cluster(boards, Network(1000.0, 0.1, 0.1, medium))
+    )  # fmt: skip
+    return Cluster(boards, Network(1000.0, 0.1, medium), client=ClientComputer(0.05))
 
 
 @pytest.fixture(scope="module")

@@ -183,7 +183,7 @@ def publish(client, key, text, content=b""):
 def test_what_is_none_of_ours_is_counted_and_told_with_its_sender(pair):
     board, client = pair
     board.largest = lambda sender, message: 3
-    text = encode(Tensor(1, 1, 0, "x"))[0]
+    text = encode(Tensor(1, 1, 0, 7))[0]
     refused = [(b"{", b""), (text, b"1234"), (None, b"")]
     for number, (wrong, content) in enumerate(refused, start=1):
         publish(client, f"{zenoh_channel.TO}/p0/client", wrong, content)
@@ -195,7 +195,7 @@ def test_what_is_none_of_ours_is_counted_and_told_with_its_sender(pair):
     assert heard(board) == []
     assert board.refused() == len(refused) + 1
     publish(client, f"{zenoh_channel.TO}/p0/client", text, b"123")
-    assert [packet.message for packet in heard(board)] == [Tensor(1, 1, 0, "x", b"123")]
+    assert [packet.message for packet in heard(board)] == [Tensor(1, 1, 0, 7, b"123")]
 
 
 @pytest.mark.parametrize(("key", "protocol"), [("p1", 1), ("p1/1", 1), ("p1/99", 99)])

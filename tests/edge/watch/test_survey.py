@@ -19,6 +19,7 @@ from keras_concurrent.edge.client.segment_costs import SegmentCosts
 from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.answers import LinkFigures
 from keras_concurrent.edge.link.pacing import EmulatedInterface
+from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION
 from keras_concurrent.edge.link.transport import Exchange
 from keras_concurrent.edge.manifest import WHOLE
 from keras_concurrent.edge.watch.bench import random_images
@@ -235,12 +236,12 @@ def test_the_doctor_and_the_table_name_a_board_of_another_version(running, bundl
     while "s1" not in client.questions.other_protocols and time.monotonic() < begun + 1:
         time.sleep(0.01)
     (finding,) = [f for f in examine(client, bundle, slow_boards()) if f.about == "s1"]
-    assert finding.fact == "speaks protocol 1, this client 3"
+    assert finding.fact == f"speaks protocol 1, this client {PROTOCOL_VERSION}"
     assert finding.advice == "install the same version of keras-concurrent on both"
     watch(client, bundle, slow_boards(), 0.05, 1)
     assert time.monotonic() - begun < 1.0
     said = " ".join(capsys.readouterr().out.split())
-    assert "board s1 speaks protocol 1, this client 3: install the same version of ker" in said
+    assert f"board s1 speaks protocol 1, this client {PROTOCOL_VERSION}: install the same" in said
 
 
 def _impatient(ask):
