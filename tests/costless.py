@@ -9,7 +9,7 @@ from keras_concurrent.cluster import ClientComputer, Cluster
 def costless(boards, network, links=()):
     """A cluster whose boards and client spend nothing on a message."""
     free = tuple(board.cheaper_messages(math.inf) for board in boards)
-    return Cluster(free, network, links, ClientComputer(message_ms=0.0))
+    return Cluster(free, network, links, ClientComputer(0.0, None))
 
 
 def without_message_costs(cluster):

@@ -24,7 +24,7 @@ def cluster_of(*gflops, call_ms=0.0, mbit=8.0, latency_ms=1.0, message_ms=0.0):
         Board(f"p{i}", rate, f"tcp/127.0.0.1:{7000 + i}", call_ms, message_ms=message_ms)
         for i, rate in enumerate(gflops, 1)
     )
-    return Cluster(boards, Network(mbit, latency_ms), client=ClientComputer(message_ms))
+    return Cluster(boards, Network(mbit, latency_ms), client=ClientComputer(message_ms, None))
 
 
 def work(name, ms, reads, writes):

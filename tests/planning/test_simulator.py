@@ -20,7 +20,7 @@ def two_boards(message_s=0.0, client_s=0.0, **network):
         Board(name, 1e-9, f"tcp/127.0.0.1:{port}", 0.0, message_ms=message_s * 1e3)
         for name, port in (("a", 1), ("b", 2))
     )
-    return Cluster(boards, Network(**how), client=ClientComputer(client_s * 1e3))
+    return Cluster(boards, Network(**how), client=ClientComputer(client_s * 1e3, None))
 
 
 def graph():

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board.store import Store
-from keras_concurrent.edge.board.stretch import Stretch, limit_memory
+from keras_concurrent.edge.board.stretch import MessageStretch, Stretch, limit_memory
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
@@ -48,7 +48,8 @@ def serve_board(
         stopped: ends it.
         threads: how many the interpreter computes with; by default as many as the cluster file says
             the board has cores, or as many as it has.
-        slowdown: emulate a board so many times slower; ``None`` runs it as it is.
+        slowdown: emulate a board so many times slower, whose messages take what the cluster file
+            says; ``None`` runs it as it is.
         pace: emulate the cluster's links, with this file that all participants share; ``None``
             takes them as they are.
         keys: folder of the board's keys, which it needs beyond loopback.
@@ -69,8 +70,9 @@ def serve_board(
     kept = Store(store) if store is not None else None
     bundle = Bundle(bundle_path) if bundle_path is not None else _current(kept)
     with ExitStack() as ends:  # what is left open keeps the process and its port
-        stretch = None
+        stretch, messages = None, None
         if slowdown is not None:
+            messages = MessageStretch(*cluster.message_costs_s(name))
             stretch = ends.enter_context(closing(Stretch(slowdown, cluster_path)))
         channel = DirectChannel(name, cluster, keys_of(name, cluster, keys))
         ends.callback(channel.close)
@@ -84,6 +86,7 @@ def serve_board(
             frozenset(other.name for other in cluster.boards) - {name},
             Workshop(stretch, threads or described.cores or os.cpu_count() or 1, memory_bytes),
             pacer=pacer_of(cluster, name, pace),
+            messages=messages,
             store=kept,
         )
         _log.info("%s %s", name, READY)

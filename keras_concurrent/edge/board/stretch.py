@@ -7,8 +7,11 @@ of a shared machine are this machine's own and must not be multiplied by ``slowd
 reason one board measures at a time: two virtual processors are often one core, on which two boards
 at work would each take half as long again. A step does the same work for every image. Several
 emulated boards share this machine's cores truthfully as long as ``slowdown`` is at least boards /
-cores, because a board that sleeps leaves its core to the others. Whatever was measured this way
-says so wherever it is shown.
+cores, because a board that sleeps leaves its core to the others.
+
+Messages are stretched too: the thread that computes, and so does nothing else meanwhile, sleeps
+until what its cluster file says a message takes of the board's processor has passed, see
+`MessageStretch`. Whatever was measured this way says so wherever it is shown.
 """
 
 from __future__ import annotations
@@ -70,6 +73,31 @@ class Stretch:
         """Close the file, if there is one."""
         if self._turn is not None:
             self._turn.close()
+
+
+class MessageStretch:
+    """Makes each message take as long of the computing thread as it takes of the board's processor.
+
+    What this machine spends on it counts, as far as that thread does: from `begin` on.
+
+    Args:
+        fixed_s: processor time of a message at this end of it, its bytes aside.
+        byte_s: what each byte adds.
+    """
+
+    def __init__(self, fixed_s: float, byte_s: float) -> None:
+        self._fixed_s, self._byte_s = fixed_s, byte_s
+        self._begun_s = 0.0
+
+    def begin(self) -> None:
+        """From here on this thread has to do with a message, if one comes."""
+        self._begun_s = time.thread_time()
+
+    def handled(self, size: int) -> None:
+        """Sleep for the rest of the board's time for a message of so many bytes."""
+        spent_s = time.thread_time() - self._begun_s
+        time.sleep(max(0.0, self._fixed_s + size * self._byte_s - spent_s))
+        self.begin()
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import numpy as np
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.board.engine import Engine, Finish, Instruction, RunSegment, Transmit
 from keras_concurrent.edge.board.status import Counts
+from keras_concurrent.edge.board.stretch import MessageStretch
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link.outbox import Outbox
@@ -32,11 +33,12 @@ class Work:
         counts: what the board has done.
         complain: about tensors that are wrong.
         clock: the board's.
+        messages: makes them take as long as an emulated board's.
     """
 
     def __init__(
         self, board: str, session: int, workshop: Workshop, outbox: Outbox, counts: Counts,
-        complain: Complaints, clock: Clock,
+        complain: Complaints, clock: Clock, messages: MessageStretch | None = None,
     ) -> None:  # fmt: skip
         self.session = session
         """Of the client."""
@@ -46,6 +48,7 @@ class Work:
         """What was done for the latest images."""
         self._board, self._workshop, self._outbox = board, workshop, outbox
         self._counts, self._complain, self._clock = counts, complain, clock
+        self._messages = messages
         self._tensors: dict[int, dict[str, Array]] = {}
         self._pending: deque[Instruction] = deque()
         self._took_s: dict[str, float] = {}
@@ -93,6 +96,8 @@ class Work:
                 "a tensor of a wrong size",
             )
             return
+        if self._messages is not None:
+            self._messages.handled(spec.bytes)
         values = np.frombuffer(tensor.content, spec.dtype).reshape(spec.shape)
         self._tensors.setdefault(tensor.image, {})[name] = values
         self.notes.note(tensor.image, "arrival", name, self._board, received_s, received_s)
@@ -139,6 +144,9 @@ class Work:
 
     def _transmit(self, transmit: Transmit) -> None:
         image, name, receiver = transmit.image, transmit.tensor, transmit.receiver
+        if self._messages is not None:
+            self._messages.begin()
+            self._messages.handled(self._workshop.manifest.tensors[name].bytes)
         content = bytes_of(self._tensors[image][name])
         size = len(content)
 

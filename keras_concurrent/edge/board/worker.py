@@ -14,6 +14,7 @@ import time
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.board.status import Counts, machine
 from keras_concurrent.edge.board.store import Depot, Store
+from keras_concurrent.edge.board.stretch import MessageStretch
 from keras_concurrent.edge.board.work import Work
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
@@ -55,6 +56,7 @@ class Board:
         others: names of the boards that it may send to.
         workshop: computes; by default on this machine as it is.
         pacer: keeps its messages in order, see `keras_concurrent.edge.link.pacing.pacer_of`.
+        messages: makes them take as long as an emulated board's.
         store: where deployed bundles are kept; without it none can be deployed.
 
     Raises:
@@ -70,6 +72,7 @@ class Board:
         workshop: Workshop | None = None,
         *,
         pacer: Pacer | None = None,
+        messages: MessageStretch | None = None,
         store: Store | None = None,
     ) -> None:
         self.name = name
@@ -77,6 +80,7 @@ class Board:
         self._receivers = others | {CLIENT}
         self._workshop = workshop or Workshop()
         self._outbox = Outbox(channel, pacer)
+        self._messages = messages
         self._depot = Depot(name, store, self._workshop, self._take_bundle)
         self._absent = set(others)
         self._complain = Complaints(name)
@@ -90,7 +94,7 @@ class Board:
     def _begin(self, session: int) -> Work:
         return Work(
             self.name, session, self._workshop, self._outbox, self._counts, self._complain,
-            self._channel.clock,
+            self._channel.clock, self._messages,
         )  # fmt: skip
 
     def _take_bundle(self, bundle: Bundle) -> None:
@@ -102,6 +106,8 @@ class Board:
         """Work until told to stop."""
         try:
             while not stopped.is_set():
+                if self._messages is not None:
+                    self._messages.begin()
                 packet = self._channel.receive(0.0 if self._work.pending else 0.1)
                 if packet is not None:
                     self._handle(packet)
