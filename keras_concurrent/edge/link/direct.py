@@ -18,7 +18,7 @@ import math
 import socket
 import time
 from collections import deque
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
@@ -80,6 +80,7 @@ class DirectChannel:
         self._due = math.inf
         self._notices: deque[Packet] = deque()
         self._control_next = False
+        self._closed = False
         self._intake = Intake(self._admit, self._packed)
         self._meeting = Meeting(name, cluster, keys, self._meet, self._refuse)
         try:
@@ -197,6 +198,13 @@ class DirectChannel:
         """A link was made, in a thread of the meeting's."""
         self._met.append(DirectLink(peer, connection))
         self._intake.wake()
+        if self._closed:
+            self._forget_met()
+
+    def _forget_met(self) -> None:
+        with suppress(IndexError):  # two threads may be at it
+            while True:
+                self._met.popleft().close()
 
     def _settle(self, now: float) -> None:
         """Take up links that were made, let go of those that ended, and say who is there."""
@@ -283,10 +291,10 @@ class DirectChannel:
 
     def close(self) -> None:
         """End all links."""
+        self._closed = True
         self._meeting.close()
         try:
             self._control.close()
         finally:
             self._intake.close()
-            while self._met:
-                self._met.popleft().close()
+            self._forget_met()
