@@ -46,7 +46,7 @@ from keras_concurrent.edge.link.transport import (
     check_size,
 )
 from keras_concurrent.edge.link.zenoh_channel import ZenohChannel
-from keras_concurrent.errors import ProtocolError
+from keras_concurrent.errors import ProtocolError, TransportError
 
 _log = logging.getLogger(__name__)
 GRACE_S = 1.0
@@ -127,7 +127,11 @@ class DirectChannel:
         if session != self._session:
             self._session = session
             for link in list(self._boards.values()):
-                link.send(Session(session))
+                self._announce(link)
+
+    def _announce(self, link: DirectLink) -> None:
+        with suppress(TransportError):  # it has ended, which `receive` finds out
+            link.send(Session(self._session))
 
     # ------------------------------------------------------------- receiving
 
@@ -227,7 +231,7 @@ class DirectChannel:
                 self._lose(former, now)
             self._boards[link.peer] = link
             if self._session:
-                link.send(Session(self._session))
+                self._announce(link)
         self._intake.add(link)
         self._tell(now)
 

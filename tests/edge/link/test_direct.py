@@ -242,7 +242,7 @@ def all_of(connection):
 
 
 def greeting(sender, receiver, version=meeting.PROTOCOL_VERSION, mark=b"kcTL"):
-    return meeting._GREETING.pack(mark, version, sender.encode(), receiver.encode())
+    return meeting.GREETING.pack(mark, version, sender.encode(), receiver.encode())
 
 
 def test_strangers_are_refused_and_a_thousand_malformed_headers_outlived(pair):
@@ -260,7 +260,7 @@ def test_strangers_are_refused_and_a_thousand_malformed_headers_outlived(pair):
     garbage = [header(Session(7), 0), bytes(64), tensor[:-1] * 9, b"\xff" * 99]
     for number in range(200):  # as the client would, and then nonsense
         with call(port, greeting(CLIENT, "p0"), garbage[number % 4]) as connection:
-            connection.recv(meeting._GREETING.size)
+            connection.recv(meeting.GREETING.size)
             board.receive(0.0)
     client.send("p0", Tensor(5, 77, 0, 0, b"still here"))
     came = until(
