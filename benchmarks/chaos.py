@@ -11,10 +11,12 @@ python benchmarks/chaos.py --quick     # within a minute
 from __future__ import annotations
 
 import argparse
+import contextlib
 import logging
 import os
 import random
 import signal
+import socket
 import statistics
 import sys
 import tempfile
@@ -37,7 +39,18 @@ from keras_concurrent.cluster import Network
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.connect import connect
 from keras_concurrent.edge.client.flights import Outputs
-from keras_concurrent.edge.link.protocol import Ask, Drop, Echo, Message, Probe, Tensor, encode
+from keras_concurrent.edge.link.frames import header
+from keras_concurrent.edge.link.meeting import GREETING
+from keras_concurrent.edge.link.protocol import (
+    PROTOCOL_VERSION,
+    Ask,
+    Drop,
+    Echo,
+    Message,
+    Probe,
+    Tensor,
+    encode,
+)
 from keras_concurrent.edge.link.questions import Offer, Ping, Route, Switch, Trace
 from keras_concurrent.edge.link.zenoh_channel import TO
 from keras_concurrent.edge.placement import Program
@@ -198,7 +211,7 @@ def _recoveries(faults: list[tuple[str, str, float]], tally: Tally) -> dict[str,
 
 
 def fuzz(folder: Path, count: int, seed: int) -> dict[str, Any]:
-    """Malformed messages at a board; whether it lives on, and how often it complained."""
+    """Malformed messages at a board, on both planes; whether it lives on, and how it complained."""
     import zenoh
 
     rng = random.Random(seed)
@@ -250,6 +263,7 @@ def fuzz(folder: Path, count: int, seed: int) -> dict[str, Any]:
                 )
                 if number % 1000 == 0:
                     time.sleep(0.02)  # the board looks at one after another
+        _fuzz_direct(rng, cluster.boards[0].tensor_port_used, count // 10)
         with connect(bundle, cluster) as client:
             alive = references.fits(0, client.infer(references.images[0]))
         lines = [line for line in processes.said("b0").splitlines() if "WARNING" in line]
@@ -262,6 +276,24 @@ def fuzz(folder: Path, count: int, seed: int) -> dict[str, Any]:
         "said_twice": len(lines) - len({line.split("WARNING", 1)[1] for line in lines}),
         "seconds": time.monotonic() - begun,
     }
+
+
+def _fuzz_direct(rng: random.Random, port: int, count: int) -> None:
+    """Connections to where tensors come: greeted or not, then frames with wrong bytes."""
+    for _ in range(count):
+        name = rng.choice(("client", "b1", "stranger", ""))
+        said = bytearray(GREETING.pack(b"kcTL", PROTOCOL_VERSION, name.encode(), b"b0"))
+        if rng.random() < 0.2:
+            said = bytearray(rng.randbytes(rng.randrange(200)))
+        for _ in range(rng.randrange(9)):
+            frame = bytearray(header(Tensor(1, rng.randrange(9), rng.randrange(3), 0), 8))
+            frame[rng.randrange(len(frame))] = rng.randrange(256)
+            said += frame + rng.randbytes(8)
+        with (
+            contextlib.suppress(OSError),
+            socket.create_connection(("127.0.0.1", port)) as stranger,
+        ):
+            stranger.sendall(said)
 
 
 def endurance(folder: Path, count: int) -> dict[str, Any]:

@@ -15,6 +15,7 @@ SCALARS = {
     int: st.integers(0, 2**64 - 1),
     float: st.floats(allow_nan=False, allow_infinity=False),
     str: TEXTS,
+    bool: st.booleans(),
     bytes: st.binary(max_size=40),
     memoryview: st.binary(max_size=40).map(memoryview),
     NoneType: st.none(),

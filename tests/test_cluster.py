@@ -112,6 +112,18 @@ def test_what_is_written_is_read_back_equal(
     assert Cluster.read(path) == cluster
 
 
+def test_a_board_listens_for_tensors_beside_its_endpoint_or_where_it_says():
+    ports = [Board("a", 1.0, f"tls/[::1]:{port}").tensor_port_used for port in (7447, 64535, 64536)]
+    assert ports == [8447, 65535, 63536]
+    said = Cluster((Board("a", 1.0, "tls/pi:7447", tensor_port=9000),), Network(1.0, 0.0))
+    assert said.boards[0].tensor_port_used == 9000
+    assert "tensor_port = 9000" in said.to_toml()
+    assert "tensor_port" not in Cluster.of("pi4", 1).to_toml()
+    for wrong in (0, 65536, True, "8447"):
+        with pytest.raises(ClusterError, match="tensor_port must be a port from 1 to 65535, got"):
+            Board("a", 1.0, "tls/pi:7447", tensor_port=wrong)
+
+
 @pytest.mark.parametrize("endpoint", ['tcp/a"b:1', "tcp/a\\b:1", "tcp/a b:1"])
 def test_an_endpoint_that_toml_would_mangle_is_refused(endpoint):
     with pytest.raises(ClusterError, match="endpoint must look like"):

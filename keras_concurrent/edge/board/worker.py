@@ -257,6 +257,7 @@ class Board:
             lambda number, size, sent: self._outbox.put(other, Probe(0, number, bytes(size)), sent),
             lambda figures: self._tell(ask, figures),
             self._channel.clock,
+            direct=self._channel.direct(other),
         )
         self._probe.begin()
 

@@ -161,6 +161,10 @@ class Client:
         """Wait for boards that listen, whatever bundle they have; those that were found."""
         return self._readiness.reach(boards, timeout_s)
 
+    def direct(self, board: str) -> bool:
+        """Whether tensors to a board go by a link of their own, not over Zenoh."""
+        return self._channel.direct(board)
+
     @property
     def slowdowns(self) -> Mapping[str, float]:
         """How many times boards that are emulated were slowed down, once ready."""

@@ -207,7 +207,9 @@ class Questions:
         def put(number: int, size: int, sent: Sent) -> None:
             self._outbox.put(board, Probe(self._session.value, number, bytes(size)), sent)
 
-        self._probe = LinkProbe(put, future.set_result, self._clock)
+        self._probe = LinkProbe(
+            put, future.set_result, self._clock, direct=self._outbox.direct(board)
+        )
         self._probe.begin()
         try:
             return future.result(timeout_s)

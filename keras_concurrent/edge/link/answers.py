@@ -117,10 +117,12 @@ class LinkFigures:
     Args:
         one_way_s: seconds that a small message takes, the software of both ends included.
         bytes_per_s: what a large one adds.
+        direct: whether they went by a direct link; otherwise over Zenoh, as tensors do there.
     """
 
     one_way_s: float
     bytes_per_s: float
+    direct: bool
 
 
 @dataclass(frozen=True)

@@ -140,7 +140,13 @@ def _text(plain: Any) -> str:
     return printable(plain)
 
 
-_SCALARS: Mapping[Any, Read] = {int: _whole, float: _number, str: _text}
+def _truth(plain: Any) -> bool:
+    if type(plain) is not bool:
+        raise _unexpected("true or false", plain)
+    return plain
+
+
+_SCALARS: Mapping[Any, Read] = {int: _whole, float: _number, str: _text, bool: _truth}
 
 
 def _tuple_of(read: Read) -> Read:

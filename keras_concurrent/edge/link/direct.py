@@ -18,7 +18,7 @@ import math
 import socket
 import time
 from collections import deque
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
@@ -46,7 +46,7 @@ from keras_concurrent.edge.link.transport import (
     check_size,
 )
 from keras_concurrent.edge.link.zenoh_channel import ZenohChannel
-from keras_concurrent.errors import ProtocolError
+from keras_concurrent.errors import ProtocolError, TransportError
 
 _log = logging.getLogger(__name__)
 GRACE_S = 1.0
@@ -80,6 +80,7 @@ class DirectChannel:
         self._due = math.inf
         self._notices: deque[Packet] = deque()
         self._control_next = False
+        self._closed = False
         self._intake = Intake(self._admit, self._packed)
         self._meeting = Meeting(name, cluster, keys, self._meet, self._refuse)
         try:
@@ -126,7 +127,11 @@ class DirectChannel:
         if session != self._session:
             self._session = session
             for link in list(self._boards.values()):
-                link.send(Session(session))
+                self._announce(link)
+
+    def _announce(self, link: DirectLink) -> None:
+        with suppress(TransportError):  # it has ended, which `receive` finds out
+            link.send(Session(self._session))
 
     # ------------------------------------------------------------- receiving
 
@@ -197,6 +202,13 @@ class DirectChannel:
         """A link was made, in a thread of the meeting's."""
         self._met.append(DirectLink(peer, connection))
         self._intake.wake()
+        if self._closed:
+            self._forget_met()
+
+    def _forget_met(self) -> None:
+        with suppress(IndexError):  # two threads may be at it
+            while True:
+                self._met.popleft().close()
 
     def _settle(self, now: float) -> None:
         """Take up links that were made, let go of those that ended, and say who is there."""
@@ -219,7 +231,7 @@ class DirectChannel:
                 self._lose(former, now)
             self._boards[link.peer] = link
             if self._session:
-                link.send(Session(self._session))
+                self._announce(link)
         self._intake.add(link)
         self._tell(now)
 
@@ -283,10 +295,10 @@ class DirectChannel:
 
     def close(self) -> None:
         """End all links."""
+        self._closed = True
         self._meeting.close()
         try:
             self._control.close()
         finally:
             self._intake.close()
-            while self._met:
-                self._met.popleft().close()
+            self._forget_met()

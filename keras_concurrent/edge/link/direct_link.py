@@ -220,8 +220,13 @@ class DirectLink:
     def _let_sender_work(self) -> None:
         if self._sender is None:
             name = f"sender to {self.peer}"
-            self._sender = threading.Thread(target=self._send_rest, name=name, daemon=True)
-            self._sender.start()
+            sender = threading.Thread(target=self._send_rest, name=name, daemon=True)
+            try:
+                sender.start()
+            except RuntimeError as error:  # then what was begun can never be ended
+                self._connection.shutdown(socket.SHUT_RDWR)
+                raise TransportError(f"no memory for a thread that sends to {self.peer}") from error
+            self._sender = sender
         self._sending.notify()
 
     def _send_rest(self) -> None:

@@ -47,13 +47,14 @@ class Intake:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._bell, selectors.EVENT_READ)
         self._lock = threading.Lock()  # of whoever reads
-        self._attendant: threading.Thread | None = None
         self._attending = threading.Event()
         self._attendants = selectors.DefaultSelector()
         self._attendants_bell = Bell()
         self._attendants.register(self._attendants_bell, selectors.EVENT_READ)
         self._fault: MemoryError | None = None
         self._closed = False
+        self._attendant = threading.Thread(target=self._attend, name="attendant", daemon=True)
+        self._attendant.start()
 
     def wake(self) -> None:
         """End the owner's `look` now."""
@@ -116,9 +117,6 @@ class Intake:
     @contextmanager
     def attended(self) -> Iterator[None]:
         """Meanwhile another thread reads."""
-        if self._attendant is None:
-            self._attendant = threading.Thread(target=self._attend, name="attendant", daemon=True)
-            self._attendant.start()
         self._attending.set()
         try:
             yield
@@ -148,9 +146,8 @@ class Intake:
         self._closed = True
         self._attending.set()
         self._attendants_bell.ring()
-        if self._attendant is not None:
-            self._attendant.join(timeout=5)
-        for link in list(self._links):
+        self._attendant.join(timeout=5)
+        for link in [*self._links, *(link for link, _ in self.ended)]:
             self.remove(link)
         for selector in (self._selector, self._attendants):
             selector.close()

@@ -23,7 +23,7 @@ from keras_concurrent.edge.link.keys import AUTHORITY, CERTIFICATE, KEY, Keys, p
 from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION
 
 _log = logging.getLogger(__name__)
-_GREETING = struct.Struct("<4sB64s64s")
+GREETING = struct.Struct("<4sB64s64s")
 _MARK = b"kcTL"
 _GREET_S = 2.0  # a stranger that says nothing is sent away
 _MOST_GUESTS = 16  # that have not greeted yet
@@ -144,7 +144,11 @@ class Meeting:
                 self._refused()
                 connection.close()
                 continue
-            self._start(self._greet, connection)
+            try:
+                self._start(self._greet, connection)
+            except RuntimeError:  # no memory for another thread: the caller calls again
+                self._guests.release()
+                connection.close()
 
     def _greet(self, connection: socket.socket) -> None:
         try:
@@ -165,7 +169,7 @@ class Meeting:
             self._guests.release()
 
     def _say(self, connection: socket.socket, other: str) -> None:
-        connection.sendall(_GREETING.pack(_MARK, PROTOCOL_VERSION, _padded(self._name),
+        connection.sendall(GREETING.pack(_MARK, PROTOCOL_VERSION, _padded(self._name),
                                           _padded(other)))  # fmt: skip
 
     def _hear(self, connection: socket.socket) -> str:
@@ -175,12 +179,12 @@ class Meeting:
             OSError: it says nothing, or what is no greeting to this participant.
         """
         said = b""
-        while len(said) < _GREETING.size:
-            more = connection.recv(_GREETING.size - len(said))
+        while len(said) < GREETING.size:
+            more = connection.recv(GREETING.size - len(said))
             if not more:
                 raise ConnectionResetError("it hung up")
             said += more
-        mark, version, sender, receiver = _GREETING.unpack(said)
+        mark, version, sender, receiver = GREETING.unpack(said)
         if (mark, version, receiver) != (_MARK, PROTOCOL_VERSION, _padded(self._name)):
             raise ConnectionRefusedError(f"no greeting to {self._name}: {said[:80]!r}")
         return str(sender.rstrip(b"\0"), "utf-8", "replace")

@@ -53,7 +53,7 @@ class Outbox:
         now = time.monotonic()
         if isinstance(message, Paced):
             with self._lock:
-                at_once = not self._behind and self._is_free() and self._channel.direct(receiver)
+                at_once = not self._behind and self._is_free() and self.direct(receiver)
                 if at_once:
                     self._send(receiver, message, now, sent)
                     return
@@ -61,6 +61,10 @@ class Outbox:
             if isinstance(message, Tensor):
                 message = replace(message, content=bytes(message.content))
         self._queue.put((receiver, message, now, sent))
+
+    def direct(self, receiver: str) -> bool:
+        """Whether tensors to a participant go by a link of their own."""
+        return self._channel.direct(receiver)
 
     def _is_free(self) -> bool:
         return self._pacer is None or self._pacer.is_free()

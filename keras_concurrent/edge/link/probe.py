@@ -25,10 +25,13 @@ class LinkProbe:
         put: sends a message of a number and a size; told when it was sent.
         done: told what the link does.
         clock: by which messages are sent and their echoes received.
+        direct: whether a direct link stands.
     """
 
-    def __init__(self, put: Put, done: Callable[[LinkFigures], None], clock: Clock) -> None:
-        self._put, self._done, self._clock = put, done, clock
+    def __init__(
+        self, put: Put, done: Callable[[LinkFigures], None], clock: Clock, *, direct: bool
+    ) -> None:
+        self._put, self._done, self._clock, self._direct = put, done, clock, direct
         self._sent_s: dict[int, float] = {}
         self._trip_s: list[float] = []
 
@@ -54,11 +57,11 @@ class LinkProbe:
         if len(self._trip_s) < len(SIZES):
             self._next()
         else:
-            self._done(figures_of(self._trip_s))
+            self._done(figures_of(self._trip_s, direct=self._direct))
 
 
-def figures_of(trips_s: list[float]) -> LinkFigures:
+def figures_of(trips_s: list[float], *, direct: bool) -> LinkFigures:
     """A link's figures from the round trips of messages of `SIZES`."""
     small = min(trip for trip, size in zip(trips_s, SIZES, strict=True) if not size)
     large = min(trip for trip, size in zip(trips_s, SIZES, strict=True) if size)
-    return LinkFigures(small / 2, SIZES[-1] / max(large - small, 1e-9))
+    return LinkFigures(small / 2, SIZES[-1] / max(large - small, 1e-9), direct)

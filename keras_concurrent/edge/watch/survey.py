@@ -196,6 +196,9 @@ def examine(client: Client, bundle: Bundle, cluster: Cluster) -> list[Finding]:
                 f"{board.name} -> {name}", "cannot be reached",
                 f"check the cable, WiFi client isolation, and the firewall of {name}",
             ))  # fmt: skip
+    for name in reached:
+        if not client.direct(name):
+            findings.append(_not_direct(cluster, CLIENT, name))
     for sender in reached:
         for receiver in reached:
             if sender != receiver:
@@ -241,6 +244,18 @@ def _of_threads(board: Board, status: answers.Status) -> Finding:
     return Finding(board.name, fact)
 
 
+def _not_direct(cluster: Cluster, sender: str, receiver: str) -> Finding:
+    """Tensors between two take a detour, since no direct link could be made."""
+    names = [board.name for board in cluster.boards]
+    # Each board calls those before it, the client all.
+    called = receiver if sender == CLIENT else min(sender, receiver, key=names.index)
+    port = cluster.board(called).tensor_port_used
+    return Finding(
+        f"{sender} -> {receiver}", "tensors go over Zenoh, which takes longer",
+        f"open port {port} of {called} in its firewall, next to that of its endpoint",
+    )  # fmt: skip
+
+
 def _of_link(client: Client, cluster: Cluster, sender: str, receiver: str) -> Finding:
     about = f"{sender} -> {receiver}"
     try:
@@ -249,6 +264,9 @@ def _of_link(client: Client, cluster: Cluster, sender: str, receiver: str) -> Fi
         return Finding(about, str(error), "check the cable and the firewall between them")
     described = cluster.bytes_per_s(sender, receiver)
     fact = f"{figures.bytes_per_s * 8 / 1e6:.0f} Mbit/s, {figures.one_way_s * 1e3:.2f} ms"
+    fact += ", direct" if figures.direct else ", over Zenoh"
+    if not figures.direct:
+        return replace(_not_direct(cluster, sender, receiver), fact=fact)
     if figures.bytes_per_s < _SLOW_LINK * described:
         return Finding(
             about, fact, f"the cluster file says {described * 8 / 1e6:.0f} Mbit/s: check cable and "

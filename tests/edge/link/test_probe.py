@@ -10,7 +10,7 @@ from keras_concurrent.edge.link.probe import SIZES, LinkProbe, figures_of
 def test_a_links_figures_follow_from_the_quickest_round_trips():
     trips = [0.004 if not size else 0.030 for size in SIZES]
     trips[0] = 1.0  # other traffic
-    found = figures_of(trips)
+    found = figures_of(trips, direct=True)
     assert found.one_way_s == pytest.approx(0.002)
     assert found.bytes_per_s == pytest.approx(SIZES[-1] / 0.026)
 
@@ -18,13 +18,14 @@ def test_a_links_figures_follow_from_the_quickest_round_trips():
 def test_a_probe_sends_one_after_another_and_ignores_foreign_echoes():
     put, told = [], []
     probe = LinkProbe(
-        lambda number, size, sent: put.append((number, size)), told.append, time.monotonic
-    )
+        lambda number, size, sent: put.append((number, size)), told.append, time.monotonic,
+        direct=False,
+    )  # fmt: skip
     probe.begin()
     probe.echoed(7, time.monotonic())
     for number in range(len(SIZES)):
         assert put == list(enumerate(SIZES))[: number + 1]
         probe.echoed(number, time.monotonic())
-    assert len(told) == 1
+    assert [figures.direct for figures in told] == [False]
     probe.echoed(len(SIZES), 0.0)
     assert len(told) == 1
