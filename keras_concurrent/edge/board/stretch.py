@@ -87,7 +87,11 @@ class MessageStretch:
 
     def __init__(self, fixed_s: float, byte_s: float) -> None:
         self._fixed_s, self._byte_s = fixed_s, byte_s
-        self._begun_s = 0.0
+        self._begun_s = self._taken_s = 0.0
+
+    def taken_s(self) -> float:
+        """What messages have taken so far, in seconds."""
+        return self._taken_s
 
     def begin(self) -> None:
         """From here on this thread has to do with a message, if one comes."""
@@ -95,8 +99,9 @@ class MessageStretch:
 
     def handled(self, size: int) -> None:
         """Sleep for the rest of the board's time for a message of so many bytes."""
-        spent_s = time.thread_time() - self._begun_s
-        time.sleep(max(0.0, self._fixed_s + size * self._byte_s - spent_s))
+        takes_s = self._fixed_s + size * self._byte_s
+        time.sleep(max(0.0, takes_s - (time.thread_time() - self._begun_s)))
+        self._taken_s += takes_s
         self.begin()
 
 

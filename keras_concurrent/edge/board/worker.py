@@ -20,7 +20,7 @@ from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link import answers, questions
-from keras_concurrent.edge.link.outbox import Outbox
+from keras_concurrent.edge.link.outbox import Outbox, Sent
 from keras_concurrent.edge.link.pacing import Pacer
 from keras_concurrent.edge.link.probe import LinkProbe
 from keras_concurrent.edge.link.protocol import (
@@ -35,6 +35,7 @@ from keras_concurrent.edge.link.protocol import (
     Message,
     Probe,
     Tensor,
+    content_of,
     version_fault,
 )
 from keras_concurrent.edge.link.transport import Channel, Gone, Here, Malformed, Packet
@@ -163,10 +164,12 @@ class Board:
         elif isinstance(message, Tensor):
             self._work.accept(sender, message, packet.received_s)
         elif isinstance(message, Probe):
-            self._outbox.put(sender, Echo(message.session, message.number))
+            self._handled(len(message.content))
+            self._send(sender, Echo(message.session, message.number))
         elif isinstance(message, Echo):
+            self._handled(0)
             if self._probe is not None:
-                self._probe.echoed(message.number, packet.received_s)
+                self._probe.echoed(message.number, self._channel.clock())
         elif sender != CLIENT or not isinstance(message, (Ask, Drop)):
             kind = type(message).__name__
             self._complain(sender, f"sent a message that is not its to send: {kind}")
@@ -174,6 +177,15 @@ class Board:
             self._answer(message)
         elif message.session == self._work.session:
             self._work.drop(message.image)
+
+    def _send(self, receiver: str, message: Probe | Echo, sent: Sent | None = None) -> None:
+        self._handled(len(content_of(message)))
+        self._outbox.put(receiver, message, sent)
+
+    def _handled(self, size: int) -> None:
+        """A message of so many bytes was taken in, or is about to be sent."""
+        if self._messages is not None:
+            self._messages.handled(size)
 
     def _notice(self, other: str, presence: Here | Gone) -> None:
         """Another participant has appeared or disappeared: the client plans by it."""
@@ -254,9 +266,10 @@ class Board:
         if other not in self._receivers or other == CLIENT:
             raise BundleError(f"no board is named {other[:40]!r}")
         self._probe = LinkProbe(
-            lambda number, size, sent: self._outbox.put(other, Probe(0, number, bytes(size)), sent),
+            lambda number, size, sent: self._send(other, Probe(0, number, bytes(size)), sent),
             lambda figures: self._tell(ask, figures),
             self._channel.clock,
+            time.process_time if self._messages is None else self._messages.taken_s,
             direct=self._channel.direct(other),
         )
         self._probe.begin()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
@@ -208,7 +209,11 @@ class Questions:
             self._outbox.put(board, Probe(self._session.value, number, bytes(size)), sent)
 
         self._probe = LinkProbe(
-            put, future.set_result, self._clock, direct=self._outbox.direct(board)
+            put,
+            future.set_result,
+            self._clock,
+            time.process_time,
+            direct=self._outbox.direct(board),
         )
         self._probe.begin()
         try:

@@ -118,11 +118,15 @@ class LinkFigures:
         one_way_s: seconds that a small message takes, the software of both ends included.
         bytes_per_s: what a large one adds.
         direct: whether they went by a direct link; otherwise over Zenoh, as tensors do there.
+        message_s: processor time of a small one at the end of whoever was asked.
+        message_byte_s: what each byte adds to that.
     """
 
     one_way_s: float
     bytes_per_s: float
     direct: bool
+    message_s: float
+    message_byte_s: float
 
 
 @dataclass(frozen=True)

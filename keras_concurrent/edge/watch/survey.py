@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import statistics
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from keras_concurrent._version import __version__
 from keras_concurrent.board import CLIENT, Board
-from keras_concurrent.cluster import Cluster, Link
+from keras_concurrent.cluster import ClientComputer, Cluster, Link
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.segment_costs import SegmentCosts
@@ -29,6 +30,7 @@ _MEASURE_S = 120.0
 _PROBE_S = 30.0
 _SLOW_LINK = 0.5  # of the described bandwidth
 _LEAST_FREE_BYTES = 64e6
+_End = TypeVar("_End", Board, ClientComputer)
 Progress = Callable[[int, int], None]
 
 
@@ -91,27 +93,20 @@ def profile_cluster(
         faster = board.faster(planned_s / took_s)
         boards.append(replace(faster, call_ms=call_s * 1e3, cores=threads or board.cores))
         told()
-    ways: dict[tuple[str, str], list[LinkFigures]] = {}
+    ways: dict[tuple[str, str], dict[str, LinkFigures]] = {}  # by pair, then by who was asked
     for index, name in enumerate(names):
         for other in (CLIENT, *names[:index]):
-            ways[name, other] = [client.questions.probe(name)] if other == CLIENT else [
-                link_of(client, name, other), link_of(client, other, name)
-            ]  # fmt: skip
+            ways[name, other] = {CLIENT: client.questions.probe(name)} if other == CLIENT else {
+                name: link_of(client, name, other), other: link_of(client, other, name)
+            }  # fmt: skip
             told()
-    # What every message costs is the software's, half at each of its ends; what a pair needs beyond
-    # that is its wire's.
-    message_s = min(way.one_way_s for both in ways.values() for way in both)
-    end: dict[str, Any] = {
-        "message_ms": round(message_s * 1e3 / 2, 4), "message_gb_per_s": None
-    }  # fmt: skip
-    links = tuple(_link(pair, both, message_s) for pair, both in ways.items())
     found = replace(
         cluster,
-        boards=tuple(replace(board, **end) for board in boards),
-        client=replace(cluster.client, **end),
-        links=links,
+        boards=tuple(_messaging(board, board.name, ways.values()) for board in boards),
+        client=_messaging(cluster.client, CLIENT, ways.values()),
     )
-    return Profiled(found, seconds, tried)
+    links = tuple(_link(pair, list(both.values()), found) for pair, both in ways.items())
+    return Profiled(replace(found, links=links), seconds, tried)
 
 
 def _numbers(status: answers.Status) -> tuple[int, ...]:
@@ -138,13 +133,34 @@ def link_of(client: Client, sender: str, receiver: str) -> LinkFigures:
     return client.questions.ask(sender, questions.Probe(receiver), timeout_s=_PROBE_S)
 
 
-def _link(pair: tuple[str, str], ways: list[LinkFigures], message_s: float) -> Link:
-    """One entry for both directions: the narrower bandwidth, the mean latency."""
+def _messaging(end: _End, name: str, ways: Iterable[Mapping[str, LinkFigures]]) -> _End:
+    """A board or the client with what messages were measured to take of it, encryption included.
+
+    A board that is alone measures no link: what is said of it stays.
+    """
+    own = [both[name] for both in ways if name in both]
+    if not own:
+        return end
+    byte_s = statistics.median(figures.message_byte_s for figures in own)
+    measured: dict[str, Any] = {
+        "message_ms": round(statistics.median(figures.message_s for figures in own) * 1e3, 4),
+        "message_gb_per_s": round(1e-9 / byte_s, 3) or None if byte_s else None,
+        "encryption_gb_per_s": None,
+    }
+    return replace(end, **measured)
+
+
+def _link(pair: tuple[str, str], ways: Sequence[LinkFigures], cluster: Cluster) -> Link:
+    """One entry for both directions: what messages take beside the processors of both ends."""
+    (fixed_s, byte_s), (other_s, other_byte_s) = (cluster.message_costs_s(end) for end in pair)
     one_way_s = sum(way.one_way_s for way in ways) / len(ways)
+    each_s = 1 / min(way.bytes_per_s for way in ways)
+    # Within one machine there is little else, and a difference of the two may be anything.
+    wire_s = max(each_s - byte_s - other_byte_s, each_s / 10)
     return Link(
         pair,
-        round(min(way.bytes_per_s for way in ways) * 8 / 1e6, 3),
-        round((one_way_s - message_s) * 1e3, 4),
+        round(8 / wire_s / 1e6, 3),
+        round(max(0.0, one_way_s - fixed_s - other_s) * 1e3, 4),
     )
 
 

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from keras_concurrent.edge.board.stretch import Stretch
+from keras_concurrent.edge.board.stretch import MessageStretch, Stretch
 
 
 def test_stretched_compute_takes_slowdown_times_its_cpu_time():
@@ -50,3 +50,18 @@ def test_emulated_boards_measure_one_at_a_time(tmp_path):
     assert list(steps)[-1] == "a"
     for stretch in stretches.values():
         stretch.close()
+
+
+def test_a_stretched_message_takes_what_is_said_of_it_what_was_spent_on_it_included():
+    messages = MessageStretch(0.02, 1e-8)  # 20 ms, and 10 for a megabyte
+    messages.begin()
+    start = time.monotonic()
+    while time.monotonic() - start < 0.005:
+        pass
+    messages.handled(1_000_000)
+    assert 0.03 <= time.monotonic() - start < 0.5
+    assert messages.taken_s() == pytest.approx(0.03)
+    start = time.monotonic()
+    messages.handled(0)  # counted anew
+    assert 0.02 <= time.monotonic() - start < 0.5
+    assert messages.taken_s() == pytest.approx(0.05)
