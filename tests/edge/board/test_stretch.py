@@ -54,8 +54,8 @@ def test_emulated_boards_measure_one_at_a_time(tmp_path):
 
 def test_a_stretched_message_takes_what_is_said_of_it_what_was_spent_on_it_included():
     messages = MessageStretch(0.02, 1e-8)  # 20 ms, and 10 for a megabyte
-    messages.begin()
     start = time.monotonic()
+    messages.begin()
     while time.monotonic() - start < 0.005:
         pass
     messages.handled(1_000_000)
@@ -63,5 +63,5 @@ def test_a_stretched_message_takes_what_is_said_of_it_what_was_spent_on_it_inclu
     assert messages.taken_s() == pytest.approx(0.03)
     start = time.monotonic()
     messages.handled(0)  # counted anew
-    assert 0.02 <= time.monotonic() - start < 0.5
+    assert 0.019 <= time.monotonic() - start < 0.5
     assert messages.taken_s() == pytest.approx(0.05)
