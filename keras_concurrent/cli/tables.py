@@ -21,8 +21,8 @@ def plan_table(
 
     One board is all its cores; where that is known, in int8 too: what a user could do instead.
 
-    Computing, on the wire and messaging, which is processors sending and taking in, are shares of
-    the critical path; idle is the share of the latency in which a board in use does not compute, on
+    Compute, wire and messages, which is processors sending and taking in, are shares of the
+    critical path; idle is the share of the latency in which a board in use does not compute, on
     average.
     """
     boards = len(plan.boards)
@@ -48,7 +48,7 @@ def plan_table(
         )
     gain = _gain(alone.latency_s, bound_s)
     rows.append(("lower bound", milliseconds(bound_s), gain, "", "", "", "", ""))
-    columns = ("", "latency", "gain", "computing", "on the wire", "messaging", "idle", "sent")
+    columns = ("", "latency", "gain", "compute", "wire", "messages", "idle", "sent")
     count = len(plan.graph.tasks)
     memory = size(max(plan.memory_bytes.values()))
     title = f"{count} segment{'s' if count > 1 else ''}, at most {memory} on a board"

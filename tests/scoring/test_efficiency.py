@@ -104,7 +104,7 @@ def test_one_board_is_worth_nothing(graph):
 
 
 def test_equal_branches_on_as_many_boards_are_worth_nearly_all():
-    found = scheduled_efficiency(branches(8), cluster_of(*[1.0] * 8, mbit=1000.0, latency_ms=0.05))
+    found = scheduled_efficiency(branches(8), cluster_of(*[1.0] * 8, mbit=1000.0, latency_ms=0.3))
     assert found.efficiency == pytest.approx(0.99, abs=0.005)
     assert (found.balance, found.concurrency) == (pytest.approx(1), pytest.approx(1))
 
