@@ -259,7 +259,8 @@ def costs_of(graph: TaskGraph, cluster: Cluster) -> Costs:
 
     The way of the image from the client and of the answer to it is left out: without contention
     the one delays every task that reads the image alone by the same time on every board, and the
-    other comes behind all work. Between boards it sees the means over all pairs.
+    other comes behind all work. Between boards it sees the means over all pairs,
+    what messages take of processors included.
 
     Args:
         graph: any.
@@ -275,6 +276,9 @@ def costs_of(graph: TaskGraph, cluster: Cluster) -> Costs:
     pairs = list(itertools.permutations((board.name for board in cluster.boards), 2))
     latency_s = np.mean([cluster.latency_s(*pair) for pair in pairs]) if pairs else 0.0
     byte_s = np.mean([1 / cluster.bytes_per_s(*pair) for pair in pairs]) if pairs else 0.0
+    ends = [cluster.message_costs_s(board.name) for board in cluster.boards]
+    latency_s += 2 * np.mean([fixed_s for fixed_s, _ in ends])
+    byte_s += 2 * np.mean([each_s for _, each_s in ends])
     travel_s = {edge: float(latency_s + size * byte_s) for edge, size in shared.items()}
     return Costs(np.array(seconds), travel_s)
 

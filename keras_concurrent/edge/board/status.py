@@ -26,11 +26,22 @@ class Counts:
         """Seconds of all runs."""
         self.images = 0
         """Images of which this board has done its part."""
+        self.messages = 0
+        """Tensors that it has sent or taken in."""
+        self.message_bytes = 0
+        """Of these."""
+        self.computing_s = 0.0
+        """Processor time of all runs, on however many cores."""
 
     def ran(self, segment: str, seconds: float) -> None:
         """A segment has run."""
         self.compute_s += seconds
         self._runs.setdefault(segment, deque(maxlen=_REMEMBERED)).append(seconds)
+
+    def message(self, size: int) -> None:
+        """A tensor was sent, or taken in."""
+        self.messages += 1
+        self.message_bytes += size
 
     def forget_segments(self) -> None:
         """Another bundle has come: segments of the same names are others."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections import deque
 
 import numpy as np
@@ -96,6 +97,7 @@ class Work:
                 "a tensor of a wrong size",
             )
             return
+        self._counts.message(spec.bytes)
         if self._messages is not None:
             self._messages.handled(spec.bytes)
         values = np.frombuffer(tensor.content, spec.dtype).reshape(spec.shape)
@@ -127,7 +129,7 @@ class Work:
         if tensors is None:  # dropped since
             self._pending.extend(self.engine.finished(run.image, run.segment))
             return
-        start = self._clock()
+        start, spent_s = self._clock(), time.process_time()
         try:
             self._workshop.run(run.segment, tensors)
         except Exception as error:  # whatever the interpreter raises; the client must hear of it
@@ -135,6 +137,7 @@ class Work:
             self._tell(self.session, run.image, run.segment, str(error))
             self._pending.extend(self.engine.drop(run.image))
         end = self._clock()
+        self._counts.computing_s += time.process_time() - spent_s
         # The lesser of two: what else the machine did is no part of it.
         self._took_s[run.segment] = min(end - start, self._last_s.get(run.segment, 0.0))
         self._last_s[run.segment] = end - start
@@ -149,6 +152,7 @@ class Work:
             self._messages.handled(self._workshop.manifest.tensors[name].bytes)
         content = bytes_of(self._tensors[image][name])
         size = len(content)
+        self._counts.message(size)
 
         def sent(start: float, end: float) -> None:
             self.notes.note(image, "send", name, self._board, start, end, receiver, size)

@@ -22,7 +22,7 @@ from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.outbox import Outbox, Sent
 from keras_concurrent.edge.link.pacing import Pacer
-from keras_concurrent.edge.link.probe import LinkProbe
+from keras_concurrent.edge.link.probe import CONTENT, LinkProbe
 from keras_concurrent.edge.link.protocol import (
     MOST_MANIFEST_BYTES,
     MOST_PROBE_BYTES,
@@ -259,14 +259,23 @@ class Board:
             compute_s=self._counts.compute_s,
             p95_s=self._counts.p95_s(),
             threads=self._workshop.threads,
+            messages=self._counts.messages,
+            message_bytes=self._counts.message_bytes,
+            beside_computing_s=self._spent_s() - self._counts.computing_s,
         )
+
+    def _spent_s(self) -> float:
+        """Processor time so far; of an emulated board, what it was made to take."""
+        if self._messages is None:
+            return time.process_time()
+        return self._messages.taken_s() + self._counts.computing_s
 
     def _begin_probe(self, ask: Ask, other: str) -> None:
         """Measure the link to another board; the answer follows when its last echo has come."""
         if other not in self._receivers or other == CLIENT:
             raise BundleError(f"no board is named {other[:40]!r}")
         self._probe = LinkProbe(
-            lambda number, size, sent: self._send(other, Probe(0, number, bytes(size)), sent),
+            lambda number, size, sent: self._send(other, Probe(0, number, CONTENT[:size]), sent),
             lambda figures: self._tell(ask, figures),
             self._channel.clock,
             time.process_time if self._messages is None else self._messages.taken_s,

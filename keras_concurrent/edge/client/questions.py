@@ -14,7 +14,7 @@ from typing import Any, Protocol, cast
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.link import answers, protocol
 from keras_concurrent.edge.link.outbox import Outbox, Sent
-from keras_concurrent.edge.link.probe import LinkProbe
+from keras_concurrent.edge.link.probe import CONTENT, LinkProbe
 from keras_concurrent.edge.link.protocol import (
     Answer,
     Echo,
@@ -206,7 +206,7 @@ class Questions:
         future: Future[answers.LinkFigures] = Future()
 
         def put(number: int, size: int, sent: Sent) -> None:
-            self._outbox.put(board, Probe(self._session.value, number, bytes(size)), sent)
+            self._outbox.put(board, Probe(self._session.value, number, CONTENT[:size]), sent)
 
         self._probe = LinkProbe(
             put,

@@ -76,6 +76,10 @@ class Status:
         compute_s: seconds in which it ran segments.
         p95_s: 95th percentile of the latest runs of every segment.
         threads: how many its interpreter computes with.
+        messages: how many tensors it has sent or taken in.
+        message_bytes: how many these had.
+        beside_computing_s: processor time that its process spent on all else than segments; of an
+            emulated board, what messages were made to take.
     """
 
     identity: Identity
@@ -86,6 +90,9 @@ class Status:
     compute_s: float
     p95_s: Mapping[str, float]
     threads: int
+    messages: int
+    message_bytes: int
+    beside_computing_s: float
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,9 @@ WARM_UP, SMALL, LARGE = 8, 24, 8
 SIZES = (0,) * (WARM_UP + SMALL) + (1 << 18,) * LARGE
 """Bytes of the messages, in order."""
 
+CONTENT = bytes(max(SIZES))
+"""Of which a message of each size has the first bytes."""
+
 Put = Callable[[int, int, Sent], None]
 
 

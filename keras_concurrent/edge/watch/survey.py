@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
 
 from keras_concurrent._version import __version__
 from keras_concurrent.board import CLIENT, Board
-from keras_concurrent.cluster import ClientComputer, Cluster, Link
+from keras_concurrent.cluster import Cluster, Link
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.segment_costs import SegmentCosts
@@ -17,6 +15,7 @@ from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.answers import LinkFigures
 from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, SAME_VERSION
 from keras_concurrent.edge.manifest import WHOLE
+from keras_concurrent.edge.watch.messaging import Probed, probes_cost, with_messaging
 from keras_concurrent.edge.watch.threads import (
     ROUNDS,
     ThreadsTried,
@@ -30,7 +29,6 @@ _MEASURE_S = 120.0
 _PROBE_S = 30.0
 _SLOW_LINK = 0.5  # of the described bandwidth
 _LEAST_FREE_BYTES = 64e6
-_End = TypeVar("_End", Board, ClientComputer)
 Progress = Callable[[int, int], None]
 
 
@@ -55,21 +53,23 @@ def profile_cluster(
 ) -> Profiled:
     """Measure every segment on every board, on its best number of threads, and every link.
 
+    What messages take of the processors is measured too, by some images.
+
     Args:
-        client: asks boards that have the bundle.
+        client: of boards that have the bundle and are ready.
         bundle: whose segments are measured.
         cluster: as described.
         progress: told how many measurements are done, and of how many.
 
     Raises:
-        BoardError: a board does not answer.
+        BoardError: a board does not answer, or an image is not answered.
     """
     costs = SegmentCosts(bundle.manifest, cluster)
     names = [board.name for board in cluster.boards]
     ask = client.questions.ask
     statuses = {name: ask(name, questions.Status()) for name in names}
     numbers = {name: _numbers(status) for name, status in statuses.items()}
-    total = len(names) + len(names) * (len(names) + 1) // 2
+    total = len(names) + len(names) * (len(names) + 1) // 2 + 1
     total += ROUNDS * sum(len(each) for each in numbers.values())
     boards, seconds, tried, done = [], {}, {}, 0
 
@@ -100,12 +100,10 @@ def profile_cluster(
                 name: link_of(client, name, other), other: link_of(client, other, name)
             }  # fmt: skip
             told()
-    found = replace(
-        cluster,
-        boards=tuple(_messaging(board, board.name, ways.values()) for board in boards),
-        client=_messaging(cluster.client, CLIENT, ways.values()),
-    )
-    links = tuple(_link(pair, list(both.values()), found) for pair, both in ways.items())
+    measured_boards = replace(cluster, boards=tuple(boards))
+    found = with_messaging(client, bundle, measured_boards, list(ways.values()))
+    told()
+    links = tuple(_link(pair, list(ways.values()), both) for pair, both in ways.items())
     return Profiled(replace(found, links=links), seconds, tried)
 
 
@@ -133,35 +131,16 @@ def link_of(client: Client, sender: str, receiver: str) -> LinkFigures:
     return client.questions.ask(sender, questions.Probe(receiver), timeout_s=_PROBE_S)
 
 
-def _messaging(end: _End, name: str, ways: Iterable[Mapping[str, LinkFigures]]) -> _End:
-    """A board or the client with what messages were measured to take of it, encryption included.
-
-    A board that is alone measures no link: what is said of it stays.
-    """
-    own = [both[name] for both in ways if name in both]
-    if not own:
-        return end
-    byte_s = statistics.median(figures.message_byte_s for figures in own)
-    measured: dict[str, Any] = {
-        "message_ms": round(statistics.median(figures.message_s for figures in own) * 1e3, 4),
-        "message_gb_per_s": round(1e-9 / byte_s, 3) or None if byte_s else None,
-        "encryption_gb_per_s": None,
-    }
-    return replace(end, **measured)
-
-
-def _link(pair: tuple[str, str], ways: Sequence[LinkFigures], cluster: Cluster) -> Link:
-    """One entry for both directions: what messages take beside the processors of both ends."""
-    (fixed_s, byte_s), (other_s, other_byte_s) = (cluster.message_costs_s(end) for end in pair)
+def _link(pair: tuple[str, str], probed: Sequence[Probed], both: Probed) -> Link:
+    """One entry for both directions: what probes take beside the processors of both ends."""
+    ways = list(both.values())
     one_way_s = sum(way.one_way_s for way in ways) / len(ways)
     each_s = 1 / min(way.bytes_per_s for way in ways)
+    ends = [probes_cost(name, probed) or probes_cost(CLIENT, probed) for name in pair]
+    ends_s, ends_byte_s = (sum(end[i] for end in ends if end) for i in (0, 1))
     # Within one machine there is little else, and a difference of the two may be anything.
-    wire_s = max(each_s - byte_s - other_byte_s, each_s / 10)
-    return Link(
-        pair,
-        round(8 / wire_s / 1e6, 3),
-        round(max(0.0, one_way_s - fixed_s - other_s) * 1e3, 4),
-    )
+    wire_s = max(each_s - ends_byte_s, each_s / 10)
+    return Link(pair, round(8 / wire_s / 1e6, 3), round(max(0.0, one_way_s - ends_s) * 1e3, 4))
 
 
 @dataclass(frozen=True)

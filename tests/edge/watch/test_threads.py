@@ -88,7 +88,7 @@ def test_profile_writes_the_quickest_number_and_what_it_takes(served, tmp_path, 
     client, bundle = served(Simulated(threads=4), Simulated(threads=2))
     told = []
     profiled = profile_cluster(client, bundle, TWO, lambda *done: told.append(done))
-    total = 2 * ROUNDS * 4 + 2 + 3  # threads, segments, links
+    total = 2 * ROUNDS * 4 + 2 + 3 + 1  # threads, segments, links, messages
     assert told == [(n, total) for n in range(1, total + 1)]
     for name, in_use in (("s0", 4), ("s1", 2)):
         tried = profiled.threads[name]
