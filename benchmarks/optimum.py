@@ -74,7 +74,7 @@ def networks(study: Study) -> Iterator[tuple[str, TaskGraph, Cluster]]:
             drawn, (32, 32, 3), 10, staging="uniform" if seed % 2 else "probabilistic", filters=32,
             separable=seed % 3 > 0, seed=seed,
         )  # fmt: skip
-        yield kind, TaskGraph.from_architecture(network), Cluster.of("pi4-quarter", boards, link)
+        yield kind, TaskGraph.from_architecture(network), Cluster.of("pi4", boards, link)
 
 
 def measure(study: Study, progress: Callable[[int, int], None]) -> list[Instance]:

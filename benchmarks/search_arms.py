@@ -17,7 +17,7 @@ from keras_concurrent.search.pareto import hypervolume
 from keras_concurrent.search.screening import screen
 from keras_concurrent.search.space import Space
 
-CLUSTER = Cluster.of("pi4-quarter", 4, "1gbit")
+CLUSTER = Cluster.of("pi4", 4, "1gbit")
 SHARE_OF_MEDIAN = 0.5  # the latency wish, of the median of random candidates
 _HELD_BACK = 600
 

@@ -6,8 +6,9 @@ python benchmarks/wire.py --quick    # within a minute
 The yardstick is the best plan whose tasks are whole blocks and whose tensors are float32, on the
 same eight boards. Beside it stand the same blocks on the same boards, sending as little as can be
 (pools and 1x1 convolutions on the side that sends less, sums regrouped, one byte a value), and the
-plan that `keras_concurrent.wire.planner` finds by itself. Predicted costs follow from FLOPs;
-measured ones come from emulated boards (``wire_boards``).
+plan that `keras_concurrent.wire.planner` finds by itself, and what one whole board takes, in
+float32 and in int8. Predicted costs follow from FLOPs; measured ones come from emulated boards
+(``wire_boards``).
 """
 
 from __future__ import annotations
@@ -90,7 +91,8 @@ def networks(
                    ("same_blocks_s", "own_plan_s")),
                  f"{_mean_ratio(quick, 'float32_s', 'int8_s'):.2f}x" if quick else "",
                  f"{_mean_ratio(those, 'float32_s', 'free_network_s'):.2f}x",
-                 f"{_mean_ratio(those, 'one_board_s', 'own_plan_s'):.2f}x")
+                 f"{_mean_ratio(those, 'one_board_s', 'own_plan_s'):.2f}x",
+                 f"{_mean_ratio(quick, 'one_board_int8_s', 'int8_s'):.2f}x" if quick else "")
             )  # fmt: skip
             gains += [row["float32_s"] / row["own_plan_s"] for row in those]
             with_int8 += [row["float32_s"] / row["int8_s"] for row in quick]
@@ -108,6 +110,7 @@ def networks(
     columns = (
         "", "on several", "bytes, same blocks", "latency, same blocks", "latency, own plan",
         "and int8 segments", "a free network", "own plan over one board",
+        "int8 over one board in int8",
     )  # fmt: skip
     title = (
         f"{samples} networks each of {size.vertices} vertices, {size}, on {BOARDS} boards, "
@@ -143,7 +146,10 @@ def on_boards(
     for link in links:
         rows, figures = [], []
         gains: dict[str, list[float]] = {"": [], ", int8 segments": []}
-        for before, *lighter in measured(kinds, samples, size, link, boards, images, evaluations):
+        over_one: list[float] = []
+        for alone, before, *lighter in measured(
+            kinds, samples, size, link, boards, images, evaluations
+        ):
             line = [
                 before.network,
                 f"{1e3 * before.predicted_s:.1f}",
@@ -155,13 +161,14 @@ def on_boards(
                     f"{1e3 * row.predicted_s:.1f}", f"{1e3 * row.median_s:.1f}",
                     f"{found[-1]:.2f}x",
                 ]  # fmt: skip
-            rows.append(tuple(line))
-            figures.append([vars(row) for row in (before, *lighter)])
+            over_one.append(alone.median_s / lighter[-1].median_s)
+            rows.append((*line, f"{1e3 * alone.median_s:.1f}", f"{over_one[-1]:.2f}x"))
+            figures.append([vars(row) for row in (alone, before, *lighter)])
         name = f"measured latency, {TITLES[link]}: float32 / these"
         yield Section(
             f"One image on {boards} emulated boards, {TITLES[link]}: {size}",
             ("", "float32: predicted ms", "measured", "less: predicted ms", "measured", "gain",
-             "int8 segments: predicted ms", "measured", "gain"),
+             "int8 segments: predicted ms", "measured", "gain", "one board, int8", "gain over it"),
             rows,
             {f"measured {link}": figures},
             [Target(name + how, LINKS[link], statistics.fmean(found))
@@ -252,9 +259,9 @@ def _spread(file: TfliteFile) -> dict[int, str]:
     """Vertices dealt out to the boards in turn, so that as much as possible is encoded."""
     graph = TaskGraph.from_tflite(file)
     names = sorted({v for task in graph.tasks for v in task.vertices})
-    board = {v: f"pi4-quarter-{1 + i % BOARDS}" for i, v in enumerate(names)}
+    board = {v: f"pi4-{1 + i % BOARDS}" for i, v in enumerate(names)}
     return {
-        task.operators[0]: board[task.vertices[0]] if task.vertices else "pi4-quarter-1"
+        task.operators[0]: board[task.vertices[0]] if task.vertices else "pi4-1"
         for task in graph.tasks
     }
 

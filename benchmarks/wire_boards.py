@@ -19,7 +19,7 @@ from keras_concurrent.interpreter import Array
 from keras_concurrent.measured.host import measure_host
 from keras_concurrent.measured.operators import HostCosts
 from keras_concurrent.planning.effort import Effort
-from keras_concurrent.planning.segments import plan_segments
+from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.wire.planner import WirePlan, WirePlanner, whole_blocks
@@ -28,8 +28,10 @@ from keras_concurrent.wire.planner import WirePlan, WirePlanner, whole_blocks
 def measured(
     kinds: Sequence[str], samples: int, size: Size, link: str, boards: int, images: int,
     evaluations: int,
-) -> Iterator[tuple[Row, Row, Row]]:  # fmt: skip
-    """Float32 between whole blocks by the best plan; the wire planner's; int8 too.
+) -> Iterator[tuple[Row, Row, Row, Row]]:  # fmt: skip
+    """Int8 on one board; float32 between whole blocks by the best plan; the wire planner's.
+
+    The last is the wire planner's in int8.
 
     All are planned with seconds measured on this machine: int8 segments are as much quicker than
     float32 ones as they are here. The converter shares a pool among all that read it, so already
@@ -64,7 +66,10 @@ def measured(
                     graph = own(planned.file, TaskGraph.from_tflite(planned.file))
                     after = replace(plain, file=planned.file, graph=graph)
                     lighter.append(bench.measured(after, link, profiled, planned.plan))
-                yield before, lighter[0], lighter[1]
+                int8 = TaskGraph.from_tflite(drawn.int8)
+                alone = replace(plain, file=drawn.int8, graph=own(drawn.int8, int8))
+                whole = one_board(alone.graph, profiled)
+                yield bench.measured(alone, link, profiled, whole), before, *lighter
 
 
 def answers_of_boards(

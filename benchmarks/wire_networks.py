@@ -25,7 +25,7 @@ from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.wire.planner import WirePlanner
 from keras_concurrent.wire.sums import regroup_sums
 
-KIND = "pi4-quarter"
+KIND = "pi4"
 
 
 @dataclass(frozen=True)
@@ -168,6 +168,8 @@ def compare(
                 drawn.int8, cluster, images=random_inputs(drawn.int8),
                 effort=Effort(evaluations),
             ).plan().plan.latency_s  # fmt: skip
+            whole = one_board(TaskGraph.from_tflite(drawn.int8), cluster)
+            row["one_board_int8_s"] = whole.latency_s
         found.append(row)
     return found
 
