@@ -6,8 +6,8 @@ boards. A candidate's error is what screening promises over what its bundle's pl
 How many candidates are screened a second is shown beside what the same steps take without a plan:
 drawing a candidate and building its network's graph.
 
-python benchmarks/screening.py           # some ten minutes on two cores: conversions
-python benchmarks/screening.py --quick   # within a minute: a dozen candidates
+python benchmarks/screening.py           # some twenty minutes on two busy cores
+python benchmarks/screening.py --quick   # within a minute: a few candidates
 python benchmarks/screening.py --link 100mbit
 """
 
