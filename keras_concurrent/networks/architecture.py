@@ -14,6 +14,7 @@ from typing import Any
 
 from keras_concurrent.networks.block_work import FLOAT_BYTES, Shape, Work, work_of_blocks
 from keras_concurrent.networks.generators import SOURCE
+from keras_concurrent.networks.network_work import tasks_of_network
 from keras_concurrent.planning.taskgraph import Task, TaskGraph
 from keras_concurrent.versioned import FileKind
 
@@ -119,6 +120,11 @@ class Architecture:
         """The common shape of a block's inputs after its scaling block."""
         return self._all_shapes[1][block.name]
 
+    @property
+    def sink_shape(self) -> Shape:
+        """The common shape of the last blocks, to which the ``"merge"`` head scales them."""
+        return common_shape("the sink", [self.shapes[name] for name in self.outputs])
+
     def squashes(self, block: Block) -> bool:
         """Whether a block puts a sigmoid on its inputs.
 
@@ -215,6 +221,13 @@ class Architecture:
             for name in self.outputs:
                 sizes[name] = FLOAT_BYTES * self.shapes[name][2]
         return TaskGraph(tasks, sizes, (SOURCE,), self.outputs)
+
+    def network_tasks(self) -> TaskGraph:
+        """The whole network with its head, as boards run it; what latencies are predicted from.
+
+        See `keras_concurrent.networks.network_work`.
+        """
+        return tasks_of_network(self)
 
     def to_json(self) -> str:
         """The architecture as a JSON text, read back by `from_json`."""

@@ -67,7 +67,7 @@ def work_of_blocks(architecture: Architecture) -> dict[str, Work]:
                 total += each
                 values += 2 * each
                 operators += 1
-        convolved = _convolution(shapes[block.name], scaled, architecture.separable)
+        convolved = convolution_work(shapes[block.name], scaled, architecture.separable)
         result[block.name] = Work(
             total + convolved.flops,
             FLOAT_BYTES * values + convolved.touched_bytes,
@@ -76,14 +76,28 @@ def work_of_blocks(architecture: Architecture) -> dict[str, Work]:
     return result
 
 
+class ConvolutionWork(NamedTuple):
+    """What a convolution computes, see `Work`, and the number of its weights."""
+
+    flops: int
+    touched_bytes: int
+    operators: int
+    weights: int
+
+
 @lru_cache(maxsize=4096)  # the blocks of a network have few shapes
-def _convolution(out: Shape, scaled: Shape, separable: bool) -> Work:
+def convolution_work(out: Shape, scaled: Shape, separable: bool) -> ConvolutionWork:
     """A block's 3x3 convolution with its weights, its batch normalisation folded into it."""
     read, written, channels = math.prod(scaled), math.prod(out), scaled[2]
     if not separable:
-        values = read + written + (9 * channels + 1) * out[2]
-        return Work(flops.convolution(out, (3, 3), channels), FLOAT_BYTES * values, 1)
+        weights = (9 * channels + 1) * out[2]
+        values = read + written + weights
+        return ConvolutionWork(
+            flops.convolution(out, (3, 3), channels), FLOAT_BYTES * values, 1, weights
+        )
     between = (*out[:2], channels)
-    values = read + 2 * math.prod(between) + written + 10 * channels + (channels + 1) * out[2]
+    weights = 10 * channels + (channels + 1) * out[2]
+    values = read + 2 * math.prod(between) + written + weights
     depthwise = flops.depthwise(between, (3, 3))
-    return Work(depthwise + flops.convolution(out, (1, 1), channels), FLOAT_BYTES * values, 2)
+    pointwise = flops.convolution(out, (1, 1), channels)
+    return ConvolutionWork(depthwise + pointwise, FLOAT_BYTES * values, 2, weights)

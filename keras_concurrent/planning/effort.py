@@ -41,3 +41,6 @@ USUAL = Effort()
 
 LISTS_ALONE = Effort(evaluations=0)
 """List schedules and packings alone, in milliseconds."""
+
+SCREENING = Effort(evaluations=300)
+"""Milliseconds: what thousands of candidates can be given each."""

@@ -158,7 +158,16 @@ def _latency(
 
 
 @compiled
-def merge(problem: Problem, state: State, call_s: Array, board: Array) -> Array:
+def as_one_s(problem: Problem, state: State, call_s: Array, board: int) -> float:
+    """Latency of all tasks in one call on one board, in seconds; arguments as of `merge`."""
+    tasks = problem.seconds.shape[0]
+    after, after_from = successors_of(problem)
+    where, segment = np.full(tasks, board), np.zeros(tasks, np.int64)
+    return _latency(problem, state, call_s, where, after, after_from, segment)
+
+
+@compiled
+def merge(problem: Problem, state: State, call_s: Array, board: Array) -> tuple[Array, float]:
     """Merge neighbours of each board's planned order.
 
     Args:
@@ -168,7 +177,7 @@ def merge(problem: Problem, state: State, call_s: Array, board: Array) -> Array:
         board: (n) where each task is.
 
     Returns:
-        (n) the first task of each task's segment.
+        (n) the first task of each task's segment, and the latency, calls included, in seconds.
     """
     tasks, boards = problem.seconds.shape
     after, after_from = successors_of(problem)
@@ -193,4 +202,4 @@ def merge(problem: Problem, state: State, call_s: Array, board: Array) -> Array:
                         improved = True
                         continue  # the longer segment is tried with the next one too
                 last = task
-    return segment
+    return segment, best

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.planning.chains import chains
+from keras_concurrent.planning.chains import chains, vertices
 from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.problem import fastest_first, new_state, problem_of
 from keras_concurrent.planning.schedule import Plan, decode, fits, schedule
@@ -36,7 +36,7 @@ def merge_segments(plan: Plan, cluster: Cluster) -> Plan:
     number = {board.name: i for i, board in enumerate(boards)}
     homes = np.array([number[plan.assignment[task.name]] for task in graph.tasks])
     call_s = np.array([board.call_s for board in boards])
-    first = merging.merge(problem, new_state(problem), call_s, homes)
+    first, _ = merging.merge(problem, new_state(problem), call_s, homes)
     names = [task.name for task in graph.tasks]
     groups: dict[int, list[str]] = {}
     for name, segment in zip(names, first.tolist(), strict=True):
@@ -81,12 +81,19 @@ def plan_segments(
     alone = one_board(graph, cluster)
     least = min(board.memory_bytes for board in cluster.boards)
     roomy = max(alone.memory_bytes.values()) <= least
-    groups = chains(graph, pins, math.inf if roomy else least * _CHAIN)
+    most_bytes = math.inf if roomy else least * _CHAIN
+    groups = chains(graph, pins, most_bytes)
     chained = graph.quotient(groups)
     pinned = {group[0]: pins[task] for group in groups for task in group if task in pins}
+    grains = [chained]
+    wholes = vertices(chained, pinned, most_bytes)
+    if len(wholes) < len(chained.tasks):
+        grains.insert(0, chained.quotient(wholes))
     # A search that knows no calls may leave more of them than the list schedule it started from.
     efforts = dict.fromkeys((replace(effort, evaluations=0), effort))
-    plans = [schedule(chained, cluster, effort=each, pins=pinned) for each in efforts]
+    plans = [
+        schedule(grain, cluster, effort=each, pins=pinned) for grain in grains for each in efforts
+    ]
     if effort.polish_s is not None:
         from keras_concurrent.planning.polish import polish
 

@@ -137,13 +137,12 @@ def _rate(
 
     boards = len(cluster.boards)
     f = kernel.figures(problem, state, order, durations_s)
-    rates = [board.flops_per_s for board in cluster.boards]
-    equivalents = sum(rates) / max(rates)
+    equivalents = _equivalents(cluster)
     speed_up = _ratio(alone_s, latency_s)
     parallel = min(float(boards), _ratio(f.work_s, f.path_s))
     spread = _ratio(parallel - 1.0, boards - 1.0)
     return Efficiency(
-        efficiency=_clip(_ratio(speed_up - 1.0, equivalents - 1.0)),
+        efficiency=efficiency_of(latency_s, alone_s, cluster),
         balance=_clip(_ratio(f.work_s / equivalents, f.longest_s)),
         concurrency=_clip(_ratio(f.spent_s - f.free_s, f.spent_s - f.longest_s)),
         communication=_clip(_ratio(f.free_s, latency_s)),
@@ -155,6 +154,17 @@ def _rate(
         work_s=f.spent_s,
         longest_work_s=f.longest_s,
     )
+
+
+def efficiency_of(latency_s: float, alone_s: float, cluster: Cluster) -> float:
+    """S, from 0 to 1, of a plan that takes ``latency_s`` where one board takes ``alone_s``."""
+    return _clip(_ratio(_ratio(alone_s, latency_s) - 1.0, _equivalents(cluster) - 1.0))
+
+
+def _equivalents(cluster: Cluster) -> float:
+    """K_h: how many of its fastest board a cluster is worth."""
+    rates = [board.flops_per_s for board in cluster.boards]
+    return sum(rates) / max(rates)
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -7,9 +7,10 @@ from dataclasses import asdict, dataclass
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.networks.architecture import Architecture
+from keras_concurrent.planning.prediction import predict
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.scoring.concurrency import concurrency_score
-from keras_concurrent.scoring.efficiency import scheduled_efficiency
+from keras_concurrent.scoring.efficiency import efficiency_of
 
 DIRECTIONS: Mapping[str, str] = {
     "latency_s": "min",
@@ -27,13 +28,13 @@ class Costs:
     """The costs of one network on one cluster.
 
     Args:
-        latency_s: predicted for one image on all boards, by the portfolio of list schedules;
-            segments and their calls, which `keras_concurrent.export.assemble` adds, move it by
-            some percent.
-        one_board_latency_s: predicted for one image on the best board alone.
+        latency_s: predicted for one image on the boards, segments and their calls included, by the
+            same costs as a bundle's plan, see `keras_concurrent.planning.prediction`; the bundle's
+            plan is searched for longer.
+        one_board_latency_s: predicted for one image on the best board alone, as one segment.
         flops: operations that one image takes.
         parameters: number of weights.
-        efficiency: the efficiency score, from 0 to 1.
+        efficiency: the efficiency score that these two latencies come to, from 0 to 1.
     """
 
     latency_s: float
@@ -48,10 +49,10 @@ class Costs:
 
 
 def costs_of(graph: TaskGraph, parameters: int, cluster: Cluster) -> Costs:
-    """The costs of a task graph: about 0.5 ms for 40 tasks on 4 boards.
+    """The costs of a task graph: milliseconds.
 
     Args:
-        graph: from an architecture, or from a .tflite with its chains merged.
+        graph: of a whole network: from `Architecture.network_tasks`, or from a .tflite.
         parameters: number of weights.
         cluster: the boards.
 
@@ -59,21 +60,26 @@ def costs_of(graph: TaskGraph, parameters: int, cluster: Cluster) -> Costs:
         MissingExtraError: numba is not installed.
         ValueError: a graph without a task or without an output.
     """
-    rated = scheduled_efficiency(graph, cluster)
-    return Costs(
-        rated.latency_s, rated.one_board_latency_s, graph.flops, parameters, rated.efficiency
-    )
+    predicted = predict(graph, cluster)
+    latency_s, alone_s = predicted.latency_s, predicted.one_board_latency_s
+    rated = efficiency_of(latency_s, alone_s, cluster)
+    return Costs(latency_s, alone_s, graph.flops, parameters, rated)
 
 
 def architecture_costs(architecture: Architecture, cluster: Cluster) -> Costs:
     """The costs of an architecture; raises as `costs_of`."""
-    return costs_of(TaskGraph.from_architecture(architecture), architecture.parameters, cluster)
+    return costs_of(architecture.network_tasks(), architecture.parameters, cluster)
 
 
 def scored(graph: TaskGraph, costs: Costs, cluster: Cluster) -> dict[str, float]:
     """The costs by name, the paper's concurrency score on as many units as boards among them.
 
     The score's partitions take some 50 ms, so screening does without.
+
+    Args:
+        graph: that the score is of: one task a vertex, where the network has any.
+        costs: see `costs_of`.
+        cluster: the boards.
     """
     best = concurrency_score(graph, len(cluster.boards)).best
     return {**costs.figures(), "concurrency_score": best.concurrency_score}

@@ -63,6 +63,11 @@ def limits_of(texts: Iterable[str | Limit]) -> tuple[Limit, ...]:
     return tuple(text if isinstance(text, Limit) else Limit.parse(text) for text in texts)
 
 
+def missed(limits: Iterable[Limit], figures: Mapping[str, float]) -> tuple[Limit, ...]:
+    """Those that figures miss; limits of which nothing is told here are none of them."""
+    return tuple(limit for limit in limits if limit.name in figures and limit.excess(figures))
+
+
 def excess(limits: Iterable[Limit], figures: Mapping[str, float]) -> float:
     """By what share of their bounds limits are missed together; 0 where all are kept."""
     return sum(limit.excess(figures) for limit in limits)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from keras_concurrent.board import Board
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
-from keras_concurrent.planning.chains import chains_as_tasks
+from keras_concurrent.planning.chains import chains_as_tasks, vertices
 from keras_concurrent.planning.taskgraph import Task, TaskGraph
 
 
@@ -162,6 +162,36 @@ def test_a_chain_stays_apart_where_the_tensor_between_is_the_smallest():
 
 def test_a_tensor_with_two_readers_or_that_is_an_answer_is_kept():
     assert len(chains_as_tasks(DIAMOND).tasks) == 4
+
+
+def test_operators_go_with_their_only_reader_of_the_same_vertex():
+    def task(name, reads, writes, *known):
+        return Task(name, 1, tuple(reads.split()), (writes,), 8, vertices=known)
+
+    sizes = dict.fromkeys(("image", "conv", "squashed", "a", "b", "sum", "end"), 10)
+    graph = TaskGraph(
+        (
+            task("conv", "image", "conv", "v0"),
+            task("squash", "conv", "squashed", "v1"),
+            task("times", "squashed", "a", "v1"),  # v2 reads the same: squash stays alone
+            task("pool", "conv", "pooled", "v1"),  # hands on less than it reads: alone
+            task("widen", "pooled", "b", "v1"),
+            task("add", "a b", "sum", "v1"),
+            task("other", "squashed sum", "end", "v2"),  # another vertex: add stays its own
+        ),
+        {**sizes, "pooled": 5},
+        ("image",),
+        ("end",),
+    )
+
+    def grouped(**how):
+        return sorted(sorted(group) for group in vertices(graph, **how))
+
+    alone = [["conv"], ["other"], ["pool"], ["squash"]]
+    assert grouped() == sorted([*alone, ["add", "times", "widen"]])
+    assert grouped(pins={"times": "p1"}) == sorted([*alone, ["times"], ["add", "widen"]])
+    assert grouped(most_bytes=16) == sorted([*alone, ["add", "times"], ["widen"]])
+    graph.quotient(vertices(graph))  # no two groups wait for each other
     answer = dataclasses.replace(chain(10, 10, 10), outputs=("x0", "x1"))
     assert len(chains_as_tasks(answer).tasks) == 2
 

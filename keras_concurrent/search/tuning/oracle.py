@@ -32,7 +32,7 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.files import write_beside
 from keras_concurrent.planning.taskgraph import TaskGraph
-from keras_concurrent.search.costs import costs_of, scored
+from keras_concurrent.search.costs import architecture_costs, costs_of, scored
 from keras_concurrent.search.limits import Limit, limits_of
 from keras_concurrent.search.space import Values, architecture_of
 from keras_concurrent.search.tuning.callbacks import model_graph
@@ -94,14 +94,15 @@ def _figures(
     def of(values):
         if isinstance(tuner.hypermodel, ConcurrentHyperModel):
             architecture = architecture_of(values)
-            graph, parameters = TaskGraph.from_architecture(architecture), architecture.parameters
+            graph = TaskGraph.from_architecture(architecture)
+            costs = architecture_costs(architecture, cluster)
         else:
             space = tuner.oracle.get_space()
             space.values = dict(values)
             model = tuner.hypermodel.build(space)
-            graph, parameters = model_graph(model), model.count_params()
+            graph = model_graph(model)
+            costs = costs_of(graph, model.count_params(), cluster)
             keras.backend.clear_session()
-        costs = costs_of(graph, parameters, cluster)
         return scored(graph, costs, cluster) if partitioned else costs.figures()
 
     return of

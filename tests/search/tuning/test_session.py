@@ -83,6 +83,8 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
     best = max(results, key=lambda r: r.score)
     assert figures["val_accuracy"] == best.score
     assert figures["latency_s"] <= 0.002
+    assert figures["bundle_latency_s"] <= 0.002
+    assert figures["missed"] == []
     network = architecture_of(figures["values"])
     made = Bundle(bundle)
     assert Architecture.from_json(made.manifest.architecture) == network
@@ -112,6 +114,25 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
     (folder / "trials" / f"trial_{best.trial}" / "checkpoint.weights.h5").unlink()
     for one, other in zip(kept, session.model(best).get_weights(), strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_a_bundle_that_misses_the_wish_is_written_and_told_of(images, tmp_path):
+    folder, bundle = tmp_path / "search", tmp_path / "bundle"
+    Settings(
+        CLUSTER, str(images), samples=0, trials=1, epochs=1,
+        space={"vertices": [2], "kinds": ["DP"], "filters": [4], "channel_caps": [8]},
+    ).write(folder)  # fmt: skip
+    figures = json.loads(run("--resume", folder, "--json").stdout)
+    settings = folder / "search.json"
+    wish = json.loads(settings.read_text()) | {"limits": ["latency_s <= 1e-05", "flops <= 1e9"]}
+    settings.write_text(json.dumps(wish))
+    done = CliRunner().invoke(main, ["search", "--resume", str(folder), "--export", str(bundle)])
+    assert done.exit_code == 1
+    promised, come_to = figures["latency_s"], Bundle(bundle).placement("boards").predicted_latency_s
+    assert done.stderr.splitlines()[-1] == (
+        f"{bundle} misses latency_s <= 1e-05: {come_to * 1e3:.2f} ms, "
+        f"the search promised {promised * 1e3:.2f} ms"
+    )
 
 
 def test_a_limit_that_no_screening_knows_is_left_to_the_trials(images, tmp_path):

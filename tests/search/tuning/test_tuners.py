@@ -16,6 +16,7 @@ from keras_concurrent.search import (
     ConcurrentHyperModel,
     Constrained,
     EfficiencyScore,
+    Limit,
     PredictedCosts,
     PredictedLatency,
     Space,
@@ -231,12 +232,15 @@ def test_any_tuner_issues_only_what_keeps_the_limits(name, tmp_path):
     }[name]
     tuner = tuner_of(name, tmp_path, **arguments)
     least = architecture_costs(architecture_of(SPACE.defaults()), CLUSTER).flops
-    constrain(tuner, f"flops >= {least + 1}", "latency_s <= 0.00165")
+    drawn = [architecture_costs(architecture_of(SPACE.draw(0, i)), CLUSTER) for i in range(20)]
+    limit = f"latency_s <= {sorted(costs.latency_s for costs in drawn)[10]:.6f}"
+    bound = Limit.parse(limit).bound
+    constrain(tuner, f"flops >= {least + 1}", limit)
     tuner.search(verbose=0)
     assert len(tuner.oracle.trials) == arguments.get("max_trials", len(tuner.oracle.trials))
     assert len(tuner.oracle.trials) >= 5
     for costs in (architecture_costs(architecture_of(v), CLUSTER) for v in issued(tuner)):
-        assert costs.latency_s <= 0.00165
+        assert costs.latency_s <= bound
         assert costs.flops > least
     if name != "Hyperband":  # which goes on with its best
         assert len({json.dumps(values) for values in issued(tuner)}) == len(tuner.oracle.trials)
@@ -245,7 +249,7 @@ def test_any_tuner_issues_only_what_keeps_the_limits(name, tmp_path):
     for each in map(json.loads, refused):
         costs = architecture_costs(architecture_of(each["values"]), CLUSTER)
         assert each["costs"] == costs.figures()
-        assert ("latency_s <= 0.00165" in each["why"]) == (costs.latency_s > 0.00165)
+        assert (str(Limit.parse(limit)) in each["why"]) == (costs.latency_s > bound)
 
 
 def test_a_refused_proposal_is_replaced_by_a_near_one(tmp_path):
