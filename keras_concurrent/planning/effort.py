@@ -42,5 +42,5 @@ USUAL = Effort()
 LISTS_ALONE = Effort(evaluations=0)
 """List schedules and packings alone, in milliseconds."""
 
-SCREENING = Effort(evaluations=300)
+SCREENING = Effort(evaluations=1_000)
 """Milliseconds: what thousands of candidates can be given each."""
