@@ -1,9 +1,9 @@
 """What a message takes of a processor: of this machine's, and of an emulated Pi 4's.
 
-The first is measured as `keras-concurrent profile` does it, by the processor time of boards that
-send each other small and large messages. A described Pi 4 has that of a server's core times five
-(see `keras_concurrent.board_kinds` for the sources), and an emulated one sleeps for the difference:
-what that really adds to a message's way is measured by the same messages.
+The first is measured as `keras-concurrent profile` does it: by the processor time of boards that
+hand on images, and by probes of their links for what a byte takes. A described Pi 4 has that of a
+server's core times five (see `keras_concurrent.board_kinds` for the sources), and an emulated one
+sleeps for the difference: what that adds to a probe's way is what it really takes.
 
 python benchmarks/messages.py          # a minute
 python benchmarks/messages.py --quick  # fewer rounds
@@ -26,6 +26,7 @@ from keras_concurrent.edge.client.connect import connect
 from keras_concurrent.edge.link.answers import LinkFigures
 from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
 from keras_concurrent.edge.testbed.testbed import Testbed
+from keras_concurrent.edge.watch.messaging import with_messaging
 from keras_concurrent.edge.watch.survey import link_of
 
 KIND = "pi4"
@@ -35,11 +36,13 @@ SLOWER = 5.0
 SIZES = (1_000, 100_000, 1_000_000)
 
 
-def measured(cluster: Cluster, rounds: int, folder: Path) -> list[LinkFigures]:
-    """What this machine's boards find as they are, several times."""
-    one, other = (board.name for board in cluster.boards)
-    with LocalBoards(relaying_bundle(1000, cluster, folder), cluster) as boards:
-        return [link_of(boards.client, one, other) for _ in range(rounds)]
+def measured(size: int, rounds: int, folder: Path) -> float:
+    """Processor seconds of a message of a size at a board of this machine as it is; the least."""
+    cluster = Cluster.of(KIND, 2, "1gbit", free_ports(2))
+    bundle = relaying_bundle(size, cluster, folder)
+    with LocalBoards(bundle, cluster) as boards:
+        found = [with_messaging(boards.client, bundle, cluster, []) for _ in range(rounds)]
+    return min(each.message_s(board.name, 0) for each in found for board in cluster.boards)
 
 
 def paced(
@@ -62,10 +65,11 @@ def main() -> None:
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     cluster = Cluster.of(KIND, 2, "1gbit", free_ports(2))
+    one = cluster.boards[0].name
     unslowed = {board.name: 1.0 for board in cluster.boards}  # but for their messages
     rounds = 5 if options.quick else 25
     with tempfile.TemporaryDirectory() as name:
-        here = measured(cluster, rounds, Path(name) / "here")
+        here = {size: measured(size, rounds, Path(name) / f"here_{size}") for size in SIZES}
         free = paced(cluster, None, rounds, Path(name) / "free")
         emulated = paced(cluster, unslowed, rounds, Path(name) / "emulated")
 
@@ -74,11 +78,11 @@ def main() -> None:
         return min(each.one_way_s + size / each.bytes_per_s for each in figures)
 
     rows, targets, found = [], [], {}
-    for size in SIZES:
-        spent_s = statistics.median(f.message_s + size * f.message_byte_s for f in here)
-        described_s = cluster.message_s(cluster.boards[0].name, size)
-        # Half of what a way grows by is each end's.
-        stretched_s = spent_s + (least(emulated, size) - least(free, size)) / 2
+    for size, spent_s in here.items():
+        described_s = cluster.message_s(one, size)
+        probe_s = statistics.median(f.message_s + size * f.message_byte_s for f in free)
+        # Half of what a probe's way grows by is each end's, beside what it takes as it is.
+        stretched_s = probe_s + (least(emulated, size) - least(free, size)) / 2
         gap = abs(stretched_s / (SLOWER * spent_s) - 1)
         rows.append((
             f"{size:,}", f"{spent_s * 1e6:.0f}", f"{SLOWER * spent_s * 1e6:.0f}",

@@ -26,8 +26,8 @@ gains, as for the whole board.
 
 docs/boards.md holds these predictions beside what others published of them.
 
-What a message takes of a board is what it takes of a server's core (`benchmarks/relays.py`: 0.095
-ms at each of its ends, and a gigabyte in 0.33 s), times how much slower the board's core is:
+What a message takes of a board is what it takes of a server's core (`benchmarks/messages.py`: 0.1
+ms at each of its ends, and a gigabyte in 0.15 s), times how much slower the board's core is:
 
 - ``pi4``: 5 times. Python's n-body program of 5 million steps, 158 s on a Pi 4 in Python 3.7
   (chaitanyamehta.github.io/projects/performance-analysis-of-programming-languages), takes 27 s on
@@ -38,7 +38,7 @@ ms at each of its ends, and a gigabyte in 0.33 s), times how much slower the boa
   (github.com/ThomasKaiser/sbc-bench): zero2w 838, pi3 1,076, pi4 1,750, pi5 3,200, n5105 3,059.
 
 Encryption without AES instructions is the Pi 4's 55 MB a second in ChaCha20 (erlang_quic, issue
-296), others by 7-zip; with them the server core's 0.8 GB a second, by its factor.
+296), others by 7-zip; with them the server core's 0.87 GB a second, by its factor.
 
 Memory is that of the smallest model sold (4 GB for the ``n5105``), less 256 MB for the system,
 Python and the interpreter. ``keras-concurrent profile`` replaces all rates by what the boards
@@ -77,12 +77,12 @@ class CoreRates(NamedTuple):
 
 
 BOARD_KINDS = {
-    "zero2w": BoardKind(4, 7.9, 19.8, 1.85, 0.0, 256.0, 0.99, 0.29, 0.026),
-    "pi3": BoardKind(4, 11.9, 26.9, 2.77, 0.0, 768.0, 0.77, 0.37, 0.034),
-    "pi4": BoardKind(4, 16.2, 51.1, 11.4, 0.0437, 768.0, 0.475, 0.6, 0.055),
-    "pi4-quarter": BoardKind(1, 3.7, 11.9, None, 0.0, 768.0, 0.475, 0.6, 0.055),
-    "pi5": BoardKind(4, 42.9, 147.0, 30.2, 0.0165, 1792.0, 0.26, 1.1, 0.3),
-    "n5105": BoardKind(4, 36.9, 28.7, 16.2, 0.0, 3840.0, 0.27, 1.05, 0.28),
+    "zero2w": BoardKind(4, 7.9, 19.8, 1.85, 0.0, 256.0, 1.04, 0.64, 0.026),
+    "pi3": BoardKind(4, 11.9, 26.9, 2.77, 0.0, 768.0, 0.81, 0.82, 0.034),
+    "pi4": BoardKind(4, 16.2, 51.1, 11.4, 0.0437, 768.0, 0.5, 1.3, 0.055),
+    "pi4-quarter": BoardKind(1, 3.7, 11.9, None, 0.0, 768.0, 0.5, 1.3, 0.055),
+    "pi5": BoardKind(4, 42.9, 147.0, 30.2, 0.0165, 1792.0, 0.27, 2.4, 0.32),
+    "n5105": BoardKind(4, 36.9, 28.7, 16.2, 0.0, 3840.0, 0.29, 2.3, 0.3),
 }
 
 ONE_CORE = {

@@ -18,14 +18,14 @@
     operator_ms = 0.044             # fixed cost of an operator
     call_ms = 0.1                   # fixed cost of running one segment
     message_ms = 0.5                # processor time of a message, at either end
-    message_gb_per_s = 0.5          # bytes of messages that it sends or takes in a second of that
-    encryption_gb_per_s = 0.05      # likewise encrypted, where endpoints are tls
+    message_gb_per_s = 1.3          # bytes of messages that it sends or takes in a second of that
+    encryption_gb_per_s = 0.055     # likewise encrypted, where endpoints are tls
     memory_mb = 768.0               # for weights and tensors; without it, as much as they need
     endpoint = "tcp/127.0.0.1:7447"
 
     [client]                        # the computer that has the images; without it, a laptop
     message_ms = 0.1
-    message_gb_per_s = 1.5
+    message_gb_per_s = 6.6
     on = "pi1"                      # or: the client is one of the boards, say with the camera
 
     [[link]]                        # a pair that the network's figures do not fit
@@ -55,8 +55,11 @@ MEDIA = ("switch", "shared")
 _FIRST_PORT = 7447
 _WIFI_LATENCY_MS = 2.0
 SHARED_MEDIUM = "the shared medium"
-LAPTOP_MESSAGE_MS, LAPTOP_MESSAGE_GB_PER_S = 0.1, 3.0
+LAPTOP_MESSAGE_MS, LAPTOP_MESSAGE_GB_PER_S = 0.1, 6.6
 """A client whose description does not say: a core as fast as that of `board_kinds`' server."""
+
+SERVER_CORE_S = (LAPTOP_MESSAGE_MS / 1e3, 1 / (LAPTOP_MESSAGE_GB_PER_S * 1e9))
+"""Processor seconds of a message on that core, and what each byte adds."""
 
 
 @dataclass(frozen=True)

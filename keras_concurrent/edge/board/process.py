@@ -9,7 +9,7 @@ import threading
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from keras_concurrent.cluster import Cluster
+from keras_concurrent.cluster import SERVER_CORE_S, Cluster
 from keras_concurrent.edge.board.store import Store
 from keras_concurrent.edge.board.stretch import MessageStretch, Stretch, limit_memory
 from keras_concurrent.edge.board.worker import Board
@@ -72,7 +72,7 @@ def serve_board(
     with ExitStack() as ends:  # what is left open keeps the process and its port
         stretch, messages = None, None
         if slowdown is not None:
-            messages = MessageStretch(*cluster.message_costs_s(name))
+            messages = MessageStretch(cluster.message_costs_s(name), SERVER_CORE_S)
             stretch = ends.enter_context(closing(Stretch(slowdown, cluster_path)))
         channel = DirectChannel(name, cluster, keys_of(name, cluster, keys))
         ends.callback(channel.close)

@@ -9,8 +9,8 @@ at work would each take half as long again. A step does the same work for every 
 emulated boards share this machine's cores truthfully as long as ``slowdown`` is at least boards /
 cores, because a board that sleeps leaves its core to the others.
 
-Messages are stretched too: the thread that computes, and so does nothing else meanwhile, sleeps
-until what its cluster file says a message takes of the board's processor has passed, see
+Messages are stretched too: the thread that computes, and so does nothing else meanwhile, sleeps for
+what a message takes of the board's processor beyond what it takes of this one, see
 `MessageStretch`. Whatever was measured this way says so wherever it is shown.
 """
 
@@ -76,33 +76,28 @@ class Stretch:
 
 
 class MessageStretch:
-    """Makes each message take as long of the computing thread as it takes of the board's processor.
+    """Makes each message take as long as it takes of the board's processor.
 
-    What this machine spends on it counts, as far as that thread does: from `begin` on.
+    What this machine does for it, in whichever thread, takes the rest.
 
     Args:
-        fixed_s: processor time of a message at this end of it, its bytes aside.
-        byte_s: what each byte adds.
+        board: processor seconds of a message at the board, and what each byte adds.
+        here: the same of this machine.
     """
 
-    def __init__(self, fixed_s: float, byte_s: float) -> None:
-        self._fixed_s, self._byte_s = fixed_s, byte_s
-        self._begun_s = self._taken_s = 0.0
+    def __init__(self, board: tuple[float, float], here: tuple[float, float]) -> None:
+        self._board, self._here = board, here
+        self._taken_s = 0.0
 
     def taken_s(self) -> float:
         """What messages have taken so far, in seconds."""
         return self._taken_s
 
-    def begin(self) -> None:
-        """From here on this thread has to do with a message, if one comes."""
-        self._begun_s = time.thread_time()
-
     def handled(self, size: int) -> None:
-        """Sleep for the rest of the board's time for a message of so many bytes."""
-        takes_s = self._fixed_s + size * self._byte_s
-        time.sleep(max(0.0, takes_s - (time.thread_time() - self._begun_s)))
+        """A message of so many bytes was taken in, or is about to be sent."""
+        takes_s, here_s = (fixed_s + size * byte_s for fixed_s, byte_s in (self._board, self._here))
         self._taken_s += takes_s
-        self.begin()
+        time.sleep(max(0.0, takes_s - here_s))
 
 
 @contextmanager

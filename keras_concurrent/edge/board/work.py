@@ -148,7 +148,6 @@ class Work:
     def _transmit(self, transmit: Transmit) -> None:
         image, name, receiver = transmit.image, transmit.tensor, transmit.receiver
         if self._messages is not None:
-            self._messages.begin()
             self._messages.handled(self._workshop.manifest.tensors[name].bytes)
         content = bytes_of(self._tensors[image][name])
         size = len(content)

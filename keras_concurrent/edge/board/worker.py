@@ -20,7 +20,7 @@ from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link import answers, questions
-from keras_concurrent.edge.link.outbox import Outbox, Sent
+from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.pacing import Pacer
 from keras_concurrent.edge.link.probe import CONTENT, LinkProbe
 from keras_concurrent.edge.link.protocol import (
@@ -107,8 +107,6 @@ class Board:
         """Work until told to stop."""
         try:
             while not stopped.is_set():
-                if self._messages is not None:
-                    self._messages.begin()
                 packet = self._channel.receive(0.0 if self._work.pending else 0.1)
                 if packet is not None:
                     self._handle(packet)
@@ -178,9 +176,9 @@ class Board:
         elif message.session == self._work.session:
             self._work.drop(message.image)
 
-    def _send(self, receiver: str, message: Probe | Echo, sent: Sent | None = None) -> None:
+    def _send(self, receiver: str, message: Probe | Echo) -> None:
         self._handled(len(content_of(message)))
-        self._outbox.put(receiver, message, sent)
+        self._outbox.put(receiver, message)
 
     def _handled(self, size: int) -> None:
         """A message of so many bytes was taken in, or is about to be sent."""
@@ -275,7 +273,7 @@ class Board:
         if other not in self._receivers or other == CLIENT:
             raise BundleError(f"no board is named {other[:40]!r}")
         self._probe = LinkProbe(
-            lambda number, size, sent: self._send(other, Probe(0, number, CONTENT[:size]), sent),
+            lambda number, size: self._send(other, Probe(0, number, CONTENT[:size])),
             lambda figures: self._tell(ask, figures),
             self._channel.clock,
             time.process_time if self._messages is None else self._messages.taken_s,

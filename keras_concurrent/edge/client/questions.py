@@ -13,7 +13,7 @@ from typing import Any, Protocol, cast
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.link import answers, protocol
-from keras_concurrent.edge.link.outbox import Outbox, Sent
+from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.probe import CONTENT, LinkProbe
 from keras_concurrent.edge.link.protocol import (
     Answer,
@@ -205,8 +205,8 @@ class Questions:
         """
         future: Future[answers.LinkFigures] = Future()
 
-        def put(number: int, size: int, sent: Sent) -> None:
-            self._outbox.put(board, Probe(self._session.value, number, CONTENT[:size]), sent)
+        def put(number: int, size: int) -> None:
+            self._outbox.put(board, Probe(self._session.value, number, CONTENT[:size]))
 
         self._probe = LinkProbe(
             put,

@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from keras_concurrent.edge.link.answers import LinkFigures
-from keras_concurrent.edge.link.outbox import Sent
 from keras_concurrent.edge.link.transport import Clock
 
 WARM_UP, SMALL, LARGE = 8, 24, 8
@@ -22,14 +21,14 @@ SIZES = (0,) * (WARM_UP + SMALL) + (1 << 18,) * LARGE
 CONTENT = bytes(max(SIZES))
 """Of which a message of each size has the first bytes."""
 
-Put = Callable[[int, int, Sent], None]
+Put = Callable[[int, int], None]
 
 
 class LinkProbe:
     """One measurement of one link.
 
     Args:
-        put: sends a message of a number and a size; told when it was sent.
+        put: sends a message of a number and a size.
         done: told what the link does.
         clock: by which messages are sent and their echoes received.
         processor: what messages have taken of this end's processor so far, in seconds.
@@ -47,7 +46,7 @@ class LinkProbe:
     ) -> None:
         self._put, self._done, self._clock, self._direct = put, done, clock, direct
         self._processor = processor
-        self._sent_s: dict[int, float] = {}
+        self._sent_s = 0.0
         self._trips_s: list[float] = []
         self._spent_s: list[float] = []
 
@@ -57,20 +56,15 @@ class LinkProbe:
 
     def _next(self) -> None:
         number = len(self._trips_s)
-        # The echo may come before the sender's thread says when it really sent.
-        self._sent_s[number] = self._clock()
+        self._sent_s = self._clock()
         self._spent_s.append(self._processor())
-
-        def sent(start: float, end: float, number: int = number) -> None:
-            self._sent_s[number] = start
-
-        self._put(number, SIZES[number], sent)
+        self._put(number, SIZES[number])
 
     def echoed(self, number: int, received_s: float) -> None:
         """An echo has come: send the next message, or tell what the link does."""
         if number != len(self._trips_s) or number >= len(SIZES):
             return  # of another measurement
-        self._trips_s.append(received_s - self._sent_s[number])
+        self._trips_s.append(received_s - self._sent_s)
         if len(self._trips_s) < len(SIZES):
             self._next()
         else:

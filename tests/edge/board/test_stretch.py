@@ -52,16 +52,15 @@ def test_emulated_boards_measure_one_at_a_time(tmp_path):
         stretch.close()
 
 
-def test_a_stretched_message_takes_what_is_said_of_it_what_was_spent_on_it_included():
-    messages = MessageStretch(0.02, 1e-8)  # 20 ms, and 10 for a megabyte
+def test_a_stretched_message_takes_what_it_takes_of_the_board_beyond_this_machine():
+    # 20 ms, and 10 for a megabyte; here 5 ms, and 2 for a megabyte
+    messages = MessageStretch((0.02, 1e-8), (0.005, 2e-9))
     start = time.monotonic()
-    messages.begin()
-    while time.monotonic() - start < 0.005:
-        pass
     messages.handled(1_000_000)
-    assert 0.03 <= time.monotonic() - start < 0.5
+    assert 0.023 <= time.monotonic() - start < 0.5
     assert messages.taken_s() == pytest.approx(0.03)
     start = time.monotonic()
-    messages.handled(0)  # counted anew
-    assert 0.019 <= time.monotonic() - start < 0.5
+    messages.handled(0)
+    assert 0.015 <= time.monotonic() - start < 0.5
     assert messages.taken_s() == pytest.approx(0.05)
+    MessageStretch((0.001, 0.0), (0.005, 0.0)).handled(10**9)  # a board that is quicker at it

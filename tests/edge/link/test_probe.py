@@ -28,7 +28,7 @@ def test_what_messages_take_of_the_processor_is_shared_by_those_sent_and_those_t
 def test_a_probe_sends_one_after_another_and_ignores_foreign_echoes():
     put, told = [], []
     probe = LinkProbe(
-        lambda number, size, sent: put.append((number, size)), told.append, time.monotonic,
+        lambda number, size: put.append((number, size)), told.append, time.monotonic,
         time.process_time, direct=False,
     )  # fmt: skip
     probe.begin()
