@@ -26,7 +26,7 @@ MOST_UNSENT_BYTES = 1 << 26
 
 _STAGE_BYTES = 1 << 14  # what is read before it is known whose it is: one TLS record
 _AT_ONCE = 16  # frames that are taken before others get their turn
-_PATIENCE_S = 1e-3  # for which sending waits for room before the link's thread does
+_PATIENCE_MS = 1  # for which sending waits for room before the link's thread does
 _LOOK_MS = 200
 _MOST_PARTS = 64
 _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -185,13 +185,12 @@ class DirectLink:
                 self._let_sender_work()
 
     def _put_patiently(self, parts: deque[bytes | memoryview]) -> None:
-        """Send parts for as long as the connection takes them, and a moment longer."""
-        deadline = 0.0
-        while not self._put(parts):
-            now = time.monotonic()
-            deadline = deadline or now + _PATIENCE_S
-            if now >= deadline or not self._writable(1):
-                return
+        """Send parts while the connection takes them; in all, wait for it a moment at most."""
+        patience_s = _PATIENCE_MS / 1e3
+        while not self._put(parts) and patience_s > 0:
+            start = time.monotonic()
+            self._writable(_PATIENCE_MS)
+            patience_s -= time.monotonic() - start
 
     def _put(self, parts: deque[bytes | memoryview]) -> bool:
         """Send what is taken at once and leave the rest; whether all of it was."""
