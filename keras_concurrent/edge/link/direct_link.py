@@ -54,7 +54,8 @@ class DirectLink:
         connection.setblocking(False)
         self._connection = connection
         self._tls = connection if isinstance(connection, ssl.SSLSocket) else None
-        self._sending = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._sending = threading.Condition(self._lock)  # there is something for the sender
         self._unsent: deque[bytes | memoryview] = deque()
         self._unsent_bytes = 0
         self._sender: threading.Thread | None = None
@@ -95,7 +96,10 @@ class DirectLink:
                 self._have += count
                 if self._have == self._size:
                     self._finish(take)
-            if count < len(room) and self._tls is None:
+            # Of TLS a read gives one record; then what is there is only known by reading again.
+            if count < len(room) and (
+                self._tls is None or (self._message is None and not self._tls.pending())
+            ):
                 return False
         return True
 
@@ -142,7 +146,7 @@ class DirectLink:
             if self._tls is None:
                 count = self._connection.recv_into(room)
             else:
-                with self._sending:  # OpenSSL lets one thread at a time have to do with it
+                with self._lock:  # OpenSSL lets one thread at a time have to do with it
                     count = self._connection.recv_into(room)
         except _NOT_NOW:
             return 0
@@ -163,7 +167,7 @@ class DirectLink:
             TransportError: the link has ended, or the peer is too far behind.
         """
         start = header(message, len(content))
-        with self._sending:
+        with self._lock:
             if self._closed:
                 raise TransportError(f"the direct link to {self.peer} has ended")
             if self._unsent_bytes > MOST_UNSENT_BYTES:

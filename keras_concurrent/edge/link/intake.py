@@ -84,11 +84,13 @@ class Intake:
             fault, self._fault = self._fault, None
             raise fault
         found = self._selector.select(0.0 if self._more else max(0.0, timeout_s))
-        links = {key.fileobj for key, _ in found if isinstance(key.fileobj, DirectLink)}
+        links = [key.fileobj for key, _ in found if isinstance(key.fileobj, DirectLink)]
         if len(links) < len(found):
             self._bell.silence()
-        if links or self._more:
-            self._read(links | self._more)
+        if self._more:
+            links += self._more.difference(links)
+        if links:
+            self._read(links)
 
     def _read(self, links: Iterable[DirectLink]) -> None:
         with self._lock:
