@@ -201,6 +201,25 @@ def test_a_link_that_breaks_is_told_as_a_loss_and_made_anew():
             until(lambda came: messages(came[p0], Tensor), p0, p1)
 
 
+def test_of_two_links_to_one_board_the_later_stays():
+    """As where a call was answered late: it is told as a loss once, and then there is peace."""
+    with joined(cluster_of(2), "p0", "p1") as (p0, p1):
+        until(lambda came: all(messages(c, Here) for c in came.values()), p0, p1)
+        p1._meet("p0", p1._meeting._call("p0"))
+        came = until(lambda came: all(messages(c, Here) for c in came.values()), p0, p1)
+        for _ in range(100):
+            for channel in (p0, p1):
+                packet = channel.receive(0.005)
+                came[channel] += [packet] if packet is not None else []
+        assert [[type(p.message) for p in packets] for packets in came.values()] == [
+            [Gone, Here]
+        ] * 2
+        no_zenoh(p1, p0)
+        p1.send("p0", Tensor(1, 1, 0, 0, b"1"))
+        p0.send("p1", Tensor(1, 1, 0, 0, b"2"))
+        until(lambda came: all(messages(c, Tensor) for c in came.values()), p0, p1)
+
+
 def test_a_peer_that_has_gone_is_told_once():
     cluster = cluster_of(2)
     with joined(cluster, "p0") as (p0,):
@@ -364,9 +383,7 @@ def test_a_board_that_is_another_is_not_called_for_it(keyed):
     try:
         with pytest.raises(OSError, match="the certificate of 'p1' says it is 'p0'"):
             caller._call("p0")
-        assert [
-            peer for peer, _ in met if peer != CLIENT
-        ] == []  # the impostor may think it was met
+        assert set(met) <= {CLIENT}  # the impostor may think that it was met
     finally:
         impostor.close()
         caller.close()
