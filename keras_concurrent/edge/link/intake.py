@@ -140,8 +140,8 @@ class Intake:
                 MOST_UNREAD_BYTES
             ):
                 self._attending.clear()  # the rest waits until the owner has done something
-            if not self._attending.is_set():  # so the owner may be waiting for what was just read
-                self._bell.ring()
+            if links and not self._attending.is_set():
+                self._bell.ring()  # the owner may be waiting already for what was just read
 
     def close(self) -> None:
         """End all links."""
