@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import queue
 import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -112,20 +114,12 @@ def _socket_peer(ready: Connection, kind: str, size: int, port: int, folder: Pat
     with socket.create_server(("127.0.0.1", port)) as listener:
         ready.send("ready")
         connection = _prepared(listener.accept()[0], kind, folder, "b")
-        throw_back = _socket_thrower_back(connection, size)
-        while True:
-            throw_back()
-
-
-def _socket_thrower_back(connection: socket.socket, size: int) -> Throw:
-    content, header = np.zeros(size, np.uint8).data, memoryview(bytearray(len(_HEADER)))
-
-    def throw_back() -> None:
-        _take(connection, header)
-        _take(connection, content)
-        _give(connection, content)
-
-    return throw_back
+        content, header = np.zeros(size, np.uint8).data, memoryview(bytearray(len(_HEADER)))
+        with contextlib.suppress(OSError):  # until the other end has enough
+            while True:
+                _take(connection, header)
+                _take(connection, content)
+                _give(connection, content)
 
 
 def _zenoh_session(**settings: str) -> Any:
@@ -153,7 +147,7 @@ def _zenoh_peer(ready: Connection, kind: str, size: int, port: int, folder: Path
         _THERE, lambda sample: back.put(sample.payload.to_bytes())
     )
     ready.send("ready")
-    multiprocessing.Event().wait()
+    threading.Event().wait()
 
 
 @contextmanager

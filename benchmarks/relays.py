@@ -24,6 +24,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +59,8 @@ def relaying_bundle(size: int, cluster: Cluster, folder: Path) -> Bundle:
         cluster: two boards.
         folder: the bundle's.
     """
-    import tensorflow as tf
-
     shape = (1, size // 4)
-    signature = [tf.TensorSpec(shape, name="x")]
-    function = tf.function(lambda x: -tf.abs(x), input_signature=signature)
-    with quiet():
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [function.get_concrete_function()]
-        )
-        file = TfliteFile(converter.convert(), "a relay")
+    file = _two_operators(shape)
     names = (*file.inputs, *file.operators[0].outputs, *file.outputs)
     files = {MODEL: file.data}
     segments = {WHOLE: _segment(file.data, MODEL, names[:1], names[2:])}
@@ -94,6 +87,19 @@ def relaying_bundle(size: int, cluster: Cluster, folder: Path) -> Bundle:
         names[:1], names[2:], tensors, segments, {"boards": boards, "one_board": alone}
     )
     return Bundle.write(folder, manifest, files)
+
+
+@cache
+def _two_operators(shape: tuple[int, ...]) -> TfliteFile:
+    import tensorflow as tf
+
+    signature = [tf.TensorSpec(shape, name="x")]
+    function = tf.function(lambda x: -tf.abs(x), input_signature=signature)
+    with quiet():
+        converter = tf.lite.TFLiteConverter.from_concrete_functions(
+            [function.get_concrete_function()]
+        )
+        return TfliteFile(converter.convert(), "a relay")
 
 
 def _segment(
@@ -272,7 +278,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
-    rounds, pauses = (4, 8) if options.quick else (20, 40)
+    rounds, pauses = (3, 5) if options.quick else (20, 40)
     found = {}
     with tempfile.TemporaryDirectory() as name:
         for number, (title, size) in enumerate(SIZES.items()):

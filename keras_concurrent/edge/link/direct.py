@@ -5,10 +5,9 @@ takes several times as long. Who calls `receive` reads the links itself: between
 engine there is no other thread. While it computes for long, `attended` lets another read, so that
 what comes meanwhile is there when it is needed.
 
-A participant is there when Zenoh says so and the direct link stands, or did not come to stand
-within `GRACE_S`. When a direct link to a board breaks, what was on it is lost: the board is gone,
-and here again by the same rule. So nothing that follows the loss of a link needs to know which
-plane it was of.
+A board is here when Zenoh says so and the direct link stands, or did not within `GRACE_S`. When a
+direct link breaks, what was on it is lost: the board is gone, and here again by the same rule. So
+nothing that follows the loss of a link needs to know which plane it was of.
 """
 
 from __future__ import annotations
@@ -49,6 +48,7 @@ from keras_concurrent.edge.link.zenoh_channel import ZenohChannel
 from keras_concurrent.errors import ProtocolError, TransportError
 
 _log = logging.getLogger(__name__)
+_DETOUR = "tensors go over Zenoh, which takes longer"
 GRACE_S = 1.0
 """For so long a board whose direct link does not stand is taken for absent."""
 
@@ -59,8 +59,7 @@ class DirectChannel:
     Args:
         name: who takes part: a board of the cluster, or the client.
         cluster: where the boards listen.
-        keys: this participant's, see `keras_concurrent.edge.link.keys.keys_of`; ``None`` within
-            loopback.
+        keys: this participant's, see `keras_concurrent.edge.link.keys.keys_of`.
 
     Raises:
         TransportError: the endpoint cannot be opened, for instance because its port is in use.
@@ -130,7 +129,7 @@ class DirectChannel:
                 self._announce(link)
 
     def _announce(self, link: DirectLink) -> None:
-        with suppress(TransportError):  # it has ended, which `receive` finds out
+        with suppress(TransportError):  # it has ended: `receive` finds out
             link.send(Session(self._session))
 
     # ------------------------------------------------------------- receiving
@@ -182,9 +181,7 @@ class DirectChannel:
 
     def _packed(self, link: DirectLink, message: Framed, content: memoryview) -> Packet:
         if isinstance(message, Tensor):
-            message = Tensor(
-                message.session, message.image, message.route, message.tensor, content
-            )  # fmt: skip
+            message = Tensor(message.session, message.image, message.route, message.tensor, content)
         elif isinstance(message, Probe):
             message = Probe(message.session, message.number, content)
         return Packet(link.peer, message, self.clock())  # type: ignore[arg-type] # no Session has content
@@ -216,7 +213,9 @@ class DirectChannel:
             link, error = self._intake.ended.popleft()
             if isinstance(error, ProtocolError):
                 self._malformed(link.peer, error)
-            self._lose(link, now)
+            self._lose(link)
+            if link.peer in self._here and link.peer not in self._boards:
+                self._await(link.peer, now)
         while self._met:
             self._use(self._met.popleft(), now)
         if now >= self._due:
@@ -226,16 +225,16 @@ class DirectChannel:
         if link.peer == CLIENT:
             self._clients.append(link)
         else:
-            former = self._boards.get(link.peer)
-            if former is not None:  # whose end the peer has noticed first
-                self._lose(former, now)
+            if link.peer in self._boards:  # whose end the peer has noticed first
+                self._lose(self._boards[link.peer])
             self._boards[link.peer] = link
+            self._meeting.forget(link.peer)
             if self._session:
                 self._announce(link)
         self._intake.add(link)
         self._tell(now)
 
-    def _lose(self, link: DirectLink, now: float) -> None:
+    def _lose(self, link: DirectLink) -> None:
         """A link has ended: what was on it is lost, as by the loss of a board."""
         self._intake.remove(link)
         if link.peer == CLIENT:
@@ -245,12 +244,11 @@ class DirectChannel:
             if link.peer in self._told:
                 self._told.discard(link.peer)
                 self._notices.append(Packet(link.peer, Gone(), self.clock()))
-            if link.peer in self._here:
-                self._await(link.peer, now)
 
     def _await(self, board: str, now: float) -> None:
         self._here[board] = now + GRACE_S
-        self._meeting.seek(board)
+        if board not in self._boards:
+            self._meeting.seek(board)
         self._tell(now)
 
     def _tell(self, now: float) -> None:
@@ -260,10 +258,7 @@ class DirectChannel:
                 self._told.add(board)
                 self._notices.append(Packet(board, Here(), self.clock()))
                 if board not in self._boards:
-                    _log.warning(
-                        "%s has no direct link to %s: tensors go over Zenoh, which takes longer",
-                        self._name, board,
-                    )  # fmt: skip
+                    _log.warning("%s has no direct link to %s: %s", self._name, board, _DETOUR)
         untold = self._here.keys() - self._told
         self._due = min((self._here[board] for board in untold), default=math.inf)
 
@@ -281,7 +276,7 @@ class DirectChannel:
         told = name in self._told
         self._told.discard(name)
         if name in self._boards:
-            self._lose(self._boards[name], now)
+            self._lose(self._boards[name])
         self._tell(now)
         return told
 

@@ -26,7 +26,7 @@ MOST_UNSENT_BYTES = 1 << 26
 
 _STAGE_BYTES = 1 << 14  # what is read before it is known whose it is: one TLS record
 _AT_ONCE = 16  # frames that are taken before others get their turn
-_PATIENCE_S = 1e-3  # for which sending waits for room before the link's thread does
+_PATIENCE_MS = 1  # for which sending waits for room before the link's thread does
 _LOOK_MS = 200
 _MOST_PARTS = 64
 _NOT_NOW = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
@@ -54,7 +54,8 @@ class DirectLink:
         connection.setblocking(False)
         self._connection = connection
         self._tls = connection if isinstance(connection, ssl.SSLSocket) else None
-        self._sending = threading.Condition(threading.Lock())
+        self._lock = threading.Lock()
+        self._sending = threading.Condition(self._lock)  # there is something for the sender
         self._unsent: deque[bytes | memoryview] = deque()
         self._unsent_bytes = 0
         self._sender: threading.Thread | None = None
@@ -95,7 +96,10 @@ class DirectLink:
                 self._have += count
                 if self._have == self._size:
                     self._finish(take)
-            if count < len(room) and self._tls is None:
+            # Of TLS a read gives one record; then what is there is only known by reading again.
+            if count < len(room) and (
+                self._tls is None or (self._message is None and not self._tls.pending())
+            ):
                 return False
         return True
 
@@ -142,7 +146,7 @@ class DirectLink:
             if self._tls is None:
                 count = self._connection.recv_into(room)
             else:
-                with self._sending:  # OpenSSL lets one thread at a time have to do with it
+                with self._lock:  # OpenSSL lets one thread at a time have to do with it
                     count = self._connection.recv_into(room)
         except _NOT_NOW:
             return 0
@@ -163,7 +167,7 @@ class DirectLink:
             TransportError: the link has ended, or the peer is too far behind.
         """
         start = header(message, len(content))
-        with self._sending:
+        with self._lock:
             if self._closed:
                 raise TransportError(f"the direct link to {self.peer} has ended")
             if self._unsent_bytes > MOST_UNSENT_BYTES:
@@ -185,13 +189,12 @@ class DirectLink:
                 self._let_sender_work()
 
     def _put_patiently(self, parts: deque[bytes | memoryview]) -> None:
-        """Send parts for as long as the connection takes them, and a moment longer."""
-        deadline = 0.0
-        while not self._put(parts):
-            now = time.monotonic()
-            deadline = deadline or now + _PATIENCE_S
-            if now >= deadline or not self._writable(1):
-                return
+        """Send parts while the connection takes them; in all, wait for it a moment at most."""
+        patience_s = _PATIENCE_MS / 1e3
+        while not self._put(parts) and patience_s > 0:
+            start = time.monotonic()
+            self._writable(_PATIENCE_MS)
+            patience_s -= time.monotonic() - start
 
     def _put(self, parts: deque[bytes | memoryview]) -> bool:
         """Send what is taken at once and leave the rest; whether all of it was."""

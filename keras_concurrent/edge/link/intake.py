@@ -84,11 +84,13 @@ class Intake:
             fault, self._fault = self._fault, None
             raise fault
         found = self._selector.select(0.0 if self._more else max(0.0, timeout_s))
-        links = {key.fileobj for key, _ in found if isinstance(key.fileobj, DirectLink)}
+        links = [key.fileobj for key, _ in found if isinstance(key.fileobj, DirectLink)]
         if len(links) < len(found):
             self._bell.silence()
-        if links or self._more:
-            self._read(links | self._more)
+        if self._more:
+            links += self._more.difference(links)
+        if links:
+            self._read(links)
 
     def _read(self, links: Iterable[DirectLink]) -> None:
         with self._lock:
@@ -138,8 +140,8 @@ class Intake:
                 MOST_UNREAD_BYTES
             ):
                 self._attending.clear()  # the rest waits until the owner has done something
-            if not self._attending.is_set():  # so the owner may be waiting for what was just read
-                self._bell.ring()
+            if links and not self._attending.is_set():
+                self._bell.ring()  # the owner may be waiting already for what was just read
 
     def close(self) -> None:
         """End all links."""

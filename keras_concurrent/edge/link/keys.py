@@ -13,7 +13,8 @@
 
 Within the loopback interface boards may speak plain TCP. Every other endpoint demands mutual TLS:
 both ends show a certificate of the same authority, and what a participant may send is bound to the
-name in its certificate (see `keras_concurrent.edge.link.zenoh_channel`).
+name in its certificate (see `keras_concurrent.edge.link.zenoh_channel` and, for direct links,
+`keras_concurrent.edge.link.meeting`).
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ import socket
 import ssl
 import struct
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -30,6 +31,7 @@ _MOST_GUESTS = 16  # that have not greeted yet
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.05, 2.0
 _DEAD_AFTER_S = 3  # a peer whose machine says nothing any more
 _CHACHA, _AES = "ECDHE+CHACHA20", "ECDHE+AESGCM"
+_REFUSED = (ConnectionRefusedError, ssl.SSLError)  # else it only hung up, or said nothing
 _TENSORS_WAIT_FOR_NOTHING = (socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
 Met = Callable[[str, socket.socket], None]
@@ -139,6 +141,7 @@ class Meeting:
             except OSError:
                 if listener.fileno() < 0:  # closed
                     return
+                time.sleep(_FIRST_RETRY_S)
                 continue
             if not self._guests.acquire(blocking=False):
                 self._refused()
@@ -162,7 +165,8 @@ class Meeting:
         except (OSError, ValueError) as error:
             _log.debug("%s lets a stranger's tensors not in: %s", self._name, error)
             connection.close()
-            self._refused()
+            if isinstance(error, _REFUSED) and not isinstance(error, ssl.SSLEOFError):
+                self._refused()
         else:
             self._met(caller, connection)
         finally:
@@ -178,8 +182,9 @@ class Meeting:
         Raises:
             OSError: it says nothing, or what is no greeting to this participant.
         """
-        said = b""
+        said, deadline = b"", time.monotonic() + _GREET_S
         while len(said) < GREETING.size:
+            connection.settimeout(max(1e-3, deadline - time.monotonic()))
             more = connection.recv(GREETING.size - len(said))
             if not more:
                 raise ConnectionResetError("it hung up")

@@ -13,7 +13,8 @@
 
 A message is a short JSON text, and beside it the bytes of its ``content`` if it has one. The text
 says all that must be known before content is taken: whose tensor, which file. Nothing is ever
-unpickled, and a text that is not exactly as the classes here say is refused.
+unpickled, and a text that is not exactly as the classes here say is refused. On a direct link
+tensors, probes and echoes travel without a text, see `keras_concurrent.edge.link.frames`.
 
 Both ends have the same `PROTOCOL_VERSION`, or nothing to say to each other but that: participants
 announce theirs when they meet. Whoever changes anything that travels raises it.

@@ -1,7 +1,6 @@
 """The channel that carries messages between participants, and what arrives by it.
 
-Here is the channel within one process, for tests; boards have
-`keras_concurrent.edge.link.zenoh_channel`.
+Here is the channel within one process, for tests; boards have `keras_concurrent.edge.link.direct`.
 """
 
 from __future__ import annotations

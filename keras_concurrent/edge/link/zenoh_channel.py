@@ -1,7 +1,8 @@
 """The channel between boards, over Zenoh.
 
-Every board listens on its endpoint of the cluster file and connects to the others, so tensors go
-straight from board to board; nothing is discovered by multicast. Beyond loopback both ends show a
+It carries who is there, questions and answers, and tensors where no direct link stands, see
+`keras_concurrent.edge.link.direct`. Every board listens on its endpoint of the cluster file and
+connects to the others; nothing is discovered by multicast. Beyond loopback both ends show a
 certificate, and what a participant may send is bound to the name in its own.
 
 Participants notice each other's absence by liveliness tokens: a process that ends is gone at once,

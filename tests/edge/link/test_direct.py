@@ -201,6 +201,25 @@ def test_a_link_that_breaks_is_told_as_a_loss_and_made_anew():
             until(lambda came: messages(came[p0], Tensor), p0, p1)
 
 
+def test_of_two_links_to_one_board_the_later_stays():
+    """As where a call was answered late: it is told as a loss once, and then there is peace."""
+    with joined(cluster_of(2), "p0", "p1") as (p0, p1):
+        until(lambda came: all(messages(c, Here) for c in came.values()), p0, p1)
+        p1._meet("p0", p1._meeting._call("p0"))
+        came = until(lambda came: all(messages(c, Here) for c in came.values()), p0, p1)
+        for _ in range(100):
+            for channel in (p0, p1):
+                packet = channel.receive(0.005)
+                came[channel] += [packet] if packet is not None else []
+        assert [[type(p.message) for p in packets] for packets in came.values()] == [
+            [Gone, Here]
+        ] * 2
+        no_zenoh(p1, p0)
+        p1.send("p0", Tensor(1, 1, 0, 0, b"1"))
+        p0.send("p1", Tensor(1, 1, 0, 0, b"2"))
+        until(lambda came: all(messages(c, Tensor) for c in came.values()), p0, p1)
+
+
 def test_a_peer_that_has_gone_is_told_once():
     cluster = cluster_of(2)
     with joined(cluster, "p0") as (p0,):
@@ -225,10 +244,8 @@ def test_a_peer_that_has_gone_is_told_once():
 def call(port, greeting=b"", then=b""):
     """A stranger's connection, what it said first, and then."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=3)
-    if greeting:
-        connection.sendall(greeting)
-    if then:
-        connection.sendall(then)
+    with suppress(OSError):  # it may have hung up before it heard all
+        connection.sendall(greeting + then)
     return connection
 
 
@@ -260,7 +277,8 @@ def test_strangers_are_refused_and_a_thousand_malformed_headers_outlived(pair):
     garbage = [header(Session(7), 0), bytes(64), tensor[:-1] * 9, b"\xff" * 99]
     for number in range(200):  # as the client would, and then nonsense
         with call(port, greeting(CLIENT, "p0"), garbage[number % 4]) as connection:
-            connection.recv(meeting.GREETING.size)
+            with suppress(ConnectionResetError):
+                connection.recv(meeting.GREETING.size)
             board.receive(0.0)
     client.send("p0", Tensor(5, 77, 0, 0, b"still here"))
     came = until(
@@ -351,23 +369,24 @@ def test_a_board_that_is_another_is_not_called_for_it(keyed):
     """Who listens in p0's place must have p0's certificate."""
     cluster, folder = keyed
     met = []
+
+    def meet(peer, connection):
+        met.append(peer)
+        connection.close()
+
     impostor, caller = (
         meeting.Meeting(
-            name, cluster, Keys(folder / keys), lambda *m: met.append(m), lambda: None
+            name, cluster, Keys(folder / keys), meet, lambda: None
         )
         for name, keys in (("p0", "p1"), (CLIENT, CLIENT))
     )  # fmt: skip
     try:
         with pytest.raises(OSError, match="the certificate of 'p1' says it is 'p0'"):
             caller._call("p0")
-        assert [
-            peer for peer, _ in met if peer != CLIENT
-        ] == []  # the impostor may think it was met
+        assert set(met) <= {CLIENT}  # the impostor may think that it was met
     finally:
         impostor.close()
         caller.close()
-        for _, connection in met:
-            connection.close()
 
 
 @pytest.mark.parametrize(
