@@ -76,6 +76,8 @@ def convolution_rule(view: OperatorView) -> Rule | str:
             (2, options.strideW, options.dilationWFactor),
         )
     )
+    if options.padding == SAME and _falls_between(rows, columns):
+        return "tflite-runtime pads a window that is smaller than its stride otherwise"
     others = (None,) * (len(view.inputs) - 1)
 
     def at(first: int, end: int) -> Work:
@@ -87,6 +89,17 @@ def convolution_rule(view: OperatorView) -> Rule | str:
         )
 
     return Rule(ROW_AXIS, at, windowed=rows.reach > 1)
+
+
+def _falls_between(rows: Window, columns: Window) -> bool:
+    """Whether tflite-runtime 2.14 takes SAME for something else than the specification does.
+
+    It does where a window leaves out rows or columns, but for 1x1 of stride 2 without padding.
+    """
+    if not any(window.reach < window.stride for window in (rows, columns)):
+        return False
+    padded = any((rows.before, rows.behind, columns.before, columns.behind))
+    return padded or max(rows.stride, columns.stride) > 2
 
 
 def pool_rule(view: OperatorView) -> Rule | str:

@@ -264,3 +264,15 @@ def test_strips_cut_for_two_boards_answer_as_the_whole():
         values.update(zip(segment.output_names, results, strict=True))
     (answer,) = Segment(file.data).run(list(image_for(file).values()))
     np.testing.assert_array_equal(values[file.outputs[0]], answer)
+
+
+def test_windows_smaller_than_their_stride_stay_whole_where_runtimes_differ():
+    """tflite-runtime answers otherwise than ai-edge-litert: strips would have to choose."""
+
+    def axis(kernel, stride):
+        network = Network()
+        network.convolution(network.image(12, 8, 4), 8, kernel, stride)
+        return strips(network.file(), (1, 1)).decisions[0].axis
+
+    assert [axis((1, 1), 2), axis((3, 3), 3)] == ["rows", "rows"]
+    assert [axis((1, 3), 2), axis((1, 1), 3)] == [None, None]
