@@ -16,6 +16,7 @@ from keras_concurrent.tflite.schema import schema
 from keras_concurrent.tflite.strips.view import OperatorView
 from keras_concurrent.tflite.strips.work import ROW_AXIS, Rule, Span, Work
 
+_ONE_PIXEL = "a strip of one pixel is rounded otherwise"
 SAME, VALID = schema.Padding.SAME, schema.Padding.VALID
 
 
@@ -68,7 +69,7 @@ def convolution_rule(view: OperatorView) -> Rule | str:
             "the range of the whole tensor"
         )
     if view.shape[2] == 1:
-        return "a strip of one pixel is rounded otherwise"
+        return _ONE_PIXEL
     rows, columns = (
         Window.along(read.shape[axis], weights.shape[axis], stride, dilation, options.padding)
         for axis, stride, dilation in (
@@ -105,6 +106,8 @@ def _falls_between(rows: Window, columns: Window) -> bool:
 def pool_rule(view: OperatorView) -> Rule | str:
     """Of MAX_POOL_2D and AVERAGE_POOL_2D."""
     options, shape = view.options, view.input(0).shape
+    if view.kind == "AVERAGE_POOL_2D" and view.shape[2] == 1:
+        return _ONE_PIXEL
     rows = Window.along(shape[1], options.filterHeight, options.strideH, 1, options.padding)
     columns = Window.along(shape[2], options.filterWidth, options.strideW, 1, options.padding)
     padded = any((rows.before, rows.behind, columns.before, columns.behind))
