@@ -32,6 +32,7 @@ from keras_concurrent.export.exported import Exported
 from keras_concurrent.export.model import LoadedModel, read_model
 from keras_concurrent.export.pictures import picture_remarks
 from keras_concurrent.export.pins import pinned_tasks
+from keras_concurrent.export.planned import Planned, plan_either
 from keras_concurrent.measured.boards import BoardTimings
 from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.placement_file import read_placement
@@ -71,6 +72,10 @@ class Order:
         calibration: images to measure ranges and accuracy on, see
             `keras_concurrent.wire.samples.Samples.load`.
         pixels: whether images are taken as bytes of 0..255, see `keras_concurrent.wire.pixels`.
+        strips: whether operators may be split into strips, see
+            `keras_concurrent.export.stripping`: ``"auto"`` where that is predicted to be sooner,
+            ``"none"`` never, a number into so many. Where a placement, pins or a wire is given,
+            which are of the model's own operators, ``"auto"`` splits none.
         wire: how tensors travel, see `keras_concurrent.wire.planner.WirePlanner`; ``None`` cuts
             the model as it is.
         lose_points: percentage points of accuracy that ``wire="auto"`` may lose at most; kept
@@ -79,7 +84,8 @@ class Order:
         class_names: by class, in the order of the model's output; kept in the bundle.
 
     Raises:
-        ValueError: an unknown precision or wire, a negative ``lose_points``, a placement beside
+        ValueError: an unknown precision or wire, a negative ``lose_points``, fewer strips than 2
+            or a number of them beside a placement, pins or a wire, a placement beside
             pins or a wire, which ask for a search, or preprocessing to other values than 0..1
             beside pixels or a calibration of such values.
     """
@@ -94,6 +100,7 @@ class Order:
     precision: str = "float32"
     calibration: str | None = None
     pixels: bool = False
+    strips: int | str = "auto"
     wire: str | None = None
     lose_points: float = BUDGET_POINTS
     preprocessing: Preprocessing | None = None
@@ -111,6 +118,16 @@ class Order:
         if self.placement is not None and (self.wire is not None or self.pins):
             asking = "wire asks" if self.wire is not None else "pins ask"
             raise ValueError(f"{asking} for a search, placement for none: give one of them")
+        if self.strips not in ("auto", "none"):
+            if not isinstance(self.strips, int) or self.strips < 2:
+                raise ValueError(
+                    f"strips must be auto, none or a number from 2 on, got {self.strips!r}"
+                )
+            if self._of_own_operators:
+                raise ValueError(
+                    "pins, a placement and a wire are of the model's own operators: give one of "
+                    "them or a number of strips"
+                )
         said = self.preprocessing or Preprocessing()
         if said.value_range in (None, "0..1") and said.is_plain:
             return
@@ -121,6 +138,15 @@ class Order:
                 f"calibration {self.calibration} has values of 0..1, preprocessing gives {said}: "
                 "give an .npz file of images as the model takes them"
             )
+
+    @property
+    def _of_own_operators(self) -> bool:
+        return self.placement is not None or self.wire is not None or bool(self.pins)
+
+    @property
+    def may_split(self) -> int | str:
+        """`strips`, where nothing else speaks against them."""
+        return "none" if self._of_own_operators else self.strips
 
 
 @dataclass(frozen=True)
@@ -142,7 +168,7 @@ class PreparedOrder:
     graph: TaskGraph
     remarks: tuple[str, ...]
 
-    def plan(self, cluster: Cluster | None = None, effort: Effort | None = None) -> Plan:
+    def plan(self, cluster: Cluster | None = None, effort: Effort | None = None) -> Planned:
         """The plan of the order's placement file, or the best that a search finds.
 
         Args:
@@ -152,14 +178,26 @@ class PreparedOrder:
         Raises:
             ClusterError: the boards' memory is not enough, or a pin's board is not there.
             PlacementError: the placement file cannot be read, or its plan cannot run.
-            ValueError: a pin of something that the model has not.
+            ValueError: a pin of something that the model has not, or more strips than boards.
         """
-        cluster, order = cluster or self.order.cluster, self.order
+        cluster, effort = cluster or self.order.cluster, effort or self.order.effort
+        return plan_either(
+            self.model.file,
+            self.graph,
+            cluster,
+            self.order.may_split,
+            effort,
+            lambda: self._whole(cluster, effort),
+        )
+
+    def _whole(self, cluster: Cluster, effort: Effort) -> Plan:
+        """The plan of the model's own operators."""
+        order = self.order
         if order.placement is not None:
             sha256 = digest(self.model.file.data)
             return read_placement(order.placement, self.graph, cluster, sha256)
         pins = pinned_tasks(order.pins, self.graph)
-        return plan_segments(self.graph, cluster, effort=effort or order.effort, pins=pins)
+        return plan_segments(self.graph, cluster, effort=effort, pins=pins)
 
     def export(self, path: str | Path) -> Exported:
         """Plan, send less where that was asked, cut, and write the bundle.
@@ -173,9 +211,11 @@ class PreparedOrder:
         """
         file, order = self.model.file, self.order
         rewritten: TfliteFile | None = None
-        in_formats: Ways = {}
+        strips, in_formats = None, Ways()
         if order.wire is None:
-            plan = self.plan()
+            planned = self.plan()
+            plan, strips = planned.plan, planned.strips
+            rewritten = None if strips is None else planned.file
         else:
             rewritten, plan, in_formats = self._sending_less(order.wire)
         bundle = export_bundle(
@@ -185,17 +225,19 @@ class PreparedOrder:
             graph=self.graph,
             plan=plan,
             rewritten=rewritten,
+            bands=None if strips is None else strips.bands,
             preprocessing=order.preprocessing,
             class_names=order.class_names,
         )
         if order.wire is None and self.model.original is file:
-            return Exported(bundle, plan, (), self.remarks)
+            return Exported(bundle, plan, (), self.remarks, strips)
         ways: Ways = {
             "as it was": (self.model.original, self._plan_as_it_was()),
             **in_formats,
-            "chosen": (rewritten or file, plan),
+            # In strips it answers bit for bit as it does whole, but takes its image in bands.
+            "chosen": (file if strips else rewritten or file, plan),
         }
-        return Exported(bundle, plan, tuple(variants(ways, self._budget())), self.remarks)
+        return Exported(bundle, plan, tuple(variants(ways, self._budget())), self.remarks, strips)
 
     def _plan_as_it_was(self) -> Plan | None:
         """The best plan of the original, cut as it is; ``None`` where no board has the memory."""

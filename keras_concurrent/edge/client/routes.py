@@ -49,9 +49,9 @@ def assign(
         boards: the board of each segment.
         costs: seconds.
     """
-    times = _Times({(name, CLIENT): 0.0 for name in manifest.inputs})
+    times = _Times({(name, CLIENT): 0.0 for name in manifest.sources})
     events: list[Event] = []
-    source = dict.fromkeys(manifest.inputs, CLIENT)
+    source = dict.fromkeys(manifest.sources, CLIENT)
 
     def fetch(tensor: str, receiver: str) -> float:
         known = times.at.get((tensor, receiver))

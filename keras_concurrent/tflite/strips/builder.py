@@ -59,8 +59,15 @@ class Builder:
         self._constants = constants
         self.parts: dict[int, tuple[Part, ...]] = {}
         self.bands: dict[tuple[int, Span | None], int] = {}
+        self._shapes: dict[int, tuple[int, ...]] = {}
         self._made: dict[tuple[Any, ...], int] = {}
         draft.steps = []
+
+    def _shape(self, index: int) -> tuple[int, ...]:
+        """A tensor's shape; they are asked for again and again."""
+        if index not in self._shapes:
+            self._shapes[index] = shape_of(self._draft.tensors[index])
+        return self._shapes[index]
 
     def take(self, index: int, span: Span | None, strip: int | None) -> int:
         """A tensor that holds a span of another, on a strip's board.
@@ -70,7 +77,7 @@ class Builder:
             span: which part; ``None`` for all of it.
             strip: who reads it; ``None`` for what no strip alone computes.
         """
-        shape = shape_of(self._draft.tensors[index])
+        shape = self._shape(index)
         if span is not None and span.size == shape[span.axis]:
             span = None
         if index in self._inputs:
@@ -96,7 +103,7 @@ class Builder:
         """Parts put together: the reader's own first, what it lacks from the others."""
         parts = self.parts[index]
         axis = parts[0].span.axis
-        size = shape_of(self._draft.tensors[index])[axis]
+        size = self._shape(index)[axis]
         along = span is not None and span.axis == axis
         wanted = span if along and span is not None else Span(axis, 0, size)
         across = () if span is None or along else (span,)
@@ -130,7 +137,7 @@ class Builder:
             return pieces[0]
         home = WHOLE if strip is None else str(strip)
         name = self._draft.tensors[index].name
-        shape = list(shape_of(self._draft.tensors[index]))
+        shape = list(self._shape(index))
         for each in (wanted, *across):
             shape[each.axis] = each.size
         whole = span is None and strip is None  # then under the tensor's own name
@@ -144,7 +151,7 @@ class Builder:
 
     def _sliced(self, index: int, cuts: Sequence[Span], home: str) -> int:
         """What is left of a tensor, cut where it was made; the tensor where nothing is cut off."""
-        shape = shape_of(self._draft.tensors[index])
+        shape = self._shape(index)
         cuts = [cut for cut in cuts if cut.size < shape[cut.axis]]
         if not cuts:
             return index
@@ -247,7 +254,7 @@ class Builder:
         key = ("pad", index, pads, strip)
         if key not in self._made:
             above, below, before, behind = pads
-            _, rows, columns, channels = shape_of(self._draft.tensors[index])
+            _, rows, columns, channels = self._shape(index)
             made = self._draft.add_tensor(
                 index,
                 f"{self._draft.tensors[index].name}/padded",
@@ -263,7 +270,7 @@ class Builder:
 
     def _like(self, index: int, span: Span, name: str, named: Span | None = None) -> int:
         """A new tensor like another, as long as a span is."""
-        shape = list(shape_of(self._draft.tensors[index]))
+        shape = list(self._shape(index))
         shape[span.axis] = span.size
         named = named or span
         return self._draft.add_tensor(index, f"{name}/{named.first}_{named.end}", shape=shape)
