@@ -27,8 +27,9 @@ from keras_concurrent.tflite.strips.rewriting import Strips, strips
 from keras_concurrent.tflite.strips.work import CHANNELS, ROWS
 
 _AXES = (ROWS, CHANNELS)
-_CHANNELS_FROM_FLOPS = (math.inf, 5e6, 2e7, 1e6)
+_CHANNELS_FROM_FLOPS = (math.inf, 2e7, 5e6, 1e6)
 _RECOMPUTED = (0, 1, 2, 3)
+_HOPELESS = 1.3  # times the best latency: no search makes up for that
 _EVALUATIONS = 20_000  # of a search; it starts near its end
 _SEARCHED_WAYS = 3  # the best, before any search
 _SEARCHED = 400  # segments; of more, the search finds too little in its time
@@ -131,17 +132,20 @@ class StripPlanner:
         while best != before:
             before = best
             for values in self._values():
-                best = min([best, *(replace(best, **value) for value in values)], key=latency_s)
-        found = [each for each in tried.values() if each is not None]
-        found.sort(key=lambda each: each.plan.latency_s)
-        return min(
-            (self._searched(each) for each in found[:_SEARCHED_WAYS]),
-            key=lambda each: each.plan.latency_s,
-            default=None,
-        )
+                for value in values:
+                    way = replace(best, **value)
+                    if latency_s(way) > latency_s(best) * _HOPELESS:
+                        break  # and the next is worse
+                    best = min(best, way, key=latency_s)
+        found: dict[float, StripPlan] = {}  # one of each latency: some ways come to the same
+        for each in tried.values():
+            if each is not None:
+                found.setdefault(each.plan.latency_s, each)
+        searched = (self._searched(found[least]) for least in sorted(found)[:_SEARCHED_WAYS])
+        return min(searched, key=lambda each: each.plan.latency_s, default=None)
 
     def _values(self) -> list[list[dict[str, Any]]]:
-        """What may be changed at a time: values for each setting."""
+        """What may be changed at a time: values, each further away than the one before."""
         heights = sorted(
             {
                 tensor.shape[1]
@@ -153,11 +157,10 @@ class StripPlanner:
         # Rows between two heights split the same operators: those of the greater height.
         least_rows = [2, *(lower + 1 for lower, _ in pairwise(heights))]
         return [
-            [
-                {"least_rows": rows, "least_flops": flops}
-                for rows in dict.fromkeys(least_rows)
-                for flops in _CHANNELS_FROM_FLOPS[:2]
-            ],
+            *(
+                [{"least_rows": rows, "least_flops": flops} for rows in dict.fromkeys(least_rows)]
+                for flops in (math.inf, 5e6)
+            ),
             [{"least_flops": flops} for flops in _CHANNELS_FROM_FLOPS],
             [{"recompute": windows} for windows in _RECOMPUTED],
             [{"count": count} for count in sorted(self.counts, reverse=True)],
