@@ -11,7 +11,8 @@ from keras_concurrent.cli.options import described, existing, options
 
 if TYPE_CHECKING:
     from keras_concurrent.export.costs import Progress
-    from keras_concurrent.export.order import Order, PreparedOrder
+    from keras_concurrent.export.order import Order
+    from keras_concurrent.export.prepared import PreparedOrder
 
 on_boards = options(
     click.option("--cluster", type=existing, help="The cluster file; described boards without it."),

@@ -19,7 +19,7 @@ class Exported:
         plan: the one by which the model is cut.
         variants: what the model as it was, the same in each wire format, and what was chosen
             cost and give; empty where the model was cut as it is.
-        remarks: see `keras_concurrent.export.order.PreparedOrder`.
+        remarks: see `keras_concurrent.export.prepared.PreparedOrder`.
         strips: how the model was split, where it was.
     """
 
