@@ -29,11 +29,14 @@ MAY_IMPORT = {
     "edge.watch": ("edge", "edge.link", "edge.client", "edge.testbed"),
     "networks": ("planning",),
     "tflite": ("planning",),
+    "tflite.strips": ("planning", "tflite"),
     "scoring": ("planning", "networks"),
     "keras": ("networks", "tflite", "datasets"),
     "wire": ("planning", "tflite", "datasets"),
     "measured": ("planning", "tflite", "edge"),
-    "export": ("keras", "planning", "tflite", "wire", "measured", "datasets", "edge"),
+    "export": (
+        "keras", "planning", "tflite", "tflite.strips", "wire", "measured", "datasets", "edge",
+    ),
     "report": ("planning", "networks", "scoring", "edge", "edge.watch"),
     "search": ("planning", "networks", "scoring", "datasets", "report"),
     "search.tuning": (

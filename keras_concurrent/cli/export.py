@@ -96,6 +96,7 @@ def export(
         "predicted_one_board_latency_s": one.predicted_latency_s,
         "board_bytes": exported.board_bytes,
         "link_bytes": exported.link_bytes,
+        "strips": None if exported.strips is None else exported.strips.way.to_json(),
         "choices": [asdict(each) for each in exported.variants],
     }
     if as_json:
@@ -105,6 +106,8 @@ def export(
     if exported.variants:
         console.print(variant_table(exported.variants))
         console.print(load_table(exported.board_bytes, exported.link_bytes))
+    if exported.strips is not None:
+        click.echo(exported.strips.sentence)
     if len(many.programs) == 1:
         click.echo(f"{out}: one board is best, {one.predicted_latency_s * 1e3:.1f} ms predicted")
     else:

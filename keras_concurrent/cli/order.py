@@ -11,7 +11,8 @@ from keras_concurrent.cli.options import described, existing, options
 
 if TYPE_CHECKING:
     from keras_concurrent.export.costs import Progress
-    from keras_concurrent.export.order import Order, PreparedOrder
+    from keras_concurrent.export.order import Order
+    from keras_concurrent.export.prepared import PreparedOrder
 
 on_boards = options(
     click.option("--cluster", type=existing, help="The cluster file; described boards without it."),
@@ -40,13 +41,20 @@ how_to_plan = options(
         help="Keep an operator or vertex on a board, such as 12=pi4-2 or vertex_03=pi4-1.",
     ),
     click.option("--placement", type=existing, help="Take this placement file's plan instead."),
+    click.option(
+        "--strips",
+        default="auto",
+        show_default=True,
+        help="Into how many strips operators are split, so that boards share them, exactly: none, "
+        "a number, or auto for what is predicted to be soonest.",
+    ),
 )
 
 
 def ordered(
     model: Path, *, cluster: Path | None, boards: int, kind: str, link: str, cores: int | None,
     evaluations: int, seed: int, budget_s: float | None, polish_s: float | None,
-    pinned: tuple[str, ...], **others: Any,
+    pinned: tuple[str, ...], strips: str, **others: Any,
 ) -> Order:  # fmt: skip
     """The order that a command's options make.
 
@@ -62,6 +70,7 @@ def ordered(
         budget_s: seconds after which no search begins.
         polish_s: seconds for CP-SAT to go on.
         pinned: texts such as ``"12=pi4-2"``.
+        strips: ``"auto"``, ``"none"`` or a number.
         others: options that an `keras_concurrent.export.order.Order` calls as the command does.
 
     Raises:
@@ -81,6 +90,7 @@ def ordered(
         Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link, cores=cores),
         Effort(evaluations, seed, budget_s, polish_s),
         pins=_pins(pinned),
+        strips=int(strips) if strips.isdecimal() else strips,
         timings=timings_beside(cluster) if cluster else None,
         **others,
     )

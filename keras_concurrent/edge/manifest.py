@@ -11,13 +11,14 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 
 from keras_concurrent.board import CLIENT
+from keras_concurrent.edge.bands import Band
 from keras_concurrent.edge.placement import Placement, Program, Send, placement_of
 from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.edge.printable import printable
@@ -115,6 +116,8 @@ class Manifest:
         architecture: the network's recipe as JSON, where it has one.
         preprocessing: how a picture becomes what the model takes, where somebody said it.
         class_names: by class, where somebody gave them.
+        bands: what the client cuts out of the inputs for segments that read no more, by the names
+            of the tensors that hold it.
     """
 
     inputs: tuple[str, ...]
@@ -125,6 +128,17 @@ class Manifest:
     architecture: str | None = None
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
+    bands: Mapping[str, Band] = field(default_factory=dict)
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Names of all that the client has: the inputs, and bands of them."""
+        return (*self.inputs, *self.bands)
+
+    def sent(self, tensor: str, inputs: Mapping[str, Array]) -> Array:
+        """What the client sends as one of its `sources`, for values of the inputs."""
+        band = self.bands.get(tensor)
+        return inputs[tensor] if band is None else band.of(inputs[band.input])
 
     @cached_property
     def tensor_names(self) -> tuple[str, ...]:
@@ -169,6 +183,8 @@ class Manifest:
         for tensor in (*self.inputs, *self.outputs):
             if tensor not in self.tensors:
                 raise BundleError(f"the model names the unknown tensor {tensor!r}")
+        for name, band in self.bands.items():
+            band.check(name, self.inputs, self.tensors)
         if not all(type(name) is str for name in self.class_names):
             raise BundleError(f"class_names must be texts, got {self.class_names!r}")
         if self.class_names and not any(self.is_of_classes(name) for name in self.outputs):
@@ -191,7 +207,7 @@ class Manifest:
         sent: set[Send] = set()
         everyone = {CLIENT: Program((), placement.client_sends), **placement.programs}
         for sender, program in everyone.items():
-            written = set(self.inputs) if sender == CLIENT else set()
+            written = set(self.sources) if sender == CLIENT else set()
             for segment in program.segments:
                 if segment not in self.segments:
                     raise BundleError(f"placement {name!r} runs the unknown segment {segment!r}")
@@ -227,7 +243,7 @@ class Manifest:
     def to_json(self) -> str:
         """The text of ``manifest.json``."""
         data = asdict(self)
-        for key in ("preprocessing", "class_names"):
+        for key in ("preprocessing", "class_names", "bands"):
             if not data[key]:
                 del data[key]
         for tensor in data["tensors"].values():
@@ -267,6 +283,7 @@ class Manifest:
                 },
                 preprocessing=_preprocessing(data.pop("preprocessing", None)),
                 class_names=tuple(data.pop("class_names", ())),
+                bands={name: Band(**band) for name, band in data.pop("bands", {}).items()},
                 **data,
             )
             manifest.check()

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.edge.bands import Band
 from keras_concurrent.edge.bundle import MODEL, Bundle, digest
 from keras_concurrent.edge.manifest import CODES, WHOLE, Manifest, SegmentSpec, TensorSpec
 from keras_concurrent.edge.placement import Event, Placement, Program, Send
@@ -28,6 +29,7 @@ def export_bundle(
     plan: Plan | None = None,
     architecture: str | None = None,
     rewritten: TfliteFile | None = None,
+    bands: Mapping[str, Band] | None = None,
     preprocessing: Preprocessing | None = None,
     class_names: Sequence[str] = (),
 ) -> Bundle:
@@ -44,7 +46,9 @@ def export_bundle(
             found.
         architecture: the network's recipe (``Architecture.to_json()``), kept for the report.
         rewritten: the file that ``plan`` is of, where that sends less than the model itself, see
-            `keras_concurrent.wire.planner`. One board alone runs the model itself.
+            `keras_concurrent.wire.planner`, or is in strips, see
+            `keras_concurrent.export.stripping`. One board alone runs the model itself.
+        bands: rows of the model's inputs that the rewritten file takes, by its inputs' names.
         preprocessing: how a picture becomes what the model takes; by default see
             `keras_concurrent.edge.images.settled`.
         class_names: by class, in the order of the model's output.
@@ -57,7 +61,8 @@ def export_bundle(
     """
     graph = TaskGraph.from_tflite(file) if graph is None else graph
     plan = plan_segments(graph, cluster) if plan is None else plan
-    manifest, files = assemble(file, plan, one_board(graph, cluster), architecture, rewritten)
+    alone = one_board(graph, cluster)
+    manifest, files = assemble(file, plan, alone, architecture, rewritten, bands)
     manifest = replace(manifest, preprocessing=preprocessing, class_names=tuple(class_names))
     return Bundle.write(path, manifest, files)
 
@@ -68,6 +73,7 @@ def assemble(
     alone: Plan,
     architecture: str | None = None,
     rewritten: TfliteFile | None = None,
+    bands: Mapping[str, Band] | None = None,
 ) -> tuple[Manifest, dict[str, bytes]]:
     """What a bundle holds: its manifest, and its files by name.
 
@@ -77,6 +83,7 @@ def assemble(
         alone: the plan on one board.
         architecture: the network's recipe, kept for the report.
         rewritten: the file that ``plan`` is of, where that is not the model itself.
+        bands: rows of the model's inputs that the rewritten file takes, by its inputs' names.
     """
     planned = file if rewritten is None else rewritten
     segments: dict[str, SegmentSpec] = {
@@ -114,16 +121,19 @@ def assemble(
             )
     used = {t for s in segments.values() for t in (*s.inputs, *s.outputs)}
     used.update(file.inputs, file.outputs)
+    read = {tensor for segment in segments.values() for tensor in segment.inputs}
+    sizes = {name: tensor_spec(file if name in file.inputs else planned, name) for name in used}
     manifest = Manifest(
         inputs=file.inputs,
         outputs=file.outputs,
-        tensors={name: tensor_spec(planned, name) for name in sorted(used)},
+        tensors=dict(sorted(sizes.items())),
         segments=segments,
         placements={
             "boards": _placement(plan, names),
             "one_board": _placement(alone, {alone.graph.tasks[0].name: WHOLE}),
         },
         architecture=architecture,
+        bands={name: band for name, band in (bands or {}).items() if name in read},
     )
     return manifest, files
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from keras_concurrent.edge.bundle import Bundle
+from keras_concurrent.export.stripping import StripPlan
 from keras_concurrent.planning.schedule import Plan
 from keras_concurrent.wire.budget import Variant
 
@@ -18,13 +19,15 @@ class Exported:
         plan: the one by which the model is cut.
         variants: what the model as it was, the same in each wire format, and what was chosen
             cost and give; empty where the model was cut as it is.
-        remarks: see `keras_concurrent.export.order.PreparedOrder`.
+        remarks: see `keras_concurrent.export.prepared.PreparedOrder`.
+        strips: how the model was split, where it was.
     """
 
     bundle: Bundle
     plan: Plan
     variants: tuple[Variant, ...]
     remarks: tuple[str, ...]
+    strips: StripPlan | None = None
 
     @property
     def board_bytes(self) -> dict[str, int]:

@@ -25,27 +25,18 @@ from keras_concurrent import datasets
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import digest
 from keras_concurrent.edge.preprocessing import Preprocessing
-from keras_concurrent.errors import ClusterError
-from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.export.costs import KnownCosts, Progress, chains_on_host, operators_on_host
 from keras_concurrent.export.exported import Exported
-from keras_concurrent.export.model import LoadedModel, read_model
+from keras_concurrent.export.model import read_model
 from keras_concurrent.export.pictures import picture_remarks
-from keras_concurrent.export.pins import pinned_tasks
+from keras_concurrent.export.prepared import PreparedOrder
 from keras_concurrent.measured.boards import BoardTimings
 from keras_concurrent.planning.effort import USUAL, Effort
-from keras_concurrent.planning.placement_file import read_placement
-from keras_concurrent.planning.schedule import Plan
-from keras_concurrent.planning.segments import plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.precision import PRECISIONS
-from keras_concurrent.tflite.file import TfliteFile
-from keras_concurrent.wire.budget import BUDGET_POINTS, Budget, in_each_format, variants
+from keras_concurrent.wire.budget import BUDGET_POINTS
 from keras_concurrent.wire.format import SENT_AS
 from keras_concurrent.wire.pixels import take_pixels
-from keras_concurrent.wire.planner import WirePlanner
-
-Ways = dict[str, tuple[TfliteFile, Plan | None]]
 
 
 def _unseen(title: str) -> Callable[[int, int], None]:
@@ -71,6 +62,10 @@ class Order:
         calibration: images to measure ranges and accuracy on, see
             `keras_concurrent.wire.samples.Samples.load`.
         pixels: whether images are taken as bytes of 0..255, see `keras_concurrent.wire.pixels`.
+        strips: whether operators may be split into strips, see
+            `keras_concurrent.export.stripping`: ``"auto"`` where that is predicted to be sooner,
+            ``"none"`` never, a number into so many. Where a placement, pins or a wire is given,
+            which are of the model's own operators, ``"auto"`` splits none.
         wire: how tensors travel, see `keras_concurrent.wire.planner.WirePlanner`; ``None`` cuts
             the model as it is.
         lose_points: percentage points of accuracy that ``wire="auto"`` may lose at most; kept
@@ -79,7 +74,8 @@ class Order:
         class_names: by class, in the order of the model's output; kept in the bundle.
 
     Raises:
-        ValueError: an unknown precision or wire, a negative ``lose_points``, a placement beside
+        ValueError: an unknown precision or wire, a negative ``lose_points``, fewer strips than 2
+            or a number of them beside a placement, pins or a wire, a placement beside
             pins or a wire, which ask for a search, or preprocessing to other values than 0..1
             beside pixels or a calibration of such values.
     """
@@ -94,6 +90,7 @@ class Order:
     precision: str = "float32"
     calibration: str | None = None
     pixels: bool = False
+    strips: int | str = "auto"
     wire: str | None = None
     lose_points: float = BUDGET_POINTS
     preprocessing: Preprocessing | None = None
@@ -111,6 +108,16 @@ class Order:
         if self.placement is not None and (self.wire is not None or self.pins):
             asking = "wire asks" if self.wire is not None else "pins ask"
             raise ValueError(f"{asking} for a search, placement for none: give one of them")
+        if self.strips not in ("auto", "none"):
+            if not isinstance(self.strips, int) or self.strips < 2:
+                raise ValueError(
+                    f"strips must be auto, none or a number from 2 on, got {self.strips!r}"
+                )
+            if self._of_own_operators:
+                raise ValueError(
+                    "pins, a placement and a wire are of the model's own operators: give one of "
+                    "them or a number of strips"
+                )
         said = self.preprocessing or Preprocessing()
         if said.value_range in (None, "0..1") and said.is_plain:
             return
@@ -122,118 +129,14 @@ class Order:
                 "give an .npz file of images as the model takes them"
             )
 
+    @property
+    def _of_own_operators(self) -> bool:
+        return self.placement is not None or self.wire is not None or bool(self.pins)
 
-@dataclass(frozen=True)
-class PreparedOrder:
-    """An order whose model is read and whose operators' costs are known: ready to be planned.
-
-    Args:
-        order: what was asked.
-        model: in the precision that was asked for, its images as bytes where that was asked, and
-            as it was before.
-        costs: what its operators cost, and those of files rewritten from it.
-        graph: the model's tasks with their costs.
-        remarks: what is not as the user may expect, a sentence each.
-    """
-
-    order: Order
-    model: LoadedModel
-    costs: KnownCosts
-    graph: TaskGraph
-    remarks: tuple[str, ...]
-
-    def plan(self, cluster: Cluster | None = None, effort: Effort | None = None) -> Plan:
-        """The plan of the order's placement file, or the best that a search finds.
-
-        Args:
-            cluster: other boards than the order's, to see what would be.
-            effort: another than the order's.
-
-        Raises:
-            ClusterError: the boards' memory is not enough, or a pin's board is not there.
-            PlacementError: the placement file cannot be read, or its plan cannot run.
-            ValueError: a pin of something that the model has not.
-        """
-        cluster, order = cluster or self.order.cluster, self.order
-        if order.placement is not None:
-            sha256 = digest(self.model.file.data)
-            return read_placement(order.placement, self.graph, cluster, sha256)
-        pins = pinned_tasks(order.pins, self.graph)
-        return plan_segments(self.graph, cluster, effort=effort or order.effort, pins=pins)
-
-    def export(self, path: str | Path) -> Exported:
-        """Plan, send less where that was asked, cut, and write the bundle.
-
-        Args:
-            path: the bundle's folder.
-
-        Raises:
-            BundleError: the folder cannot be written.
-            ConcurrentError: see `plan`.
-        """
-        file, order = self.model.file, self.order
-        rewritten: TfliteFile | None = None
-        in_formats: Ways = {}
-        if order.wire is None:
-            plan = self.plan()
-        else:
-            rewritten, plan, in_formats = self._sending_less(order.wire)
-        bundle = export_bundle(
-            file,
-            order.cluster,
-            path,
-            graph=self.graph,
-            plan=plan,
-            rewritten=rewritten,
-            preprocessing=order.preprocessing,
-            class_names=order.class_names,
-        )
-        if order.wire is None and self.model.original is file:
-            return Exported(bundle, plan, (), self.remarks)
-        ways: Ways = {
-            "as it was": (self.model.original, self._plan_as_it_was()),
-            **in_formats,
-            "chosen": (rewritten or file, plan),
-        }
-        return Exported(bundle, plan, tuple(variants(ways, self._budget())), self.remarks)
-
-    def _plan_as_it_was(self) -> Plan | None:
-        """The best plan of the original, cut as it is; ``None`` where no board has the memory."""
-        original, graph = self.model.original, self.graph
-        if original is not self.model.file:
-            graph = self.costs(original, TaskGraph.from_tflite(original))
-        try:
-            return plan_segments(graph, self.order.cluster, effort=self.order.effort)
-        except ClusterError:
-            return None
-
-    def _budget(self) -> Budget | None:
-        """Compares answers with the original's; ``None`` where there is nothing to compare."""
-        model = self.model
-        single = len(model.file.inputs) == len(model.file.outputs) == 1
-        return Budget(model.original, model.samples) if model.samples and single else None
-
-    def _sending_less(self, wire: str) -> tuple[TfliteFile, Plan, Ways]:
-        """The rewritten file, its plan, and the same in each wire format."""
-        file, samples, order = self.model.file, self.model.samples, self.order
-        pins = {
-            tensor: board
-            for task, board in pinned_tasks(order.pins, self.graph).items()
-            for tensor in self.graph.by_name[task].outputs
-        }
-        planner = WirePlanner(
-            file,
-            order.cluster,
-            sent_as=wire,
-            images=() if samples is None else samples.images(file),
-            costs=self.costs if self.costs.measured else None,
-            pins=pins,
-            effort=order.effort,
-        )
-        planned = planner.plan()
-        if samples is not None and wire == "auto":
-            planned = Budget(file, samples, order.lose_points).keep(planner, planned)
-        return planned.file, planned.plan, in_each_format(planner, planned)
+    @property
+    def may_split(self) -> int | str:
+        """`strips`, where nothing else speaks against them."""
+        return "none" if self._of_own_operators else self.strips
 
 
 def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
@@ -278,7 +181,8 @@ def export_order(order: Order, path: str | Path, progress: Progress = _unseen) -
         progress: see `prepare`.
 
     Raises:
-        ConcurrentError: see `prepare` and `PreparedOrder.export`.
+        ConcurrentError: see `prepare` and
+            `keras_concurrent.export.prepared.PreparedOrder.export`.
         ValueError: see there.
     """
     return prepare(order, progress).export(path)

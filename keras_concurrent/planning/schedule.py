@@ -157,14 +157,8 @@ def decode(graph: TaskGraph, cluster: Cluster, assignment: Mapping[str, str]) ->
         MissingExtraError: numba is not installed.
         ValueError: a graph without a task or without an output.
     """
-    from keras_concurrent.planning import kernel
-
     problem = problem_of(graph, cluster, calls=True)
-    boards = fastest_first(cluster)
-    state = new_state(problem)
-    state.board[:] = [boards.index(cluster.board(assignment[task.name])) for task in graph.tasks]
-    order = np.arange(len(graph.tasks))
-    kernel.place(problem, state, order, len(boards), False)
+    state = _in_order(graph, cluster, problem, assignment)
     return _plan(graph, cluster, problem, state)
 
 
@@ -174,6 +168,7 @@ def schedule(
     *,
     effort: Effort = LISTS_ALONE,
     pins: Mapping[str, str] | None = None,
+    start: Mapping[str, str] | None = None,
 ) -> Plan:
     """The best of a portfolio of list schedules and packings, then improved by search.
 
@@ -189,6 +184,8 @@ def schedule(
         effort: what the search after the portfolio may take. Its ``polish_s`` is for
             `keras_concurrent.planning.segments.plan_segments`: nothing is polished here.
         pins: board that a task must be on, by the task's name.
+        start: board of every task in a plan that the search begins with too, such as strip k on
+            board k.
 
     Returns:
         The plan of least latency found; of equals in the portfolio, the one on fewer boards.
@@ -210,12 +207,30 @@ def schedule(
         from keras_concurrent.planning.annealing import search
 
         enough = replace(effort, evaluations=effort.evaluations or _TO_FIT)
-        search(problem, (state, other), boards, enough)
-        searched = _plan(graph, cluster, problem, state)
+        starts = (
+            [state, other]
+            if start is None
+            else [_in_order(graph, cluster, problem, start), state, other]
+        )
+        search(problem, starts, boards, enough)
+        searched = _plan(graph, cluster, problem, starts[0])
         if not fitting or searched.latency_s < plan.latency_s:
             plan = searched
     check_memory(plan, cluster)
     return plan
+
+
+def _in_order(
+    graph: TaskGraph, cluster: Cluster, problem: Problem, assignment: Mapping[str, str]
+) -> State:
+    """The plan that runs a graph's tasks in the graph's own order on given boards."""
+    from keras_concurrent.planning import kernel
+
+    boards = fastest_first(cluster)
+    state = new_state(problem)
+    state.board[:] = [boards.index(cluster.board(assignment[task.name])) for task in graph.tasks]
+    kernel.place(problem, state, np.arange(len(graph.tasks)), len(boards), False)
+    return state
 
 
 def fits(plan: Plan, cluster: Cluster) -> bool:

@@ -102,7 +102,7 @@ def draw_network(manifest: Manifest) -> Drawing:
 
 def _segments(manifest: Manifest) -> Drawing:
     home = segment_boards(manifest)
-    writer = dict.fromkeys(manifest.inputs, SOURCE)
+    writer = dict.fromkeys(manifest.sources, SOURCE)
     for name in home:
         writer.update(dict.fromkeys(manifest.segments[name].outputs, name))
     reads: dict[str, Sequence[str]] = {}

@@ -7,7 +7,7 @@ Rewriting happens before planning ends and before cutting begins: what comes out
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,18 +64,24 @@ class Draft:
         return kind_of(self._model, step.operator)
 
     def constant(self, index: int) -> Array | None:
-        """A tensor's value, if it lies in the file."""
+        """A tensor's value, flat, if it lies in the file."""
         tensor = self.tensors[index]
         data = self._model.buffers[tensor.buffer].data
         if data is None or not len(data) or not is_numpy(type_of(tensor)):
             return None
-        value: Array = np.frombuffer(bytes(data), type_of(tensor))
+        raw = np.frombuffer(data, "u1") if isinstance(data, bytes) else np.asarray(data, "u1")
+        value: Array = raw.view(type_of(tensor))
         return value
 
     @property
     def inputs(self) -> frozenset[int]:
         """Indices of the model's inputs."""
         return frozenset(self._graph.inputs)
+
+    @property
+    def ordered_inputs(self) -> tuple[int, ...]:
+        """Indices of the model's inputs, in the file's order."""
+        return tuple(int(index) for index in self._graph.inputs)
 
     @property
     def outputs(self) -> frozenset[int]:
@@ -94,28 +100,64 @@ class Draft:
                 readers.setdefault(index, []).append(step)
         return readers
 
-    def add_tensor(self, like: int, name: str, kind: str | None = None) -> int:
-        """A new tensor without a value, of another's shape.
+    def add_tensor(
+        self,
+        like: int,
+        name: str,
+        kind: str | None = None,
+        shape: Sequence[int] | None = None,
+    ) -> int:
+        """A new tensor without a value, like another.
 
         Args:
             like: index of the other.
             name: unless it is taken; then a number is added.
             kind: the schema's name of its type, such as ``INT8``; by default the other's.
+            shape: by default the other's.
 
         Returns:
             Its index.
         """
         tensor = copy.copy(self.tensors[like])
+        if kind is not None:
+            tensor.type, tensor.quantization = getattr(schema.TensorType, kind), None
+        if shape is not None:
+            tensor.shape, tensor.shapeSignature = list(shape), None
+        tensor.buffer = 0
+        return self._append(tensor, name)
+
+    def add_constant(self, name: str, value: Array, like: int | None = None) -> int:
+        """A new tensor with a value.
+
+        Args:
+            name: unless it is taken; then a number is added.
+            value: of a type that the schema has.
+            like: index of a tensor whose type and quantisation it shares.
+
+        Returns:
+            Its index.
+        """
+        tensor = schema.TensorT() if like is None else copy.copy(self.tensors[like])
+        if like is None:
+            tensor.type = getattr(schema.TensorType, value.dtype.name.upper())
+        tensor.shape, tensor.shapeSignature = list(value.shape), None
+        tensor.buffer = len(self._model.buffers)
+        self._model.buffers.append(aligned(np.ascontiguousarray(value).reshape(-1).view("u1")))
+        return self._append(tensor, name)
+
+    def _append(self, tensor: Any, name: str) -> int:
         tensor.name, number = name, 1
         while tensor.name in self._index_of:
             number += 1
             tensor.name = f"{name}#{number}"
         self._index_of[tensor.name] = len(self.tensors)
-        if kind is not None:
-            tensor.type, tensor.quantization = getattr(schema.TensorType, kind), None
-        tensor.buffer = 0
         self.tensors.append(tensor)
         return len(self.tensors) - 1
+
+    def take_inputs(self, indices: Sequence[int]) -> None:
+        """Make other tensors the model's inputs; signatures, which name the old, go."""
+        self._graph.inputs = list(indices)
+        self._model.signatureDefs = []
 
     def take_input(self, index: int, other: int) -> None:
         """Make another tensor the model's input, under the name of the one that was."""

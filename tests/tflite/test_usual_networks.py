@@ -6,11 +6,12 @@ from collections import Counter
 import numpy as np
 import pytest
 import tensorflow as tf
-from pieces import board_groups, check_pieces, random_groups
+from pieces import board_groups, check_pieces, check_strips, random_groups
 from usual_networks import NETWORKS, forget, frozen, network
 
 from keras_concurrent.interpreter import quiet
 from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.tflite.strips.rewriting import strips
 
 QUANTISED = ("EfficientNetB0", "MobileNetV2", "MobileNetV3Small", "NASNetMobile")
 CASES = [
@@ -45,6 +46,17 @@ def test_random_pieces_answer_bit_for_bit_as_the_whole(name, precision):
             varied += sum(np.ptp(value.astype(float)) > 0 for value in values.values())
             seen += len(values)
     assert varied > 0.6 * seen  # what was compared was not all zeros
+
+
+@pytest.mark.parametrize(("name", "precision"), sorted(CASES))
+def test_strips_answer_bit_for_bit_as_the_whole(name, precision):
+    file = network(name, precision)
+    by_rows = strips(file, (1, 1, 1, 1))
+    assert len(by_rows.split) > (0 if precision == "dynamic" else 0.5 * len(by_rows.decisions))
+    check_strips(file, by_rows)
+    uneven = strips(file, (3, 1, 0, 2), least_rows=6, least_flops=10**5, recompute=1)
+    assert any(each.axis == "channels" for each in uneven.split) == (name != "VGG16")
+    check_strips(file, uneven, threads=2)
 
 
 @pytest.mark.parametrize("name", ["MobileNetV3Small", "MobileNetV2"])

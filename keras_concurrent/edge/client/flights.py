@@ -81,7 +81,7 @@ class Flights:
             self._records.popitem(last=False)
         self._flights[begin.image] = _Flight(begin.route, placement.senders_to(CLIENT))
         for send in placement.client_sends:
-            content = bytes_of(self._values[begin.request][send.tensor])
+            content = bytes_of(self._manifest.sent(send.tensor, self._values[begin.request]))
 
             def sent(start: float, end: float, send: Send = send, size: int = len(content)) -> None:
                 event = Event("send", send.tensor, CLIENT, start, end, send.receiver, size)

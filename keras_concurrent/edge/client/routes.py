@@ -66,9 +66,9 @@ def assign(
         boards: the board of each segment.
         costs: seconds.
     """
-    times = _Times({(name, CLIENT): 0.0 for name in manifest.inputs})
+    times = _Times({(name, CLIENT): 0.0 for name in manifest.sources})
     events: list[Event] = []
-    source = dict.fromkeys(manifest.inputs, CLIENT)
+    source = dict.fromkeys(manifest.sources, CLIENT)
     writer = {tensor: name for name in order for tensor in manifest.segments[name].outputs}
     sends_s = _sends_s(manifest, order, boards, writer, costs)
 

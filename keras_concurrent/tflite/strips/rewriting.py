@@ -1,0 +1,136 @@
+"""Any trained .tflite in strips, so that several boards work on one operator at a time, exactly.
+
+Operators on large images are split by rows: a strip reads its own rows and those of its neighbours
+that its window reaches over (the halo). Where images are small, heavy operators are split by output
+channels. Whatever would not be equal bit for bit, or is not understood, stays whole. What comes out
+is an ordinary .tflite of ordinary operators: planning, cutting and boards know nothing of strips.
+
+::
+
+    split = strips(TfliteFile.read("model.tflite"), shares=[1, 1, 1, 1])
+    split.file  # takes bands of the image, gives the model's own outputs
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from keras_concurrent.interpreter import Array
+from keras_concurrent.tflite.draft import Draft
+from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.tflite.strips.builder import WHOLE, Builder
+from keras_concurrent.tflite.strips.constants import Constants
+from keras_concurrent.tflite.strips.decisions import Choice, Decision, decide
+from keras_concurrent.tflite.strips.ranges import Ranges
+
+
+@dataclass(frozen=True)
+class Band:
+    """What the client sends of an input.
+
+    Args:
+        input: the model's input, by name.
+        first: the first row.
+        end: the row behind the last.
+    """
+
+    input: str
+    first: int
+    end: int
+
+    def of(self, value: Array) -> Array:
+        """The band of an input's value, of shape (1, rows, ...)."""
+        return value[:, self.first : self.end]
+
+
+@dataclass(frozen=True)
+class Strips:
+    """A model in strips.
+
+    Args:
+        file: the rewritten model. Its outputs are the model's.
+        bands: by its inputs' names, what part of which input of the model each takes; all of an
+            input where it keeps that input's name.
+        strip_of: the strip of each of its operators, by index; an operator that is missing is
+            constant or of no strip alone.
+        decisions: what became of each operator of the model that is not constant, in running order.
+    """
+
+    file: TfliteFile
+    bands: Mapping[str, Band]
+    strip_of: Mapping[int, int]
+    decisions: tuple[Decision, ...]
+
+    def banded(self, values: Mapping[str, Array]) -> list[Array]:
+        """What the rewritten model takes for values of the model's inputs, in its order."""
+        return [
+            self.bands[name].of(values[self.bands[name].input])
+            if name in self.bands
+            else values[name]
+            for name in self.file.inputs
+        ]
+
+    @property
+    def split(self) -> tuple[Decision, ...]:
+        """The operators that were split."""
+        return tuple(each for each in self.decisions if each.axis is not None)
+
+    @property
+    def reasons(self) -> dict[str, int]:
+        """Why operators stayed whole, and how many for each reason, the most frequent first."""
+        whole = Counter(f"{each.kind}: {each.reason}" for each in self.decisions if each.reason)
+        return dict(sorted(whole.items(), key=lambda item: (-item[1], item[0])))
+
+
+def strips(
+    file: TfliteFile,
+    shares: Sequence[float],
+    *,
+    least_rows: int = 2,
+    least_flops: float = math.inf,
+    recompute: int = 0,
+) -> Strips:
+    """Rewrite a model into strips.
+
+    Args:
+        file: the model. One that stays whole comes back as it is.
+        shares: how much each strip gets, in any unit, such as the rates of the boards that are to
+            compute them; strips that come to no row are left out.
+        least_rows: operators whose outputs have fewer rows are not split by rows.
+        least_flops: operators that are not split by rows are split by output channels if they have
+            at least so many FLOPs and are convolutions, dense layers or reductions of an image; so
+            is what follows them channel by channel. By default none is.
+        recompute: after how many windows over an image, beside the first, strips exchange rows; up
+            to there each computes the rows that it needs, its neighbours' too.
+
+    Raises:
+        ValueError: no share above zero, or one below; fewer rows than 2 to split.
+    """
+    choice = Choice(tuple(shares), least_rows, least_flops)
+    if recompute < 0:
+        raise ValueError(f"recompute must not be negative, got {recompute}")
+    if file.whole_because is not None:
+        return Strips(file, {}, {}, ())
+    draft = Draft(file, {o.index: WHOLE for o in file.operators if not o.constant})
+    constants = Constants(draft)
+    decided = list(decide(draft, constants, choice))
+    builder = Builder(draft, constants)
+    ranges = Ranges(draft, decided, recompute)
+    for each in decided:
+        if each.rule is None:
+            builder.keep(each.step)
+        else:
+            builder.split(each.step, each.rule, ranges.of(each))
+    for index in sorted(draft.outputs):
+        builder.take(index, None, None)
+    bands = builder.take_bands()
+    rewritten, homes = draft.finish()
+    return Strips(
+        rewritten,
+        {name: Band(*band) for name, band in bands.items()},
+        {index: int(home) for index, home in homes.items() if home != WHOLE},
+        tuple(each.decision for each in decided if each.decision is not None),
+    )
