@@ -1,11 +1,12 @@
 """Segments of a given assignment."""
 
 import pytest
+from costless import costless
 from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.planning.given import segments_on
 from keras_concurrent.planning.schedule import decode
 from keras_concurrent.planning.taskgraph import Task, TaskGraph
@@ -14,7 +15,7 @@ from keras_concurrent.planning.taskgraph import Task, TaskGraph
 BOARDS = tuple(
     Board(name, 1.0, f"tcp/127.0.0.1:{7000 + i}", call_ms=0.1) for i, name in enumerate("ab")
 )
-CLUSTER = Cluster(BOARDS, Network(8.0, 0.0, 0.0))
+CLUSTER = costless(BOARDS, Network(8.0, 0.0))
 
 
 def graph_of(*tasks, outputs):

@@ -6,10 +6,11 @@ import time
 from contextlib import closing, contextmanager, suppress
 
 import pytest
+from costless import costless
 
 from keras_concurrent.board import CLIENT, tensor_port_beside
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Network
 from keras_concurrent.edge.link import direct, meeting
 from keras_concurrent.edge.link.direct import DirectChannel
 from keras_concurrent.edge.link.frames import Session, header
@@ -26,7 +27,7 @@ def cluster_of(count, scheme="tcp"):
         BoardEntry(f"p{i}", 0.01, f"{scheme}/127.0.0.1:{port}", call_ms=0.0)
         for i, port in enumerate(free_ports(count))
     )
-    return Cluster(tuple(boards), Network(1e6, 0.0, 0.0))
+    return costless(tuple(boards), Network(1e6, 0.0))
 
 
 def until(condition, *channels, timeout_s=5.0):
@@ -138,7 +139,7 @@ def cluster_like(channel):
     ((_, port),) = channel._meeting._addresses.values()
     (endpoint,) = (p for p in (port - 1000, port + 1000) if tensor_port_beside(p) == port)
     board = BoardEntry("p0", 0.01, f"tcp/127.0.0.1:{endpoint}", call_ms=0.0)
-    return Cluster((board,), Network(1e6, 0.0, 0.0))
+    return costless((board,), Network(1e6, 0.0))
 
 
 def test_where_no_direct_link_can_be_made_tensors_go_over_zenoh(caplog):
