@@ -18,9 +18,9 @@ import numpy as np
 
 from keras_concurrent import Cluster
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.link.keys import AUTHORITY, CERTIFICATE, KEY, make_keys
 from keras_concurrent.edge.testbed.local_boards import free_ports
+from keras_concurrent.network import Network
 
 _HEADER = bytes(32)
 _THERE, _BACK = "bare/there", "bare/back"

@@ -24,13 +24,13 @@ from keras_concurrent import (
     to_tflite,
 )
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports, slowdown_for
 from keras_concurrent.edge.testbed.namespaces import LATENCY_MS
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.edge.watch.bench import Measurement, random_images
 from keras_concurrent.measured.boards import BoardTimings, timings_path
 from keras_concurrent.measured.host import measure_host
+from keras_concurrent.network import Network
 from keras_concurrent.planning.schedule import decode
 from keras_concurrent.planning.segments import plan_segments
 

@@ -35,7 +35,6 @@ from outcome import Section, Target, finish
 
 from keras_concurrent import Cluster
 from keras_concurrent.board import CLIENT, Board
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.connect import connect
 from keras_concurrent.edge.client.flights import Outputs
@@ -56,6 +55,7 @@ from keras_concurrent.edge.link.zenoh_channel import TO
 from keras_concurrent.edge.placement import Program
 from keras_concurrent.edge.testbed.local_boards import Processes, free_ports
 from keras_concurrent.errors import BoardError
+from keras_concurrent.network import Network
 
 BOARDS = 4
 DEADLINE_S = 5.0

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from keras_concurrent import Cluster, TaskGraph, generate, stage
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import ClientComputer, Network
+from keras_concurrent.network import ClientComputer, Network
 
 KINDS = ("ER", "BA", "WS", "DP", "lanes", "FB")
 CONVOLUTIONS = ("dense", "separable")

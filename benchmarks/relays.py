@@ -34,7 +34,6 @@ from outcome import Section, Target, finish
 
 from keras_concurrent import Bundle, Cluster, TfliteFile
 from keras_concurrent.board import CLIENT, Board
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.bundle import MODEL, digest
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.connect import connect
@@ -44,6 +43,7 @@ from keras_concurrent.edge.manifest import WHOLE, Manifest, SegmentSpec, TensorS
 from keras_concurrent.edge.placement import Event, Placement, Program, Send
 from keras_concurrent.edge.testbed.local_boards import Processes, free_ports
 from keras_concurrent.interpreter import quiet
+from keras_concurrent.network import Network
 
 SIZES = {"1 kB": 1_000, "100 kB": 100_000, "1 MB": 1_000_000}
 PAUSE_S = 0.2

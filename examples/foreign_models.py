@@ -17,9 +17,9 @@ import tensorflow as tf
 
 from keras_concurrent import Cluster, TfliteFile, export_bundle, to_tflite
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.testbed.local_boards import free_ports
 from keras_concurrent.edge.watch.bench import measure_bundle, random_images
+from keras_concurrent.network import Network
 
 
 def full_int8(model: keras.Model, seed: int = 0) -> bytes:

@@ -13,7 +13,7 @@ from typing import Any
 from keras_concurrent import Cluster, TaskGraph, concurrency_score, generate, stage
 from keras_concurrent.board import Board
 from keras_concurrent.cli.console import progress_bars
-from keras_concurrent.cluster import Network
+from keras_concurrent.network import Network
 from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.schedule import schedule
 from keras_concurrent.scoring.concurrency import eta

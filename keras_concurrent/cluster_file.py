@@ -24,6 +24,8 @@ FILE = FileKind("a cluster", 1, "describe it anew, see docs/boards.md", ClusterE
 def read_tables(path: str | Path) -> dict[str, Any]:
     """The tables ``network``, ``client``, ``board`` and ``link``; the last two are lists.
 
+    Without a ``client`` it is ``None``.
+
     A file of a time when the network said what software adds to a message is understood: half of it
     is each end's.
 
@@ -37,7 +39,7 @@ def read_tables(path: str | Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ClusterError(f"{path} is no TOML file: {error}") from error
     data = FILE.content(data, path)
-    network, client = data.pop("network", None), data.pop("client", {})
+    network, client = data.pop("network", None), data.pop("client", None)
     tables = {key: data.pop(key, []) for key in ("board", "link")}
     if data:
         raise ClusterError(
@@ -56,9 +58,10 @@ def read_tables(path: str | Path) -> dict[str, Any]:
 
 def _share_message_ms(tables: dict[str, Any], path: str | Path) -> None:
     """Move an old file's ``message_ms`` of the network to both ends of each message."""
-    network, client = tables["network"], tables["client"]
-    if not (isinstance(network, dict) and isinstance(client, dict) and "message_ms" in network):
+    network = tables["network"]
+    if not (isinstance(network, dict) and "message_ms" in network):
         return
+    client = tables["client"] = {} if tables["client"] is None else tables["client"]
     message_ms = network.pop("message_ms")
     check_number("network", "message_ms", message_ms, positive=False)
     warnings.warn(
@@ -66,7 +69,7 @@ def _share_message_ms(tables: dict[str, Any], path: str | Path) -> None:
         f"it. Taking half of {message_ms:g} for each; keras-concurrent profile measures them",
         stacklevel=4,
     )
-    for end in (client, *(board for board in tables["board"] if isinstance(board, dict))):
+    for end in (each for each in (client, *tables["board"]) if isinstance(each, dict)):
         end.setdefault("message_ms", message_ms / 2)
 
 

@@ -8,9 +8,9 @@ import numpy as np
 from costless import costless
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Network
 from keras_concurrent.convert import to_tflite
 from keras_concurrent.models import build_model
+from keras_concurrent.network import Network
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
 from keras_concurrent.planning.effort import Effort

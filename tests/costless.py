@@ -3,7 +3,8 @@
 import dataclasses
 import math
 
-from keras_concurrent.cluster import ClientComputer, Cluster
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.network import ClientComputer
 
 
 def costless(boards, network, links=()):

@@ -8,11 +8,11 @@ from costless import costless
 
 from keras_concurrent import cluster
 from keras_concurrent.board import CLIENT
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.link.transport import Exchange
+from keras_concurrent.network import Network
 
 
 def slow_boards(count):

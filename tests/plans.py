@@ -8,7 +8,8 @@ import pytest
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import ClientComputer, Cluster, Link, Network
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.network import ClientComputer, Link, Network
 from keras_concurrent.planning.simulator import replay
 from keras_concurrent.planning.taskgraph import Task, TaskGraph
 

@@ -5,8 +5,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.board import CLIENT, MOBILENET, Board
-from keras_concurrent.cluster import ClientComputer, Cluster, Link, Network, parse_link
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ClusterError
+from keras_concurrent.network import ClientComputer, Link, Network, parse_link
 
 GOOD = """\
 schema_version = 1

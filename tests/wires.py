@@ -5,8 +5,8 @@ from costless import costless
 from pieces import check_pieces, image_for
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Network
 from keras_concurrent.interpreter import Segment
+from keras_concurrent.network import Network
 from keras_concurrent.planning.taskgraph import TaskGraph
 
 

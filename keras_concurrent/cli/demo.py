@@ -12,13 +12,14 @@ import numpy as np
 from keras_concurrent import datasets
 from keras_concurrent.board import Board
 from keras_concurrent.cli.console import progress_bars, stderr
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.testbed.local_boards import free_ports, slowdown_for
 from keras_concurrent.edge.watch.bench import Answers, compare, measure_bundle
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.files import write_beside
 from keras_concurrent.measured.host import measure_host
 from keras_concurrent.measured.operators import measure_tasks_on_host
+from keras_concurrent.network import Network
 from keras_concurrent.networks.architecture import Architecture
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from keras_concurrent.planning.effort import Effort
-from keras_concurrent.planning.kernel import compiled, place, place_below
+from keras_concurrent.planning.kernel import place, place_below
+from keras_concurrent.planning.lines import compiled
 from keras_concurrent.planning.problem import ANY, Array, Problem, State, planned_order
 from keras_concurrent.planning.ranks import tails_s
 

@@ -6,85 +6,18 @@ it choose the boards, a given assignment is decoded by it, and so is a plan on a
 search keeps one `State`, writes ``board`` and an order, and calls `place` again and again: 2 us for
 40 tasks on 4 boards.
 
-Importing this module needs numba. What it compiles stays beside it on disk for the next time.
+Importing this module needs numba, see `keras_concurrent.planning.lines`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple, TypeVar, cast
-
 import numpy as np
 
-from keras_concurrent.errors import MissingExtraError
+from keras_concurrent.planning.lines import compiled, earliest_gap, release, take
 from keras_concurrent.planning.problem import ANY, Array, Problem, State
-
-try:
-    import numba
-except ImportError as error:
-    raise MissingExtraError("numba", "design") from error
-
-_Function = TypeVar("_Function", bound=Callable[..., object])
 
 _NOWHERE = -1.0  # in State.at
 _UNFIT = 1000.0  # a thousandth of a board's memory too much costs as much as any at all
-
-
-def compiled(function: _Function) -> _Function:
-    """Compile at the first call and keep it on disk.
-
-    Helpers that run in the innermost loop take arrays and no tuple of them: numba counts a
-    reference each time it takes an array out of a tuple, which would cost more than the work.
-    """
-    return cast(_Function, numba.njit(cache=True)(function))
-
-
-@compiled
-def _earliest_gap(taken: Array, lengths: Array, line: int, ready: float, duration: float) -> float:
-    """First moment from ``ready`` on at which a line does nothing for ``duration``."""
-    end = lengths[line]
-    if end == 0 or taken[line, end - 1, 1] <= ready:  # most often
-        return ready
-    first = end
-    while first > 0 and (
-        taken[line, first - 1, 0] > ready
-        or (taken[line, first - 1, 0] == ready and taken[line, first - 1, 1] > ready)
-    ):
-        first -= 1
-    start = ready
-    for i in range(max(0, first - 1), end):
-        if start + duration <= taken[line, i, 0]:
-            break
-        start = max(start, taken[line, i, 1])
-    return start
-
-
-@compiled
-def _take(taken: Array, lengths: Array, line: int, start: float, end: float) -> None:
-    """Note what a line does."""
-    i = lengths[line]
-    while i > 0 and (
-        taken[line, i - 1, 0] > start
-        or (taken[line, i - 1, 0] == start and taken[line, i - 1, 1] > end)
-    ):
-        taken[line, i, 0] = taken[line, i - 1, 0]
-        taken[line, i, 1] = taken[line, i - 1, 1]
-        i -= 1
-    taken[line, i, 0] = start
-    taken[line, i, 1] = end
-    lengths[line] += 1
-
-
-@compiled
-def _release(taken: Array, lengths: Array, line: int, start: float, end: float) -> None:
-    """Strike what was noted."""
-    lengths[line] -= 1
-    i = lengths[line]
-    while taken[line, i, 0] != start or taken[line, i, 1] != end:
-        i -= 1
-    for j in range(i, lengths[line]):
-        taken[line, j, 0] = taken[line, j + 1, 0]
-        taken[line, j, 1] = taken[line, j + 1, 1]
 
 
 @compiled
@@ -118,8 +51,8 @@ def _send(
     lengths: Array,
 ) -> None:
     """Send a tensor in the earliest gap of its holder's line, once it is ready there."""
-    start = _earliest_gap(taken, lengths, line, ready, held_s)
-    _take(taken, lengths, line, start, start + held_s)
+    start = earliest_gap(taken, lengths, line, ready, held_s)
+    take(taken, lengths, line, start, start + held_s)
     sent_from[tensor, receiver] = start
     at[tensor, receiver] = start + held_s + latency_s
 
@@ -350,14 +283,14 @@ def _walk(
             duration = handling_s + seconds[task, on] + sends_s[task]
             start = ready
             if fill_gaps:
-                start = _earliest_gap(taken, lengths, on, ready, duration)
+                start = earliest_gap(taken, lengths, on, ready, duration)
             elif lengths[on]:
                 start = max(ready, taken[on, lengths[on] - 1, 1])
             computed = start + handling_s + seconds[task, on]
             if attempt == last:
                 if most_s < np.inf and computed + tail_s[task] > most_s:
                     return float(np.inf)
-                _take(taken, lengths, on, start, start + duration)
+                take(taken, lengths, on, start, start + duration)
                 used[on] = needed
                 board[task], start_s[task], end_s[task] = on, start + handling_s, computed
                 for i in range(writes_from[task], writes_from[task + 1]):
@@ -374,7 +307,7 @@ def _walk(
                     tensor = inputs[i]
                     sender, sent = holder[tensor], sent_from[tensor, on]
                     held_s = sizes[tensor] * byte_s[sender, on]
-                    _release(taken, lengths, interface[sender], sent, sent + held_s)
+                    release(taken, lengths, interface[sender], sent, sent + held_s)
                     spent_s[producer[tensor]] = before_s[i]
                     at[tensor, on] = _NOWHERE
     _sort_by_arrival(wanted, 0, wanted.size, since_s, inputs)
@@ -412,88 +345,3 @@ def answered_s(problem: Problem, state: State) -> float:
             own_s = problem.sizes[tensor] * problem.message_byte_s[client]
             state.taking_s[i] = problem.message_s[client] + own_s
     return float(_taken_in(wanted.size, state.arrived_s, state.taking_s))
-
-
-class Figures(NamedTuple):
-    """What a plan's score is made of, in seconds.
-
-    Args:
-        work_s: sum of all tasks on the fastest board.
-        path_s: sum of the longest path on the fastest board.
-        traffic_s: sum of all tensors that one task writes and another reads, each sent once.
-        spent_s: sum of all tasks where they are.
-        longest_s: sum of the board that works longest.
-        free_s: the plan's latency on a free network.
-    """
-
-    work_s: float
-    path_s: float
-    traffic_s: float
-    spent_s: float
-    longest_s: float
-    free_s: float
-
-
-@compiled
-def figures(problem: Problem, state: State, order: Array, durations_s: Array) -> Figures:
-    """Measure a plan; ``state`` is left as the same plan on a free network.
-
-    Args:
-        problem: what was planned.
-        state: ``board`` says where each task is.
-        order: (n) the tasks as planned.
-        durations_s: (n) seconds that each takes where it is.
-    """
-    reads, reads_from, writes, writes_from = (
-        problem.reads,
-        problem.reads_from,
-        problem.writes,
-        problem.writes_from,
-    )
-    producer, seconds = problem.producer, problem.seconds
-    tasks, boards = seconds.shape
-    work_s, path_s, traffic_s = 0.0, 0.0, 0.0
-    ready = np.zeros(producer.size)
-    counted = producer < 0
-    for task in range(tasks):
-        before = 0.0
-        for i in range(reads_from[task], reads_from[task + 1]):
-            tensor = reads[i]
-            before = max(before, ready[tensor])
-            if not counted[tensor]:
-                counted[tensor] = True
-                traffic_s += problem.sizes[tensor] * problem.mean_byte_s + problem.mean_latency_s
-        work_s += seconds[task, 0]
-        path_s = max(path_s, before + seconds[task, 0])
-        for i in range(writes_from[task], writes_from[task + 1]):
-            ready[writes[i]] = before + seconds[task, 0]
-    loads_s = np.zeros(boards)
-    where_they_are = np.empty_like(seconds)
-    for task in range(tasks):
-        loads_s[state.board[task]] += durations_s[task]
-        where_they_are[task, :] = durations_s[task]
-    free = Problem(
-        reads,
-        reads_from,
-        writes,
-        writes_from,
-        producer,
-        problem.wanted,
-        problem.name_rank,
-        problem.pinned,
-        where_they_are,
-        problem.mean_s,
-        problem.weights,
-        problem.sizes,
-        np.full(boards, np.inf),
-        problem.interface,
-        np.zeros_like(problem.byte_s),
-        np.zeros_like(problem.latency_s),
-        np.zeros(boards + 1),
-        np.zeros(boards + 1),
-        0.0,
-        0.0,
-        0.0,
-    )
-    free_s = place(free, state, order, boards, False)
-    return Figures(work_s, path_s, traffic_s, loads_s.sum(), loads_s.max(), free_s)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import numpy as np
 
 from keras_concurrent.planning.annealing import successors_of
-from keras_concurrent.planning.kernel import compiled, place
+from keras_concurrent.planning.kernel import place
+from keras_concurrent.planning.lines import compiled
 from keras_concurrent.planning.problem import Array, Problem, State
 
 _ROUNDING = 1 + 1e-9  # latencies this close are equal: they are sums in another order

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_concurrent.planning.kernel import compiled, place, place_below
+from keras_concurrent.planning.kernel import place, place_below
+from keras_concurrent.planning.lines import compiled
 from keras_concurrent.planning.problem import ANY, Array, Problem, State, new_state
 from keras_concurrent.planning.ranks import tails_s, urgency_order
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from keras_concurrent.planning.kernel import compiled
+from keras_concurrent.planning.lines import compiled
 from keras_concurrent.planning.problem import Array, Problem
 
 

@@ -133,10 +133,10 @@ def _rate(
     alone_s: float,
 ) -> Efficiency:
     """The score of tasks in an order, on the boards that ``state`` says, taking given seconds."""
-    from keras_concurrent.planning import kernel
+    from keras_concurrent.planning.measures import figures
 
     boards = len(cluster.boards)
-    f = kernel.figures(problem, state, order, durations_s)
+    f = figures(problem, state, order, durations_s)
     equivalents = _equivalents(cluster)
     speed_up = _ratio(alone_s, latency_s)
     parallel = min(float(boards), _ratio(f.work_s, f.path_s))

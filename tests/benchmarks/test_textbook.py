@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keras_concurrent import TaskGraph, generate, stage
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Network
+from keras_concurrent.network import Network
 from keras_concurrent.planning.schedule import schedule
 from keras_concurrent.planning.simulator import replay
 from keras_concurrent.planning.taskgraph import Task

@@ -11,13 +11,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.bundle import Bundle, digest
 from keras_concurrent.edge.manifest import MANIFEST, Manifest, SegmentSpec
 from keras_concurrent.edge.placement import Program
 from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.errors import BundleError
 from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.network import Network
 from keras_concurrent.planning.segments import plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 

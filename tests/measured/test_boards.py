@@ -8,11 +8,11 @@ import pytest
 from costless import costless
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.bundle import digest
 from keras_concurrent.errors import ClusterError
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.measured.boards import BoardTimings, SegmentTiming, timings_path
+from keras_concurrent.network import Network
 from keras_concurrent.planning.bounds import lower_bound_s
 from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.explain import what_if

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Network
+from keras_concurrent.network import Network
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
 from keras_concurrent.planning.annealing import successors_of

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Network
+from keras_concurrent.network import Network
 from keras_concurrent.planning.given import segments_on
 from keras_concurrent.planning.schedule import decode
 from keras_concurrent.planning.taskgraph import Task, TaskGraph

@@ -4,8 +4,9 @@ import itertools
 import pytest
 from plans import HEAVY, check_replay, check_valid, cluster_of, with_memory, work
 
-from keras_concurrent.cluster import Cluster, Link
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ConcurrentError
+from keras_concurrent.network import Link
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
 from keras_concurrent.planning.effort import Effort

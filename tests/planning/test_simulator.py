@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import ClientComputer, Cluster, Network
+from keras_concurrent.cluster import Cluster
+from keras_concurrent.network import ClientComputer, Network
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
 from keras_concurrent.planning.schedule import Message, Plan, Slot, decode, schedule

@@ -7,8 +7,9 @@ import pytest
 from plans import check_valid
 
 from keras_concurrent.board import CLIENT, Board
-from keras_concurrent.cluster import ClientComputer, Cluster, Link, Network
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ClusterError
+from keras_concurrent.network import ClientComputer, Link, Network
 from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.schedule import schedule
 from keras_concurrent.planning.segments import merge_segments

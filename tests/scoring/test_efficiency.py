@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from plans import cluster_of, clusters, graphs, work
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.errors import ClusterError
+from keras_concurrent.network import Network
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
 from keras_concurrent.planning.schedule import decode, schedule

@@ -9,7 +9,7 @@ import threading
 from contextlib import ExitStack, closing
 from pathlib import Path
 
-from keras_concurrent.cluster import SERVER_CORE_S, Cluster
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board.store import Store
 from keras_concurrent.edge.board.stretch import MessageStretch, Stretch, limit_memory
 from keras_concurrent.edge.board.worker import Board
@@ -20,6 +20,7 @@ from keras_concurrent.edge.link.keys import keys_of
 from keras_concurrent.edge.link.pacing import pacer_of
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import load_interpreter
+from keras_concurrent.network import SERVER_CORE_S
 
 _log = logging.getLogger(__name__)
 READY = "is ready"

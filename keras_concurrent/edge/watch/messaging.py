@@ -17,11 +17,12 @@ from typing import Any, TypeVar
 import numpy as np
 
 from keras_concurrent.board import CLIENT, Board
-from keras_concurrent.cluster import ClientComputer, Cluster
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.link import questions
 from keras_concurrent.edge.link.answers import LinkFigures
+from keras_concurrent.network import ClientComputer
 
 _IMAGES = 20
 _WARM_UP_IMAGES = 3

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from keras_concurrent._version import __version__
 from keras_concurrent.board import CLIENT, Board
-from keras_concurrent.cluster import Cluster, Link
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.segment_costs import SegmentCosts
@@ -24,6 +24,7 @@ from keras_concurrent.edge.watch.threads import (
     try_threads,
 )
 from keras_concurrent.errors import BoardError, ProtocolError
+from keras_concurrent.network import Link
 
 _MEASURE_S = 120.0
 _PROBE_S = 30.0

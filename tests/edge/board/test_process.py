@@ -5,9 +5,10 @@ import threading
 import pytest
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board import process
 from keras_concurrent.edge.testbed.local_boards import free_ports
+from keras_concurrent.network import Network
 
 
 @pytest.mark.parametrize("damage", [b"", b"\xff", b"0" * 64])

@@ -8,12 +8,12 @@ import pytest
 from costless import costless
 
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.board.store import Store
 from keras_concurrent.edge.bundle import digest
 from keras_concurrent.errors import BundleError
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.files import write_beside
+from keras_concurrent.network import Network
 
 NAMES = ("d0", "d1")
 

@@ -12,7 +12,6 @@ import pytest
 from costless import costless
 
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.board.store import Store
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.bundle import Bundle
@@ -24,6 +23,7 @@ from keras_concurrent.edge.testbed.local_boards import free_ports
 from keras_concurrent.edge.watch.bench import random_images, reference
 from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.network import Network
 
 NAMES = ("d0", "d1")
 

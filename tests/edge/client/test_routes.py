@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import ClientComputer, Cluster, Network
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.client.presence import avoid
 from keras_concurrent.edge.client.routes import assign, reroute
 from keras_concurrent.edge.client.segment_costs import SegmentCosts
@@ -16,6 +16,7 @@ from keras_concurrent.edge.manifest import WHOLE, Manifest, SegmentSpec, TensorS
 from keras_concurrent.edge.placement import Event, Placement
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Segment
+from keras_concurrent.network import ClientComputer, Network
 from keras_concurrent.planning.schedule import decode
 from keras_concurrent.planning.segments import plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph

@@ -10,7 +10,6 @@ from costless import costless
 
 from keras_concurrent.board import CLIENT, tensor_port_beside
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.link import direct, meeting
 from keras_concurrent.edge.link.direct import DirectChannel
 from keras_concurrent.edge.link.frames import Session, header
@@ -20,6 +19,7 @@ from keras_concurrent.edge.link.protocol import Ask, Echo, Probe, Tensor, conten
 from keras_concurrent.edge.link.questions import Ping
 from keras_concurrent.edge.link.transport import Gone, Here, Malformed
 from keras_concurrent.edge.testbed.local_boards import free_ports
+from keras_concurrent.network import Network
 
 
 def cluster_of(count, scheme="tcp"):

@@ -9,11 +9,12 @@ from costless import costless
 
 from keras_concurrent.cli import main
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.link import keys
 from keras_concurrent.edge.link.keys import Keys, keys_of, make_keys, needs_keys
 from keras_concurrent.edge.testbed.local_boards import free_ports
 from keras_concurrent.errors import KeysError
+from keras_concurrent.network import Network
 
 
 def cluster_of(*endpoints):

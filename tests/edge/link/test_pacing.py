@@ -7,8 +7,9 @@ import pytest
 from in_process import slow_boards
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Link, Network
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.link.pacing import EmulatedInterface, Medium, RealInterface, pacer_of
+from keras_concurrent.network import Link, Network
 
 
 def test_paced_messages_queue_for_the_bandwidth_and_share_the_latency():

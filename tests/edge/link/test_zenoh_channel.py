@@ -10,7 +10,6 @@ import pytest
 from costless import costless
 
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.link import zenoh_channel
 from keras_concurrent.edge.link.keys import keys_of, make_keys
 from keras_concurrent.edge.link.protocol import Ask, Tensor, encode
@@ -21,6 +20,7 @@ from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
 from keras_concurrent.edge.watch.bench import random_images, reference
 from keras_concurrent.errors import BundleError, TransportError
 from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.network import Network
 
 PING = Ask(1, 1, Ping())
 

@@ -13,7 +13,7 @@ import pytest
 from costless import costless
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.client.connect import connect
 from keras_concurrent.edge.testbed.local_boards import (
     LocalBoards,
@@ -24,6 +24,7 @@ from keras_concurrent.edge.testbed.local_boards import (
 from keras_concurrent.edge.watch.bench import compare, measure_bundle, random_images, reference
 from keras_concurrent.errors import BoardError
 from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.network import Network
 
 COMMAND = [sys.executable, "-m", "keras_concurrent"]
 

@@ -12,12 +12,13 @@ import pytest
 from costless import costless
 
 from keras_concurrent.board import Board
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.testbed.namespaces import Namespaces
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.errors import TransportError
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.measured.host import _mobilenet
+from keras_concurrent.network import Network
 from keras_concurrent.tflite.file import TfliteFile
 
 COMMAND = [sys.executable, "-m", "keras_concurrent"]

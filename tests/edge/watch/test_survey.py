@@ -9,7 +9,6 @@ from costless import costless
 
 from keras_concurrent.cli.top import COLUMNS, Sample, row, watch
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.cluster import Network
 from keras_concurrent.edge.board.status import machine
 from keras_concurrent.edge.board.stretch import Stretch
 from keras_concurrent.edge.board.worker import Board
@@ -26,6 +25,7 @@ from keras_concurrent.edge.watch.bench import random_images
 from keras_concurrent.edge.watch.survey import examine, link_of, profile_cluster
 from keras_concurrent.errors import BoardError, BundleError
 from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.network import Network
 
 NAMES = ("s0", "s1")
 

@@ -6,7 +6,7 @@ import pytest
 from costless import costless
 
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.cluster import Cluster, Network
+from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board.stretch import Stretch
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
@@ -18,6 +18,7 @@ from keras_concurrent.edge.watch.survey import examine, profile_cluster
 from keras_concurrent.edge.watch.threads import ROUNDS, ThreadsTried, numbers_to_try
 from keras_concurrent.errors import BoardError
 from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.network import Network
 
 TWO = costless(
     tuple(
