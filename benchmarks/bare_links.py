@@ -49,6 +49,7 @@ def bare_peer(kind: str, size: int, folder: Path) -> Iterator[tuple[Throw, int]]
     target = _zenoh_peer if kind == "zenoh" else _socket_peer
     process = context.Process(target=target, args=(theirs, kind, size, port, folder), daemon=True)
     process.start()
+    theirs.close()  # where the process ends, waiting for it ends too
     try:
         ours.recv()
         if kind == "zenoh":

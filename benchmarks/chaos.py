@@ -282,7 +282,7 @@ def _fuzz_direct(rng: random.Random, port: int, count: int) -> None:
     """Connections to where tensors come: greeted or not, then frames with wrong bytes."""
     for _ in range(count):
         name = rng.choice(("client", "b1", "stranger", ""))
-        said = bytearray(GREETING.pack(b"kcTL", PROTOCOL_VERSION, name.encode(), b"b0"))
+        said = bytearray(GREETING.pack(b"kcTL", PROTOCOL_VERSION, name.encode(), b"b0") + b"!")
         if rng.random() < 0.2:
             said = bytearray(rng.randbytes(rng.randrange(200)))
         for _ in range(rng.randrange(9)):

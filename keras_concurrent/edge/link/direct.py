@@ -2,12 +2,10 @@
 
 A tensor goes straight from process to process where a direct link stands, else over Zenoh, which
 takes several times as long. Who calls `receive` reads the links itself: between the network and the
-engine there is no other thread. While it computes for long, `attended` lets another read, so that
-what comes meanwhile is there when it is needed.
+engine there is no other thread. While it computes for long, `attended` lets another read.
 
 A board is here when Zenoh says so and the direct link stands, or did not within `GRACE_S`. When a
-direct link breaks, what was on it is lost: the board is gone, and here again by the same rule. So
-nothing that follows the loss of a link needs to know which plane it was of.
+direct link breaks, what was on it is lost: the board is gone, and here again by the same rule.
 """
 
 from __future__ import annotations
@@ -69,8 +67,7 @@ class DirectChannel:
         self._name = name
         self._largest: Largest = any_size
         self.clock: Clock = time.monotonic
-        self._refused = 0
-        self._session = 0  # of the client that this is
+        self._refused = self._session = 0  # the session of the client that this is
         self._boards: dict[str, DirectLink] = {}
         self._clients: list[DirectLink] = []
         self._met: deque[DirectLink] = deque()
@@ -78,10 +75,9 @@ class DirectChannel:
         self._told: set[str] = set()
         self._due = math.inf
         self._notices: deque[Packet] = deque()
-        self._control_next = False
-        self._closed = False
+        self._control_next = self._closed = False
         self._intake = Intake(self._admit, self._packed)
-        self._meeting = Meeting(name, cluster, keys, self._meet, self._refuse)
+        self._meeting = Meeting(name, cluster, keys, self._meet, self._stranger)
         try:
             self._control = ZenohChannel(name, cluster, keys, self._intake.wake)
         except BaseException:
@@ -102,21 +98,26 @@ class DirectChannel:
 
     def send(self, receiver: str, message: Message) -> None:
         """Send a message; see `keras_concurrent.edge.link.transport.Channel`."""
-        if isinstance(message, (Tensor, Probe, Echo)):
-            link = self._link_to(receiver, message.session)
-            if link is not None:
-                link.send(message, content_of(message))
-                return
+        if self.send_at_once(receiver, message):
+            return
         if self._name == CLIENT:
             self._follow(getattr(message, "session", 0))
         self._control.send(receiver, message)
 
+    def send_at_once(self, receiver: str, message: Message) -> bool:
+        """Send a tensor or a probe if a direct link stands; see `Channel.send_at_once`."""
+        if not isinstance(message, (Tensor, Probe, Echo)):
+            return False
+        if (link := self._link_to(receiver, message.session)) is not None:
+            link.send(message, content_of(message))
+        return link is not None
+
     def direct(self, receiver: str) -> bool:
-        """Whether a direct link stands; see `keras_concurrent.edge.link.transport.Channel`."""
+        """Whether a direct link stands; see `Channel.direct`."""
         return bool(self._clients) if receiver == CLIENT else receiver in self._boards
 
     def _link_to(self, receiver: str, session: int) -> DirectLink | None:
-        """The link to a board, or to the client of a session: several clients may be there."""
+        """The link to a board, or to a session's client, of which several may be there."""
         if receiver != CLIENT:
             return self._boards.get(receiver)
         return next((link for link in self._clients if link.session == session), None)
@@ -130,7 +131,8 @@ class DirectChannel:
 
     def _announce(self, link: DirectLink) -> None:
         with suppress(TransportError):  # it has ended: `receive` finds out
-            link.send(Session(self._session))
+            if self._session:
+                link.send(Session(self._session))
 
     # ------------------------------------------------------------- receiving
 
@@ -168,7 +170,7 @@ class DirectChannel:
         return self._intake.packets.popleft() if self._intake.packets else None
 
     def _admit(self, link: DirectLink, message: Framed, size: int) -> Memory:
-        """Memory for a message that is worth taking."""
+        """Memory for a message that is worth it."""
         if isinstance(message, Session):
             link.session = message.number
             return None
@@ -187,10 +189,10 @@ class DirectChannel:
         return Packet(link.peer, message, self.clock())  # type: ignore[arg-type] # no Session has content
 
     def _malformed(self, sender: str, error: ProtocolError) -> None:
-        self._refuse()
+        self._stranger()
         self._intake.packets.append(Packet(sender, Malformed(str(error)), self.clock()))
 
-    def _refuse(self) -> None:
+    def _stranger(self) -> None:
         self._refused += 1
 
     # ------------------------------------------------------------- who is there
@@ -229,8 +231,7 @@ class DirectChannel:
                 self._lose(self._boards[link.peer])
             self._boards[link.peer] = link
             self._meeting.forget(link.peer)
-            if self._session:
-                self._announce(link)
+            self._announce(link)
         self._intake.add(link)
         self._tell(now)
 
@@ -274,7 +275,7 @@ class DirectChannel:
         self._here.pop(name, None)
         self._meeting.forget(name)
         told = name in self._told
-        self._told.discard(name)
+        self._told -= {name}
         if name in self._boards:
             self._lose(self._boards[name])
         self._tell(now)

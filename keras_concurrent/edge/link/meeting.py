@@ -3,7 +3,8 @@
 Each board listens on its tensor port; each board calls those before it in the cluster file, the
 client calls all, as their other links are made. Beyond loopback both ends show a certificate of the
 cluster's authority. Then both say who they are and whom they mean; who does not, is not of this
-cluster, or says another name than its certificate's, is refused before a frame of its is read.
+cluster, or says another name than its certificate's, is refused before a frame of its is read. The
+caller has the last word: a call that it has given up takes no other's place, however late it comes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION
 _log = logging.getLogger(__name__)
 GREETING = struct.Struct("<4sB64s64s")
 _MARK = b"kcTL"
+_STILL_HERE = b"!"
 _GREET_S = 2.0  # a stranger that says nothing is sent away
 _MOST_GUESTS = 16  # that have not greeted yet
 _FIRST_RETRY_S, _LAST_RETRY_S = 0.05, 2.0
@@ -126,6 +128,7 @@ class Meeting:
                 connection = self._as_client.wrap_socket(connection, server_hostname=address[0])
             self._say(connection, other)
             self._check(connection, self._hear(connection), (other,))
+            connection.sendall(_STILL_HERE)
         except BaseException:
             connection.close()
             raise
@@ -161,6 +164,8 @@ class Meeting:
             caller = self._hear(connection)
             self._check(connection, caller, self._callers)
             self._say(connection, caller)
+            if connection.recv(len(_STILL_HERE)) != _STILL_HERE:
+                raise ConnectionResetError("it hung up")
             _settle(connection)
         except (OSError, ValueError) as error:
             _log.debug("%s lets a stranger's tensors not in: %s", self._name, error)

@@ -12,8 +12,10 @@ from dataclasses import replace
 from keras_concurrent.edge.link.pacing import Pacer
 from keras_concurrent.edge.link.protocol import Echo, Message, Probe, Tensor, content_of
 from keras_concurrent.edge.link.transport import Channel
+from keras_concurrent.errors import TransportError
 
 _log = logging.getLogger(__name__)
+_FAULT = "cannot send %s to %s: %s"
 Sent = Callable[[float, float], None]
 Paced = (Tensor, Probe, Echo)
 """What an interface is kept busy by."""
@@ -53,9 +55,7 @@ class Outbox:
         now = time.monotonic()
         if isinstance(message, Paced):
             with self._lock:
-                at_once = not self._behind and self._is_free() and self.direct(receiver)
-                if at_once:
-                    self._send(receiver, message, now, sent)
+                if not self._behind and self._sent_at_once(receiver, message, now, sent):
                     return
                 self._behind += 1
             if isinstance(message, Tensor):
@@ -66,8 +66,23 @@ class Outbox:
         """Whether tensors to a participant go by a link of their own."""
         return self._channel.direct(receiver)
 
-    def _is_free(self) -> bool:
-        return self._pacer is None or self._pacer.is_free()
+    def _sent_at_once(
+        self, receiver: str, message: Message, ready_at: float, sent: Sent | None
+    ) -> bool:
+        """Whether a message had to wait for nothing and is sent."""
+        if self._pacer is not None and not self._pacer.is_free():
+            return False
+        try:
+            if not self._channel.send_at_once(receiver, message):
+                return False
+        except TransportError as error:
+            _log.warning(_FAULT, type(message).__name__, receiver, error)
+        if self._pacer is not None:
+            self._pacer.pass_on(receiver, len(content_of(message)), ready_at)
+        if sent is not None:
+            now = self._channel.clock()
+            sent(now - (time.monotonic() - ready_at), now)
+        return True
 
     def _work(self) -> None:
         while (item := self._queue.get()) is not None:
@@ -84,7 +99,7 @@ class Outbox:
             self._channel.send(receiver, message)
         except Exception as error:  # a broken link must not end the thread; the client's
             # deadline tells the user
-            _log.warning("cannot send %s to %s: %s", type(message).__name__, receiver, error)
+            _log.warning(_FAULT, type(message).__name__, receiver, error)
         if sent is not None:
             now = self._channel.clock()
             sent(start + now - time.monotonic(), now)

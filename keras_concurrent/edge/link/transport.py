@@ -94,6 +94,13 @@ class Channel(Protocol):
             TransportError: it cannot be sent.
         """
 
+    def send_at_once(self, receiver: str, message: Message) -> bool:
+        """Send a message if a direct link takes it, without ever waiting; whether it does.
+
+        Raises:
+            TransportError: it cannot be sent.
+        """
+
     def receive(self, timeout_s: float) -> Packet | None:
         """The next packet, or ``None`` after ``timeout_s``."""
 
@@ -101,7 +108,7 @@ class Channel(Protocol):
         """While its thread does other work for long: what comes is taken meanwhile."""
 
     def direct(self, receiver: str) -> bool:
-        """Whether tensors to a participant go by a link of their own: sending waits for nothing."""
+        """Whether tensors to a participant go by a link of their own."""
 
     def unreached(self) -> tuple[str, ...]:
         """Those of the other participants who cannot be reached at the moment."""
@@ -233,6 +240,10 @@ class _LocalChannel:
     def send(self, receiver: str, message: Message) -> None:
         text, content = encode(message)
         self._exchange.hand_over(self._name, receiver, text, bytes(content))
+
+    def send_at_once(self, receiver: str, message: Message) -> bool:
+        self.send(receiver, message)
+        return True
 
     def receive(self, timeout_s: float) -> Packet | None:
         try:

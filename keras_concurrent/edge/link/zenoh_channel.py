@@ -155,6 +155,10 @@ class ZenohChannel:
         with _in_our_words(f"nothing can be sent to {receiver}"):
             self._publishers[receiver].put(bytes(content), attachment=text)
 
+    def send_at_once(self, receiver: str, message: Message) -> bool:
+        """Never: sending may wait for Zenoh."""
+        return False
+
     def receive(self, timeout_s: float) -> Packet | None:
         """The next packet; see `keras_concurrent.edge.link.transport.Channel`.
 
@@ -176,7 +180,7 @@ class ZenohChannel:
         return nullcontext()
 
     def direct(self, receiver: str) -> bool:
-        """Never: sending may wait for Zenoh."""
+        """Never."""
         return False
 
     def unreached(self) -> tuple[str, ...]:

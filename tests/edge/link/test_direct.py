@@ -260,7 +260,7 @@ def all_of(connection):
 
 
 def greeting(sender, receiver, version=meeting.PROTOCOL_VERSION, mark=b"kcTL"):
-    return meeting.GREETING.pack(mark, version, sender.encode(), receiver.encode())
+    return meeting.GREETING.pack(mark, version, sender.encode(), receiver.encode()) + b"!"
 
 
 def test_strangers_are_refused_and_a_thousand_malformed_headers_outlived(pair):

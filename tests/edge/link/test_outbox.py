@@ -21,7 +21,9 @@ class Wire:
         self.sent = []
         self._direct = direct
 
-    def direct(self, receiver):
+    def send_at_once(self, receiver, message):
+        if self._direct:
+            self.send(receiver, message)
         return self._direct
 
     def send(self, receiver, message):

@@ -200,6 +200,20 @@ def test_the_doctor_says_what_to_do_about_each_fault(running, bundle, small_file
     assert any("does not answer 'probe'" in line for line in advice["s1 -> s0"])
 
 
+def test_the_doctor_says_which_links_are_direct_and_which_port_to_open(running, bundle):
+    client, exchange = running
+    exchange._channels["s0"].direct = lambda receiver: False
+    exchange._channels["client"].direct = lambda receiver: receiver != "s1"
+    found = {finding.about: finding for finding in examine(client, bundle, slow_boards())}
+    assert found["s0 -> s1"].fact.endswith(" ms, over Zenoh")
+    assert found["s1 -> s0"].fact.endswith(" ms, direct")
+    assert "client -> s0" not in found
+    ports = {name: slow_boards().board(name).tensor_port_used for name in ("s0", "s1")}
+    # The later board calls the earlier one, the client calls all.
+    assert found["s0 -> s1"].advice.startswith(f"open port {ports['s0']} of s0 in its firewall")
+    assert found["client -> s1"].advice.startswith(f"open port {ports['s1']} of s1 in its")
+
+
 def test_a_boards_words_do_nothing_to_the_terminal(running, bundle, monkeypatch, caplog, capsys):
     client, _ = running
     client.wait_ready(5)
