@@ -53,13 +53,14 @@ class TfliteFile:
 
     Raises:
         ModelFileError: no .tflite, a damaged one, one of another schema version than 3, one above
-            2 GB or whose weights lie outside the flatbuffer, one whose shapes cannot be computed.
+            2 GB or whose weights lie in another file, one whose shapes cannot be computed.
     """
 
     def __init__(self, data: bytes, origin: str = "the model") -> None:
         self.data = data
-        self._hold(unpack(data, origin), origin)
-        altered = self._name_tensors()
+        model, was_outside = unpack(data, origin)
+        self._hold(model, origin)
+        altered = self._name_tensors() or was_outside
         self.whole_because = reason_to_stay_whole(self._model)
         if self.whole_because is None:
             try:
@@ -89,7 +90,7 @@ class TfliteFile:
 
     @cached_property
     def data(self) -> bytes:
-        """The file's content, its tensors' names made unique and its batch one."""
+        """The file's content, its tensors' names unique, its batch one, its weights inside."""
         return pack(self._model)
 
     def copied_model(self) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from keras_concurrent.errors import MissingExtraError, ModelFileError
+from keras_concurrent.tflite.outside import bring_inside
 
 try:
     import flatbuffers
@@ -79,7 +80,7 @@ def aligned(data: Any) -> AlignedBuffer:
     return buffer
 
 
-def unpack(data: bytes, origin: str) -> Any:
+def unpack(data: bytes, origin: str) -> tuple[Any, bool]:
     """Read and check a file.
 
     Args:
@@ -87,11 +88,11 @@ def unpack(data: bytes, origin: str) -> Any:
         origin: what to call the file in errors.
 
     Returns:
-        The schema's ``ModelT``.
+        The schema's ``ModelT``, all its bytes inside; whether some lay outside the flatbuffer.
 
     Raises:
-        ModelFileError: no .tflite, one of another schema version, one whose weights lie outside
-            the flatbuffer, one above 2 GB, or a damaged one.
+        ModelFileError: no .tflite, one of another schema version, one whose weights lie in
+            another file, one above 2 GB, or a damaged one.
     """
     check_size(len(data), origin)
     if data[4:8] != _IDENTIFIER:
@@ -106,13 +107,17 @@ def unpack(data: bytes, origin: str) -> Any:
                 f"{origin} has schema version {version}; expected version {_VERSION}"
             )
         model = schema.ModelT.InitFromPackedBuf(data, 0)
-        _check_buffers(model, origin)
+        if model.externalBuffers:
+            raise ModelFileError(
+                f"{origin} keeps weights in another file; expected all of them in its own"
+            )
         _check_graphs(model)
+        was_outside = bring_inside(model, data, LARGEST_BYTES)
     except ModelFileError:
         raise
     except Exception as error:  # the generated reader raises whatever a broken offset gives
         raise ModelFileError(f"{origin} is damaged: {error}") from error
-    return model
+    return model, was_outside
 
 
 def check_size(size_bytes: int, origin: str) -> None:
@@ -126,23 +131,6 @@ def check_size(size_bytes: int, origin: str) -> None:
             f"{origin} has {size_bytes} bytes; a .tflite that can be cut has at most "
             f"{LARGEST_BYTES} (2 GB)"
         )
-
-
-def _check_buffers(model: Any, origin: str) -> None:
-    outside = [i for i, b in enumerate(model.buffers) if b.offset > 1 or b.size > 1]
-    if outside or model.externalBuffers:
-        place = f"buffer {outside[0]}" if outside else "an external buffer"
-        raise ModelFileError(
-            f"{origin} keeps {place} outside the flatbuffer, as files above 2 GB do; expected all "
-            "weights inside it"
-        )
-    for graph in model.subgraphs:
-        for operator in graph.operators or ():
-            if operator.largeCustomOptionsSize:
-                raise ModelFileError(
-                    f"{origin} keeps an operator's options outside the flatbuffer, as files above "
-                    "2 GB do; expected them inside it"
-                )
 
 
 def _check_graphs(model: Any) -> None:
