@@ -19,6 +19,7 @@ from typing import Any
 
 from keras_concurrent.errors import BundleError, ModelFileError, UnknownOperatorWarning
 from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.tflite.indices import buffers_of
 from keras_concurrent.tflite.operator_cost import flops_of, is_known
 from keras_concurrent.tflite.parts import Operator, Signature, TensorInfo
 from keras_concurrent.tflite.piece import cut_piece
@@ -187,7 +188,7 @@ class TfliteFile:
         written = {index for operator in self._graph.operators for index in operator.outputs}
         # Buffers from which the value of a tensor follows that is the same for every image.
         under = {
-            index: frozenset() if index in written else frozenset([tensor.buffer])
+            index: frozenset() if index in written else buffers_of(self._model, tensor)
             for index, tensor in enumerate(self._graph.tensors)
         }
         result = []
