@@ -104,12 +104,13 @@ def score(network: Path, units: int, as_json: bool) -> None:
     from rich.console import Console
 
     from keras_concurrent.cli.console import table
+    from keras_concurrent.export.model import TFLITE_SUFFIXES
     from keras_concurrent.networks.architecture import Architecture
     from keras_concurrent.planning.taskgraph import TaskGraph
     from keras_concurrent.scoring.concurrency import concurrency_score
     from keras_concurrent.tflite.file import TfliteFile
 
-    if network.suffix == ".tflite":
+    if network.suffix.lower() in TFLITE_SUFFIXES:
         graph = TaskGraph.from_tflite(TfliteFile.read(network))
     else:
         stdin = str(network) == "-"

@@ -45,14 +45,14 @@ def check_image(name: str, image: Array, spec: TensorSpec) -> Array:
         ValueError: a wrong shape or dtype; says what was expected.
     """
     image = np.asarray(image)
-    if image.shape == spec.shape[1:]:
+    if spec.shape and image.shape == spec.shape[1:]:  # a scalar has no batch axis
         image = image[np.newaxis]
     if image.shape != spec.shape or image.dtype != np.dtype(spec.dtype):
         raise ValueError(
             f"input {name!r} must be {spec.dtype} of shape {spec.shape[1:]}, "
             f"got {image.dtype} of shape {image.shape}"
         )
-    return np.ascontiguousarray(image)
+    return np.asarray(image, order="C")  # `ascontiguousarray` makes a vector of a scalar
 
 
 def settled(preprocessing: Preprocessing, spec: TensorSpec) -> Preprocessing:

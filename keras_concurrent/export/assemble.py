@@ -86,13 +86,14 @@ def assemble(
         bands: rows of the model's inputs that the rewritten file takes, by its inputs' names.
     """
     planned = file if rewritten is None else rewritten
+    computed = tuple(name for name in file.outputs if name not in file.inputs)
     segments: dict[str, SegmentSpec] = {
         WHOLE: SegmentSpec(
             MODEL,
             digest(file.data),
             len(file.data),
             file.inputs,
-            file.outputs,
+            computed,  # an output that is an input is the client's to give back
             alone.graph.tasks[0].vertices,
             alone.graph.tasks[0].flops,
             alone.graph.tasks[0].int8_flops,

@@ -10,7 +10,7 @@ from keras_concurrent.tensorflow_loading import load_tensorflow
 from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.wire.samples import Samples
 
-SUFFIXES = (".keras", ".tflite")
+TFLITE_SUFFIXES = (".tflite", ".lite")
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ def read_model(
     """Read a model, and convert it where it is a Keras one.
 
     Args:
-        path: a .keras or .tflite file.
+        path: a .keras or .tflite file; ``.lite`` and capitals will do.
         precision: what a Keras model is converted to, see `keras_concurrent.precision`.
         calibration: images to measure ranges and accuracy on, see
             `keras_concurrent.wire.samples.Samples.load`.
@@ -46,9 +46,10 @@ def read_model(
         ConversionError: the Keras model cannot be converted.
         MissingExtraError: a Keras model without TensorFlow.
     """
-    if path.suffix not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in (".keras", *TFLITE_SUFFIXES):
         raise ValueError(f"a model must be a .keras or a .tflite file, got {path}")
-    if path.suffix == ".keras":
+    if suffix == ".keras":
         return _converted(path, precision, calibration)
     if precision != "float32":
         raise ValueError(f"precision {precision} needs a .keras model, got {path}")

@@ -19,6 +19,7 @@ from typing import Any
 
 from keras_concurrent.errors import BundleError, ModelFileError, UnknownOperatorWarning
 from keras_concurrent.planning.taskgraph import TaskGraph
+from keras_concurrent.tflite.indices import buffers_of
 from keras_concurrent.tflite.operator_cost import flops_of, is_known
 from keras_concurrent.tflite.parts import Operator, Signature, TensorInfo
 from keras_concurrent.tflite.piece import cut_piece
@@ -53,13 +54,14 @@ class TfliteFile:
 
     Raises:
         ModelFileError: no .tflite, a damaged one, one of another schema version than 3, one above
-            2 GB or whose weights lie outside the flatbuffer, one whose shapes cannot be computed.
+            2 GB or whose weights lie in another file, one whose shapes cannot be computed.
     """
 
     def __init__(self, data: bytes, origin: str = "the model") -> None:
         self.data = data
-        self._hold(unpack(data, origin), origin)
-        altered = self._name_tensors()
+        model, was_outside = unpack(data, origin)
+        self._hold(model, origin)
+        altered = self._name_tensors() or was_outside
         self.whole_because = reason_to_stay_whole(self._model)
         if self.whole_because is None:
             try:
@@ -89,7 +91,7 @@ class TfliteFile:
 
     @cached_property
     def data(self) -> bytes:
-        """The file's content, its tensors' names made unique and its batch one."""
+        """The file's content, its tensors' names unique, its batch one, its weights inside."""
         return pack(self._model)
 
     def copied_model(self) -> Any:
@@ -186,7 +188,7 @@ class TfliteFile:
         written = {index for operator in self._graph.operators for index in operator.outputs}
         # Buffers from which the value of a tensor follows that is the same for every image.
         under = {
-            index: frozenset() if index in written else frozenset([tensor.buffer])
+            index: frozenset() if index in written else buffers_of(self._model, tensor)
             for index, tensor in enumerate(self._graph.tensors)
         }
         result = []

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from keras_concurrent.errors import ModelFileError
+from keras_concurrent.tflite.indices import LEFT_OUT, detail_tensors, fields_of
 from keras_concurrent.tflite.schema import AlignedBuffer, aligned, kind_of, pack, schema
 
 
@@ -104,7 +105,7 @@ class Piece:
     def place(self, index: int) -> int:
         """Take a tensor over, once; its new index."""
         if index < 0:
-            return -1  # an optional input left out
+            return LEFT_OUT  # of optional inputs
         if index not in self._tensors:
             tensor = copy.copy(self._from.tensors[index])
             data = self._source.buffers[tensor.buffer].data
@@ -117,7 +118,17 @@ class Piece:
                 tensor.buffer = self._buffers[tensor.buffer]
             self._tensors[index] = len(self.graph.tensors)
             self.graph.tensors.append(tensor)
+            self._place_details(tensor)
         return self._tensors[index]
+
+    def _place_details(self, tensor: Any) -> None:
+        """Take the tensors over that a tensor's quantization names, as blocks' scales."""
+        named = detail_tensors(self._source, tensor)
+        if named:
+            tensor.quantization = copy.copy(tensor.quantization)
+            tensor.quantization.details = copy.copy(tensor.quantization.details)
+        for field, index in named.items():
+            setattr(tensor.quantization.details, field, self.place(index))
 
     def add(self, operator: Any) -> None:
         """Take an operator over, with its tensors."""
@@ -126,7 +137,9 @@ class Piece:
             self._codes[operator.opcodeIndex] = len(self._model.operatorCodes)
             self._model.operatorCodes.append(self._source.operatorCodes[operator.opcodeIndex])
         operator.opcodeIndex = self._codes[operator.opcodeIndex]
-        for field in ("inputs", "outputs", "intermediates"):
+        for field in fields_of(operator, "debug metadata"):
+            setattr(operator, field, LEFT_OUT)  # a piece has no metadata
+        for field in fields_of(operator, "tensor"):
             indices = getattr(operator, field)
             if indices is not None:
                 setattr(operator, field, [self.place(index) for index in indices])

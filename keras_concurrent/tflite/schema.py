@@ -7,12 +7,13 @@ schema's own lies here; see `keras_concurrent.tflite.file` for what the package 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
 from keras_concurrent.errors import MissingExtraError, ModelFileError
+from keras_concurrent.tflite.indices import check_indices
+from keras_concurrent.tflite.outside import bring_inside
 
 try:
     import flatbuffers
@@ -79,7 +80,7 @@ def aligned(data: Any) -> AlignedBuffer:
     return buffer
 
 
-def unpack(data: bytes, origin: str) -> Any:
+def unpack(data: bytes, origin: str) -> tuple[Any, bool]:
     """Read and check a file.
 
     Args:
@@ -87,11 +88,11 @@ def unpack(data: bytes, origin: str) -> Any:
         origin: what to call the file in errors.
 
     Returns:
-        The schema's ``ModelT``.
+        The schema's ``ModelT``, all its bytes inside; whether some lay outside the flatbuffer.
 
     Raises:
-        ModelFileError: no .tflite, one of another schema version, one whose weights lie outside
-            the flatbuffer, one above 2 GB, or a damaged one.
+        ModelFileError: no .tflite, one of another schema version, one whose weights lie in
+            another file, one above 2 GB, or a damaged one.
     """
     check_size(len(data), origin)
     if data[4:8] != _IDENTIFIER:
@@ -106,13 +107,20 @@ def unpack(data: bytes, origin: str) -> Any:
                 f"{origin} has schema version {version}; expected version {_VERSION}"
             )
         model = schema.ModelT.InitFromPackedBuf(data, 0)
-        _check_buffers(model, origin)
-        _check_graphs(model)
+        _fill_graphs(model)
+        if model.externalBuffers or any(
+            t.externalBuffer for g in model.subgraphs for t in g.tensors
+        ):
+            raise ModelFileError(
+                f"{origin} keeps weights in another file; expected all of them in its own"
+            )
+        check_indices(model)
+        was_outside = bring_inside(model, data, LARGEST_BYTES)
     except ModelFileError:
         raise
     except Exception as error:  # the generated reader raises whatever a broken offset gives
         raise ModelFileError(f"{origin} is damaged: {error}") from error
-    return model
+    return model, was_outside
 
 
 def check_size(size_bytes: int, origin: str) -> None:
@@ -128,52 +136,21 @@ def check_size(size_bytes: int, origin: str) -> None:
         )
 
 
-def _check_buffers(model: Any, origin: str) -> None:
-    outside = [i for i, b in enumerate(model.buffers) if b.offset > 1 or b.size > 1]
-    if outside or model.externalBuffers:
-        place = f"buffer {outside[0]}" if outside else "an external buffer"
-        raise ModelFileError(
-            f"{origin} keeps {place} outside the flatbuffer, as files above 2 GB do; expected all "
-            "weights inside it"
-        )
-    for graph in model.subgraphs:
-        for operator in graph.operators or ():
-            if operator.largeCustomOptionsSize:
-                raise ModelFileError(
-                    f"{origin} keeps an operator's options outside the flatbuffer, as files above "
-                    "2 GB do; expected them inside it"
-                )
-
-
-def _check_graphs(model: Any) -> None:
-    """Follow every index once, so that a broken one is found here and not while cutting."""
+def _fill_graphs(model: Any) -> None:
+    """Make lists that the file leaves out empty ones; refuse shapes that none has."""
     if not model.subgraphs:
         raise ValueError("it has no subgraph")
     for graph in model.subgraphs:
         for field in ("tensors", "operators", "inputs", "outputs"):
             if getattr(graph, field) is None:
                 setattr(graph, field, [])
-        count = len(graph.tensors)
         for tensor in graph.tensors:
-            _check_indices("buffer", [tensor.buffer], len(model.buffers))
             if any(size < 0 for size in shape_of(tensor)):
                 raise ValueError(f"{text(tensor.name)!r} has the shape {shape_of(tensor)}")
         for operator in graph.operators:
-            _check_indices("operator code", [operator.opcodeIndex], len(model.operatorCodes))
             for field in ("inputs", "outputs"):
                 if getattr(operator, field) is None:
                     setattr(operator, field, [])
-                _check_indices("tensor", getattr(operator, field), count, least=-1)
-            if operator.intermediates is not None:
-                _check_indices("tensor", operator.intermediates, count, least=-1)
-        _check_indices("tensor", graph.inputs, count)
-        _check_indices("tensor", graph.outputs, count)
-
-
-def _check_indices(what: str, indices: Iterable[int], count: int, least: int = 0) -> None:
-    for index in indices:
-        if not least <= index < count:
-            raise ValueError(f"it refers to {what} {index} of {count}")
 
 
 def pack(model: Any) -> bytes:

@@ -18,7 +18,8 @@ _VERTEX = re.compile(r"(?:^|/)(vertex_\d+)(?:_\d+)?/")
 def tasks_of(file: TfliteFile) -> TaskGraph:
     """One task an operator that depends on the inputs; one in all for a file that stays whole.
 
-    Outputs that are the same for every image are the last task's to give.
+    Outputs that are the same for every image are the last task's to give; inputs that no operator
+    reads are the first task's to take, so that every plan sends them to where the whole runs.
     """
     if file.whole_because is not None:
         indices = tuple(operator.index for operator in file.operators)
@@ -55,6 +56,9 @@ def tasks_of(file: TfliteFile) -> TaskGraph:
     written = {*file.inputs, *(tensor for task in tasks for tensor in task.outputs)}
     others = tuple(dict.fromkeys(name for name in file.outputs if name not in written))
     tasks[-1] = replace(tasks[-1], outputs=(*tasks[-1].outputs, *others))
+    read = {tensor for task in tasks for tensor in task.inputs}
+    unread = tuple(name for name in dict.fromkeys(file.inputs) if name not in read)
+    tasks[0] = replace(tasks[0], inputs=(*tasks[0].inputs, *unread))
     used = {t for task in tasks for t in (*task.inputs, *task.outputs)}
     used.update(file.inputs, file.outputs)
     sizes = {name: file.tensors[name].bytes for name in used}

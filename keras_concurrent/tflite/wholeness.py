@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from keras_concurrent.tflite.indices import LEFT_OUT, detail_tensors, runs_subgraphs
 from keras_concurrent.tflite.schema import is_numpy, kind_of, text, type_of
 
 _WHAT_IT_DOES = {
@@ -24,9 +25,6 @@ _WHAT_IT_DOES = {
 }  # fmt: skip
 
 
-_LEFT_OUT = -1  # the index of an optional tensor that an operator does without
-
-
 def reason_to_stay_whole(model: Any) -> str | None:
     """The first reason why pieces of a model would not add up to it.
 
@@ -45,16 +43,27 @@ def reason_to_stay_whole(model: Any) -> str | None:
             return f"the operator {kind.removeprefix('CUSTOM ')!r} is a custom one"
         if kind.startswith("OPERATOR_"):
             return f"the operator with the code {kind.removeprefix('OPERATOR_')} is not known"
+        if runs_subgraphs(operator):
+            return f"the operator {kind} runs a subgraph"
     if len(model.subgraphs) > 1:
         return f"it has {len(model.subgraphs)} subgraphs"
     open_batch = any(_is_open(graph.tensors[index], slice(1)) for index in graph.inputs)
     travelling = {*graph.inputs, *graph.outputs}.union(*(o.outputs for o in graph.operators))
+    constants = {
+        index
+        for index, tensor in enumerate(graph.tensors)
+        if (data := model.buffers[tensor.buffer].data) is not None and len(data)
+    }
     for index, tensor in enumerate(graph.tensors):
         name = repr(text(tensor.name))
         if tensor.isVariable:
             return f"the tensor {name} is a variable"
         if tensor.sparsity is not None:
             return f"the tensor {name} is sparse"
+        for named in detail_tensors(model, tensor).values():
+            if named != LEFT_OUT and named not in constants:
+                other = repr(text(graph.tensors[named].name))
+                return f"the tensor {other}, by which {name} is quantised, is computed"
         if index not in travelling:
             continue
         if not is_numpy(type_of(tensor)):
@@ -68,7 +77,7 @@ def _reason_in_order(model: Any) -> str | None:
     """Whether the operators, in the file's order, hand each other every tensor once."""
     graph = model.subgraphs[0]
     written = set(graph.inputs)
-    later = set().union(*(operator.outputs for operator in graph.operators)) - {_LEFT_OUT}
+    later = set().union(*(operator.outputs for operator in graph.operators)) - {LEFT_OUT}
     for operator in graph.operators:
         if not len(operator.outputs):
             return f"{kind_of(model, operator)} writes no tensor, so what it does is unknown"
@@ -94,7 +103,7 @@ def moving_tensors(model: Any) -> frozenset[int]:
     for operator in graph.operators:
         if kind_of(model, operator) != "SHAPE" and not moving.isdisjoint(operator.inputs):
             moving.update(operator.outputs)
-    return frozenset(moving - {_LEFT_OUT})
+    return frozenset(moving - {LEFT_OUT})
 
 
 def _is_open(tensor: Any, which: slice) -> bool:

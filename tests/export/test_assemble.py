@@ -2,14 +2,16 @@
 
 import json
 
+import numpy as np
 import pytest
-from small_files import colours_file
+from in_process import running, slow_boards
+from small_files import colours_file, converted
 from wires import SLOW
 
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.manifest import MANIFEST
 from keras_concurrent.export.assemble import export_bundle
-from keras_concurrent.interpreter import load_interpreter
+from keras_concurrent.interpreter import Segment, load_interpreter
 from keras_concurrent.wire.pixels import take_pixels
 
 
@@ -39,3 +41,34 @@ def test_float32_has_no_scale_to_say(tmp_path):
     export_bundle(colours_file(), SLOW, tmp_path / "bundle")
     tensors = json.loads((tmp_path / "bundle" / MANIFEST).read_text())["tensors"]
     assert all(set(spec) == {"shape", "dtype"} for spec in tensors.values())
+
+
+def with_an_unused_input(tf):
+    return lambda x, y: tf.sigmoid(x) * 3, (1, 4), (1, 3)
+
+
+def with_a_scalar(tf):
+    return lambda x, y: tf.sigmoid(x) * y, (1, 4), ()
+
+
+def with_an_input_that_is_an_output(tf):
+    return lambda x, y: (x, tf.sigmoid(x) * 3, y), (1, 4), (1, 3)
+
+
+@pytest.mark.parametrize(
+    "make", [with_an_unused_input, with_a_scalar, with_an_input_that_is_an_output]
+)
+@pytest.mark.parametrize("placement", ["boards", "one_board"])
+def test_boards_answer_for_inputs_and_outputs_of_odd_forms(tmp_path, make, placement):
+    import tensorflow as tf
+
+    file = converted(*make(tf))
+    bundle = export_bundle(file, slow_boards(3), tmp_path / "bundle")
+    rng = np.random.default_rng(0)
+    images = {n: np.array(rng.random(file.tensors[n].shape), np.float32) for n in file.inputs}
+    with running(bundle, placement) as (client, _, _):
+        answers = client.infer(images)
+    expected = Segment(file.data).run([images[name] for name in file.inputs])
+    assert set(answers) == set(file.outputs)
+    for name, value in zip(file.outputs, expected, strict=True):
+        np.testing.assert_array_equal(answers[name], value)

@@ -12,6 +12,7 @@ from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.errors import ModelFileError
 from keras_concurrent.export.assemble import export_bundle
+from keras_concurrent.export.model import read_model
 from keras_concurrent.export.order import Order, export_order, prepare
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.measured.boards import BoardTimings, timings_beside
@@ -191,3 +192,9 @@ def test_a_model_that_cannot_be_read_is_named(tmp_path, name, changed, error, me
     (tmp_path / name).write_text("no model")
     with pytest.raises(error, match=message):
         prepare(Order(tmp_path / name, SLOW, **changed))
+
+
+@pytest.mark.parametrize("name", ["model.TFLITE", "model.lite"])
+def test_a_tflite_is_known_by_any_of_its_names(small_file, tmp_path, name):
+    (tmp_path / name).write_bytes(small_file.data)
+    assert read_model(tmp_path / name).file.operators == small_file.operators
