@@ -196,6 +196,17 @@ def test_a_mean_of_strips_reads_its_channels_of_every_row():
     check(file, split)
 
 
+def test_the_channels_of_an_input_without_rows_are_no_bands():
+    network = Network()
+    network.dense(network.alone("RELU", network.dense(network.image(32), 32)), 16)
+    file = network.file()
+    split = strips(file, (1, 1, 2), least_flops=0)
+    assert [d.axis for d in split.decisions] == ["channels"] * 3
+    assert not split.bands
+    assert file.inputs == split.file.inputs
+    check(file, split)
+
+
 # ---------------------------------------------------------------- what stays whole
 
 
