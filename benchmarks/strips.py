@@ -5,7 +5,7 @@ the same boards with all its cores. That strips answer bit for bit as the whole 
 (tests/tflite/test_usual_networks.py).
 
 python benchmarks/strips.py             # all: Pi 4 and Pi 5, 1 Gbit and 100 Mbit; about an hour
-python benchmarks/strips.py --kind pi4  # half of that
+python benchmarks/strips.py --kind pi4 --link 1gbit   # a quarter of that
 python benchmarks/strips.py --quick     # MobileNet on 2 and 4 boards, within a minute
 """
 
@@ -127,13 +127,17 @@ def section(
 
 
 def sections(
-    progress: Callable[[str], Callable[[int, int], None]], *, kinds: Sequence[str], quick: bool
+    progress: Callable[[str], Callable[[int, int], None]],
+    *,
+    kinds: Sequence[str],
+    links: Sequence[str],
+    quick: bool,
 ) -> Iterator[Section]:
     """One table a kind of board and link."""
     names = QUICK if quick else NAMES
     files = {name: TfliteFile(converted(name), name) for name in names}
     for kind in kinds[:1] if quick else kinds:
-        for link in LINKS[:1] if quick else LINKS:
+        for link in links[:1] if quick else links:
             boards = BOARDS[:2] if quick else BOARDS
             yield section(kind, link, files, progress(f"{kind}, {link}"), boards)
 
@@ -143,10 +147,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one network on few boards")
     parser.add_argument("--kind", choices=KINDS, action="append", help="of the boards")
+    parser.add_argument("--link", choices=LINKS, action="append", help="between the boards")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     with progress_bars() as progress:
-        found = sections(progress, kinds=options.kind or KINDS, quick=options.quick)
+        kinds, links = options.kind or KINDS, options.link or LINKS
+        found = sections(progress, kinds=kinds, links=links, quick=options.quick)
         finish_each(found, as_json=options.json)
 
 

@@ -135,6 +135,19 @@ class Network:
             **settings,
         )
 
+    def transposed(self, x, filters, kernel=(3, 3), stride=2, padding=SAME):
+        _, rows, columns, channels = self.shape(x)
+        shape = (filters, *kernel, channels)
+        weights, bias = self._weights(shape, 0, kernel[0] * kernel[1] * channels, x)
+        sizes = [
+            size * stride if padding == SAME else (size - 1) * stride + reach
+            for size, reach in zip((rows, columns), kernel, strict=True)
+        ]
+        shape = (1, *sizes, filters)
+        settings = {"padding": padding, "strideH": stride, "strideW": stride}
+        reads = [self.integers(*shape), weights, x, bias]
+        return self.operator("TRANSPOSE_CONV", reads, shape, "TransposeConvOptions", 3, **settings)
+
     def pool(self, x, kind="MAX", kernel=(3, 3), stride=1, padding=SAME):
         _, rows, columns, channels = self.shape(x)
         return self.operator(
@@ -292,7 +305,7 @@ def _layer(draw, network, x, tensors):
     kind = draw(
         st.sampled_from(
             ("conv", "conv", "depthwise", "max", "average", "pad", "meet", "alone", "scaled",
-             "resize", "crop", "squeeze", "other")
+             "resize", "transposed", "crop", "squeeze", "other")
         )
     )  # fmt: skip
     padding = draw(st.sampled_from((SAME, VALID)))
@@ -331,6 +344,10 @@ def _layer(draw, network, x, tensors):
     if kind == "resize" and rows * columns < 200:
         which = draw(st.sampled_from(("RESIZE_BILINEAR", "RESIZE_NEAREST_NEIGHBOR")))
         return network.resized(x, which, draw(st.sampled_from((2, 4))), draw(st.booleans()))
+    if kind == "transposed" and rows * columns < 200:
+        stride = draw(st.integers(1, 2))
+        kernel = draw(st.integers(stride, 4)), draw(st.integers(stride, 4))
+        return network.transposed(x, draw(st.sampled_from((3, 8))), kernel, stride, padding)
     if kind == "crop" and rows > 4:
         return network.cropped(x, draw(st.integers(0, 2)), draw(st.integers(0, 2)))
     if kind == "other" and network.dtype == "float32":

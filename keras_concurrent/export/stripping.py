@@ -162,8 +162,8 @@ class StripPlanner:
                 for flops in (math.inf, 5e6)
             ),
             [{"least_flops": flops} for flops in _CHANNELS_FROM_FLOPS],
-            [{"recompute": windows} for windows in _RECOMPUTED],
             [{"count": count} for count in sorted(self.counts, reverse=True)],
+            [{"recompute": windows} for windows in _RECOMPUTED],
         ]
 
     def tried(self, way: Way) -> StripPlan | None:

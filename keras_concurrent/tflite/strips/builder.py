@@ -16,6 +16,7 @@ import numpy as np
 from keras_concurrent.tflite.draft import Draft, Step
 from keras_concurrent.tflite.schema import schema, shape_of
 from keras_concurrent.tflite.strips.constants import Constants
+from keras_concurrent.tflite.strips.row_rules import is_image
 from keras_concurrent.tflite.strips.work import ROW_AXIS, Rule, Span, Work
 
 WHOLE = "whole"  # the home of what no strip alone computes
@@ -90,7 +91,7 @@ class Builder:
         return self._made[key]
 
     def _band(self, index: int, span: Span | None) -> int:
-        if span is not None and span.axis != ROW_AXIS:
+        if span is not None and not (span.axis == ROW_AXIS and is_image(self._shape(index))):
             return self._sliced(self._band(index, None), (span,), WHOLE)
         if (index, span) not in self.bands:
             band = index

@@ -79,6 +79,11 @@ class Decided:
     rule: Rule | None = None
     spans: tuple[Span | None, ...] = ()
 
+    @property
+    def by_rows(self) -> bool:
+        """Whether it is split by rows."""
+        return self.decision is not None and self.decision.axis == ROWS
+
 
 def decide(draft: Draft, constants: Constants, choice: Choice) -> Iterator[Decided]:
     """Decide for each operator, in running order.

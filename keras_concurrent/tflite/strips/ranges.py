@@ -28,10 +28,7 @@ class Ranges:
         self._needed: dict[int, dict[int, Span]] = {}  # by tensor and strip
         self._gathered = set(draft.outputs)
         self._by_rows = {
-            index
-            for each in decided
-            if each.rule is not None and each.rule.axis == ROW_AXIS
-            for index in each.step.operator.outputs
+            index for each in decided if each.by_rows for index in each.step.operator.outputs
         }
         self._spans = {id(each): self._find(each) for each in reversed(decided)}
 
@@ -76,7 +73,7 @@ def _exchanged(decided: Sequence[Decided], recompute: int) -> set[int]:
     for each in decided:
         operator, rule = each.step.operator, each.rule
         passed = max((windows.get(i, 0) for i in operator.inputs), default=0)
-        if rule is None or rule.axis != ROW_AXIS:
+        if rule is None or not each.by_rows:
             passed = recompute + 1  # what comes next exchanges: all of it is there already
         else:
             passed += rule.windowed

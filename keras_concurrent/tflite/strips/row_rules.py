@@ -7,7 +7,12 @@ from collections.abc import Callable
 import numpy as np
 
 from keras_concurrent.tflite.strips.view import OperatorView, TensorView
-from keras_concurrent.tflite.strips.windows import convolution_rule, pad_rule, pool_rule
+from keras_concurrent.tflite.strips.windows import (
+    convolution_rule,
+    pad_rule,
+    pool_rule,
+    transposed_rule,
+)
 from keras_concurrent.tflite.strips.work import ROW_AXIS, Rule, Span, Work
 
 TYPES = ("float32", "int8", "uint8")  # whose strips were found equal bit for bit
@@ -196,4 +201,5 @@ _RULES: dict[str, Callable[[OperatorView], Rule | str]] = {
     "SPACE_TO_DEPTH": _space_to_depth_rule,
     "SPLIT": _split_rule,
     "STRIDED_SLICE": _strided_slice_rule,
+    "TRANSPOSE_CONV": transposed_rule,
 }

@@ -92,15 +92,43 @@ def convolution_rule(view: OperatorView) -> Rule | str:
     return Rule(ROW_AXIS, at, windowed=rows.reach > 1)
 
 
+def transposed_rule(view: OperatorView) -> Rule | str:
+    """Of TRANSPOSE_CONV: a strip reads what reaches into it, and cuts off the rest."""
+    options, weights, read = view.options, view.input(1), view.input(2)
+    if weights.varies:
+        return "its weights depend on the image"
+    if weights.dtype != read.dtype:
+        return f"its values are {read.dtype} and its weights {weights.dtype}"
+    stride, reach, rows = options.strideH, weights.shape[1], read.shape[1]
+    same = options.padding == SAME
+    if reach < stride or view.shape[1] != (rows * stride if same else (rows - 1) * stride + reach):
+        return "its output has other rows than its input and window make"
+    top = (reach - stride) // 2 if same else 0
+    shape = view.integers(0)
+    others = (None,) * (len(view.inputs) - 3)
+
+    def at(first: int, end: int) -> Work:
+        start = max(0, -((reach - 1 - first - top) // stride))
+        to = min(rows, (end - 1 + top) // stride + 1)
+        made = (to - start) * stride if same else (to - start - 1) * stride + reach
+        return Work(
+            (None, None, Span(ROW_AXIS, start, to), *others),
+            constants={0: np.array([1, made, *shape[2:]], "int32")},
+            skip=first - start * stride,
+            made=made,
+        )
+
+    return Rule(ROW_AXIS, at, windowed=reach > stride)
+
+
 def _falls_between(rows: Window, columns: Window) -> bool:
     """Whether tflite-runtime 2.14 takes SAME for something else than the specification does.
 
-    It does where a window leaves out rows or columns, but for 1x1 of stride 2 without padding.
+    It does where a window leaves out rows or columns, but for 1x1 of stride 2.
     """
-    if not any(window.reach < window.stride for window in (rows, columns)):
+    if rows.reach == columns.reach == 1 and max(rows.stride, columns.stride) <= 2:
         return False
-    padded = any((rows.before, rows.behind, columns.before, columns.behind))
-    return padded or max(rows.stride, columns.stride) > 2
+    return any(window.reach < window.stride for window in (rows, columns))
 
 
 def pool_rule(view: OperatorView) -> Rule | str:

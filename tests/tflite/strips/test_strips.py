@@ -196,6 +196,17 @@ def test_a_mean_of_strips_reads_its_channels_of_every_row():
     check(file, split)
 
 
+def test_the_channels_of_an_input_without_rows_are_no_bands():
+    network = Network()
+    network.dense(network.alone("RELU", network.dense(network.image(32), 32)), 16)
+    file = network.file()
+    split = strips(file, (1, 1, 2), least_flops=0)
+    assert [d.axis for d in split.decisions] == ["channels"] * 3
+    assert not split.bands
+    assert file.inputs == split.file.inputs
+    check(file, split)
+
+
 # ---------------------------------------------------------------- what stays whole
 
 
@@ -241,6 +252,18 @@ def test_one_strip_is_the_model_itself():
     assert split.file.inputs == file.inputs
 
 
+def test_a_transposed_convolution_cuts_off_what_its_neighbours_would_add_to():
+    """3x3 of stride 2: of 8 rows the second 4 need rows 1 to 3 of the input's 4, which make 6."""
+    network = Network()
+    network.transposed(network.image(4, 4, 3), 8)
+    file = network.file()
+    split = strips(file, (1, 1))
+    assert list(split.bands.values()) == [Band("t0", 0, 2), Band("t0", 1, 4)]
+    assert rows(split, "TRANSPOSE_CONV") == {0: 4, 1: 6}
+    assert rows(split, "SLICE") == {1: 4}
+    check(file, split)
+
+
 @pytest.mark.parametrize("scale", [3, 5])
 def test_resizes_by_odd_scales_stay_whole(scale):
     network = Network()
@@ -275,4 +298,4 @@ def test_windows_smaller_than_their_stride_stay_whole_where_runtimes_differ():
         return strips(network.file(), (1, 1)).decisions[0].axis
 
     assert [axis((1, 1), 2), axis((3, 3), 3)] == ["rows", "rows"]
-    assert [axis((1, 3), 2), axis((1, 1), 3)] == [None, None]
+    assert [axis((1, 3), 2), axis((2, 1), 2), axis((1, 1), 3)] == [None, None, None]
