@@ -126,9 +126,9 @@ def test_what_is_asked_reaches_every_search(folder, monkeypatch):
             kept.append(planner.effort)
             return super().keep(planner, planned)
 
-    monkeypatch.setattr("keras_concurrent.export.order.plan_segments", segments)
-    monkeypatch.setattr("keras_concurrent.export.order.WirePlanner", planner)
-    monkeypatch.setattr("keras_concurrent.export.order.Budget", Kept)
+    monkeypatch.setattr("keras_concurrent.export.prepared.plan_segments", segments)
+    monkeypatch.setattr("keras_concurrent.export.prepared.WirePlanner", planner)
+    monkeypatch.setattr("keras_concurrent.export.prepared.Budget", Kept)
     less = Effort(7, seed=3)
     prepare(order_of(folder)).plan(effort=less)
     assert planned == [less]
