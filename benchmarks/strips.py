@@ -1,11 +1,12 @@
 """Ten networks of keras.applications in strips on 2, 4 and 8 boards: what sharing layers gains.
 
-Untrained, so nothing is downloaded; latencies are predicted, over the whole model on the best of
-the same boards with all its cores. That strips answer bit for bit as the whole is a test's to say
-(tests/tflite/test_usual_networks.py).
+Untrained, so nothing is downloaded; latencies are predicted, over the whole model in the same
+precision on the best of the same boards with all its cores. That strips answer bit for bit as the
+whole is a test's to say (tests/tflite/test_usual_networks.py).
 
 python benchmarks/strips.py             # all: Pi 4 and Pi 5, 1 Gbit and 100 Mbit; about an hour
 python benchmarks/strips.py --kind pi4 --link 1gbit   # a quarter of that
+python benchmarks/strips.py --kind pi4 --link 1gbit --precision int8
 python benchmarks/strips.py --quick     # MobileNet on 2 and 4 boards, within a minute
 """
 
@@ -82,9 +83,10 @@ def result(file: TfliteFile, graph: TaskGraph, cluster: Cluster) -> Result:
 
 def section(
     kind: str, link: str, files: dict[str, TfliteFile], progress: Callable[[int, int], None],
-    boards: tuple[int, ...],
+    boards: tuple[int, ...], precision: str,
 ) -> Section:  # fmt: skip
     """All networks on boards of one kind over one link."""
+    must = kind == "pi4" and precision == "float32"
     rows, targets, figures = [], [], {}
     for done, (name, file) in enumerate(files.items()):
         progress(done, len(files))
@@ -103,13 +105,13 @@ def section(
             )
         )
         figures[name] = {str(n): vars(each) for n, each in found.items()}
-        if kind == "pi4" and (name, link) in WANTED:
+        if must and (name, link) in WANTED:
             targets += [
                 Target(f"{name}, {link}, {n} boards: gain", wanted, found[n].gain)
                 for n, wanted in zip((4, 8), WANTED[name, link], strict=True)
                 if n in found
             ]
-        if kind == "pi4" and link == "1gbit" and name in PLANNED_S and 8 in found:
+        if must and link == "1gbit" and name in PLANNED_S and 8 in found:
             planned_s = found[8].planned_s
             targets.append(
                 Target(f"{name}: planned, s", PLANNED_S[name], planned_s, at_least=False)
@@ -117,7 +119,8 @@ def section(
     progress(len(files), len(files))
     last = max(boards)
     return Section(
-        f"Strips: gain over one whole {kind}, predicted, {link}; the rest on {last} boards",
+        f"Strips in {precision}: gain over one whole {kind} in {precision}, predicted, {link}; "
+        f"the rest on {last} boards",
         ("network", *(f"{n} boards" for n in boards), "whole", "strips", "MB sent", "MB a board",
          "planned in s"),
         rows,
@@ -131,15 +134,16 @@ def sections(
     *,
     kinds: Sequence[str],
     links: Sequence[str],
+    precision: str,
     quick: bool,
 ) -> Iterator[Section]:
     """One table a kind of board and link."""
     names = QUICK if quick else NAMES
-    files = {name: TfliteFile(converted(name), name) for name in names}
+    files = {name: TfliteFile(converted(name, precision), name) for name in names}
     for kind in kinds[:1] if quick else kinds:
         for link in links[:1] if quick else links:
             boards = BOARDS[:2] if quick else BOARDS
-            yield section(kind, link, files, progress(f"{kind}, {link}"), boards)
+            yield section(kind, link, files, progress(f"{kind}, {link}"), boards, precision)
 
 
 def main() -> None:
@@ -148,11 +152,14 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one network on few boards")
     parser.add_argument("--kind", choices=KINDS, action="append", help="of the boards")
     parser.add_argument("--link", choices=LINKS, action="append", help="between the boards")
+    parser.add_argument("--precision", choices=("float32", "int8"), default="float32")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     options = parser.parse_args()
     with progress_bars() as progress:
         kinds, links = options.kind or KINDS, options.link or LINKS
-        found = sections(progress, kinds=kinds, links=links, quick=options.quick)
+        found = sections(
+            progress, kinds=kinds, links=links, precision=options.precision, quick=options.quick
+        )
         finish_each(found, as_json=options.json)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 
+import numpy as np
 from outcome import Section, Target
 
 from keras_concurrent import Cluster, TaskGraph, TfliteFile
@@ -27,7 +28,7 @@ TIMED = ("ResNet50", "NASNetMobile")
 CHAINS = ("VGG16", "MobileNet", "MobileNetV2")
 
 
-def converted(name: str) -> bytes:
+def converted(name: str, precision: str = "float32") -> bytes:
     """An untrained network of 224 pixels as a .tflite."""
     load_tensorflow()
     import keras
@@ -35,7 +36,10 @@ def converted(name: str) -> bytes:
     from keras_concurrent.convert import to_tflite
 
     keras.utils.set_random_seed(0)
-    content: bytes = to_tflite(getattr(keras.applications, name)(weights=None, input_shape=SHAPE))
+    model = getattr(keras.applications, name)(weights=None, input_shape=SHAPE)
+    images = np.random.default_rng(0).random((2, *SHAPE), np.float32)
+    how = {} if precision == "float32" else {"precision": precision, "images": images}
+    content: bytes = to_tflite(model, **how)
     return content
 
 
