@@ -19,7 +19,7 @@ from keras_concurrent.edge.bands import Band
 from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.given import segments_on
 from keras_concurrent.planning.problem import fastest_first
-from keras_concurrent.planning.schedule import Plan, fits, schedule
+from keras_concurrent.planning.schedule import Plan, decode, fits, schedule
 from keras_concurrent.planning.segments import merge_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
@@ -33,6 +33,7 @@ _HOPELESS = 1.3  # times the best latency: no search makes up for that
 _EVALUATIONS = 20_000  # of a search; it starts near its end
 _SEARCHED_WAYS = 3  # the best, before any search
 _SEARCHED = 400  # segments; of more, the search finds too little in its time
+_MERGED = 1_200  # tasks; of more, merging them one by one takes longer than planning may
 
 
 @dataclass(frozen=True)
@@ -178,16 +179,29 @@ class StripPlanner:
         )
         if not split.split:
             return None
+        graph, assignment = self._given(way, split)
+        plans = (
+            segments_on(graph, self.cluster, assignment),
+            decode(graph, self.cluster, assignment),
+        )
+        plan = min(plans, key=lambda plan: plan.latency_s)
+        return StripPlan(way, split, plan) if fits(plan, self.cluster) else None
+
+    def _given(self, way: Way, split: Strips) -> tuple[TaskGraph, dict[str, str]]:
+        """The tasks of strips, and strip k on board k."""
+        boards = fastest_first(self.cluster)[: way.count]
         graph = TaskGraph.from_tflite(split.file)
         # What is of no strip alone is the fastest board's.
         home = {i: boards[strip].name for i, strip in split.strip_of.items()}
-        assignment = {t.name: home.get(t.operators[0], boards[0].name) for t in graph.tasks}
-        plan = segments_on(graph, self.cluster, assignment)
-        return StripPlan(way, split, plan) if fits(plan, self.cluster) else None
+        return graph, {t.name: home.get(t.operators[0], boards[0].name) for t in graph.tasks}
 
     def _searched(self, found: StripPlan) -> StripPlan:
         """The plan from which a search that may put every segment on any board goes on."""
         plan = found.plan
+        graph, assignment = self._given(found.way, found.strips)
+        if len(graph.tasks) <= _MERGED:
+            merged = merge_segments(decode(graph, self.cluster, assignment), self.cluster)
+            plan = min(plan, merged, key=lambda plan: plan.latency_s)
         if self.effort.evaluations and len(plan.graph.tasks) <= _SEARCHED:
             start: Mapping[str, str] = plan.assignment
             effort = replace(self.effort, evaluations=min(_EVALUATIONS, self.effort.evaluations))

@@ -78,9 +78,7 @@ class Builder:
             span: which part; ``None`` for all of it.
             strip: who reads it; ``None`` for what no strip alone computes.
         """
-        shape = self._shape(index)
-        if span is not None and span.size == shape[span.axis]:
-            span = None
+        span = self._proper(index, span)
         if index in self._inputs:
             return self._band(index, span)
         if index not in self.parts:
@@ -89,6 +87,11 @@ class Builder:
         if key not in self._made:
             self._made[key] = self._joined(index, span, strip)
         return self._made[key]
+
+    def _proper(self, index: int, span: Span | None) -> Span | None:
+        """A span, if it is less than all of a tensor."""
+        whole = span is not None and span.size == self._shape(index)[span.axis]
+        return None if whole else span
 
     def _band(self, index: int, span: Span | None) -> int:
         if span is not None and not (span.axis == ROW_AXIS and is_image(self._shape(index))):
@@ -100,14 +103,18 @@ class Builder:
             self.bands[index, span] = band
         return self.bands[index, span]
 
-    def _joined(self, index: int, span: Span | None, strip: int | None) -> int:
-        """Parts put together: the reader's own first, what it lacks from the others."""
+    def _wanted(self, index: int, span: Span | None) -> tuple[Span, tuple[Span, ...]]:
+        """What is read of a tensor along the axis of its parts, and across it."""
+        axis = self.parts[index][0].span.axis
+        if span is not None and span.axis == axis:
+            return span, ()
+        return Span(axis, 0, self._shape(index)[axis]), () if span is None else (span,)
+
+    def _pieces(self, index: int, span: Span | None, strip: int | None) -> list[int]:
+        """The reader's own part, and what it lacks of the others, cut where they were made."""
         parts = self.parts[index]
-        axis = parts[0].span.axis
-        size = self._shape(index)[axis]
-        along = span is not None and span.axis == axis
-        wanted = span if along and span is not None else Span(axis, 0, size)
-        across = () if span is None or along else (span,)
+        wanted, across = self._wanted(index, span)
+        axis = wanted.axis
         found: list[tuple[Span, Part]] = []
         missing = [(wanted.first, wanted.end)]
         mine = next((part for part in parts if part.strip == strip), None)
@@ -126,7 +133,7 @@ class Builder:
         if sum(held.size for held, _ in found) != wanted.size:
             name = self._draft.tensors[index].name
             raise RuntimeError(f"the strips of {name!r} lack some of {wanted}")  # a fault of ours
-        pieces = [
+        return [
             self._sliced(
                 part.index,
                 (Span(axis, held.first - part.span.first, held.end - part.span.first), *across),
@@ -134,8 +141,13 @@ class Builder:
             )
             for held, part in found
         ]
+
+    def _joined(self, index: int, span: Span | None, strip: int | None) -> int:
+        """Parts put together."""
+        pieces = self._pieces(index, span, strip)
         if len(pieces) == 1:
             return pieces[0]
+        wanted, across = self._wanted(index, span)
         home = WHOLE if strip is None else str(strip)
         name = self._draft.tensors[index].name
         shape = list(self._shape(index))
@@ -146,7 +158,7 @@ class Builder:
         operator = self._draft.operator("CONCATENATION", _CONCATENATION, pieces, joined)
         operator.builtinOptionsType = schema.BuiltinOptions.ConcatenationOptions
         operator.builtinOptions = schema.ConcatenationOptionsT()
-        operator.builtinOptions.axis = axis
+        operator.builtinOptions.axis = wanted.axis
         self._draft.steps.append(Step(operator, home))
         return joined
 
@@ -189,8 +201,11 @@ class Builder:
             ranges: by strip, what it computes of the outputs, and what others take of that.
         """
         parts: dict[int, list[Part]] = {index: [] for index in step.operator.outputs}
+        works = {strip: rule.at(span.first, span.end) for strip, (span, _) in ranges.items()}
+        for strip, work in works.items():  # what others wait for, before anyone goes on
+            self._cut(step, work, strip)
         for strip, (span, own) in ranges.items():
-            made = self._run(step, rule.at(span.first, span.end), strip, span)
+            made = self._run(step, works[strip], strip, span)
             for index, part in zip(step.operator.outputs, made, strict=True):
                 parts[index].append(Part(part, span, own, strip))
         self.parts.update((index, tuple(held)) for index, held in parts.items())
@@ -240,6 +255,12 @@ class Builder:
         self._draft.steps.append(Step(operator, str(strip)))
         wanted = Span(span.axis, work.skip, work.skip + span.size)
         return [self._sliced(index, (wanted,), str(strip)) for index in operator.outputs]
+
+    def _cut(self, step: Step, work: Work, strip: int) -> None:
+        """Cut what one strip of an operator reads, where it was made."""
+        for position, index in enumerate(step.operator.inputs):
+            if index in self.parts and position not in work.constants:
+                self._pieces(index, self._proper(index, work.reads[position]), strip)
 
     def _read(self, index: int, position: int, work: Work, strip: int) -> int:
         if position in work.constants:

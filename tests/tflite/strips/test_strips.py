@@ -85,10 +85,11 @@ def test_strips_take_their_rows_of_the_image_and_exchange_one_row_each():
     split = strips(file, (1, 1))
     assert list(split.bands.values()) == [Band("t0", 0, 5), Band("t0", 3, 8)]
     assert rows(split, "CONV_2D") == {0: 4, 1: 4}
-    # Each strip pads its image's edge and the columns, twice; each sends one row, and joins one.
+    # Each strip pads its image's edge and the columns, twice; each sends one row before either goes
+    # on, and joins one.
     one = ["PAD", "CONV_2D"]
-    assert kinds(split) == [*one, *one, "SLICE", "CONCATENATION", *one, *(
-        "SLICE", "CONCATENATION"), *one, "CONCATENATION"]  # fmt: skip
+    assert kinds(split) == [*one, *one, "SLICE", "SLICE", "CONCATENATION", *one, "CONCATENATION",
+                            *one, "CONCATENATION"]  # fmt: skip
     assert [rows(split, kind) for kind in ("PAD", "SLICE")] == [{0: 6, 1: 6}, {0: 1, 1: 1}]
     graph = TaskGraph.from_tflite(split.file)
     assert graph.flops == TaskGraph.from_tflite(file).flops
