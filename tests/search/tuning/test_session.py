@@ -54,7 +54,7 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
     asked = (
         "--data", images, "--boards", 2, "--trials", 2, "--epochs", 1, "--samples", 30,
         "--vertices", "2,3", "--kinds", "DP", "--filters", "4", "--channel-caps", "8",
-        "--convolutions", "separable", "--latency-ms", 2,
+        "--convolutions", "separable", "--latency-ms", 5,
     )  # fmt: skip
     # The process dies in its second trial.
     fit, calls = ConcurrentHyperModel.fit, []
@@ -82,8 +82,8 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
     assert [dict(r.values) for r in results] == first
     best = max(results, key=lambda r: r.score)
     assert figures["val_accuracy"] == best.score
-    assert figures["latency_s"] <= 0.002
-    assert figures["bundle_latency_s"] <= 0.002
+    assert figures["latency_s"] <= 0.005
+    assert figures["bundle_latency_s"] <= 0.005
     assert figures["missed"] == []
     network = architecture_of(figures["values"])
     made = Bundle(bundle)
