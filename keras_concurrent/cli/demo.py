@@ -62,7 +62,7 @@ class Recipe:
 
 
 RECIPES = {
-    "photos": Recipe(48, 24, 20, 80, 0.8, 2, 230_000_000),
+    "photos": Recipe(48, 24, 28, 112, 0.8, 1, 480_000_000),
     "mnist": Recipe(None, 24, 16, 64, 0.8, 3, 40_000_000),
     "digits": Recipe(None, 16, 16, 64, 0.3, 10, 40_000_000),
 }
