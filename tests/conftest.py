@@ -1,5 +1,6 @@
 """Small real networks that several test modules cut and run."""
 
+import contextlib
 import os
 import signal
 
@@ -16,6 +17,20 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 if os.environ.get("CI"):  # the same examples in every run; a developer's runs look for new ones
     settings.register_profile("ci", derandomize=True)
     settings.load_profile("ci")
+
+
+def pytest_sessionstart(session):
+    """Compile the planner once, which takes a new clone a minute, in no single test's time."""
+    from keras_concurrent.cluster import Cluster
+    from keras_concurrent.errors import MissingExtraError
+    from keras_concurrent.planning.effort import Effort
+    from keras_concurrent.planning.segments import plan_segments
+    from keras_concurrent.planning.taskgraph import Task, TaskGraph
+
+    tasks = (Task("a", 10**8, ("i",), ("x",)), Task("b", 10**8, ("x",), ("y",)))
+    graph = TaskGraph(tasks, {"i": 10, "x": 10, "y": 10}, ("i",), ("y",))
+    with contextlib.suppress(MissingExtraError):  # then what needs it says so itself
+        plan_segments(graph, Cluster.of("pi4", 2), effort=Effort(10))
 
 
 @pytest.fixture(scope="session")

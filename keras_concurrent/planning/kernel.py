@@ -170,23 +170,39 @@ def place_below(
     if costly:
         for task in order:
             again = again or state.board[task] == ANY
-    if not again:
-        return _walk(problem, state, order, boards, False, tail_s, most_s)
-    # With gaps to fill, the second plan may be the shorter one: the first is made to its end.
-    latency = _walk(
-        problem, state, order, boards, fill_gaps, tail_s, np.inf if fill_gaps else most_s
-    )
-    if latency == np.inf:
-        return latency
-    planned = _by_start(state, order) if fill_gaps else order
-    return _walk(problem, state, planned, boards, False, tail_s, most_s)
+    latency, planned, gaps = 0.0, order, fill_gaps
+    for attempt in range(2 if again else 1):  # one call for both: what calls it contains it
+        if attempt == 1 and gaps:
+            planned, gaps = _by_start(state, order), False
+        # With gaps to fill, the second plan may be the shorter one: the first is made to its end.
+        least_s = np.inf if gaps else most_s
+        latency = _walk(problem, state, planned, boards, gaps, tail_s, least_s)
+        if latency == np.inf:
+            break
+    return latency
 
 
 @compiled
 def _by_start(state: State, order: Array) -> Array:
-    """The tasks of an order as they start; of equals, as they end, and then as in the order."""
-    planned = order[np.argsort(state.end_s[order], kind="mergesort")]
-    return planned[np.argsort(state.start_s[planned], kind="mergesort")]
+    """The tasks of an order as they start; of equals, as they end, and then as in the order.
+
+    Sorted by insertion: nearly all are in their places, and numba's own sorts take seconds to
+    compile.
+    """
+    start_s, end_s, planned = state.start_s, state.end_s, order.copy()
+    for i in range(1, planned.size):
+        task = planned[i]
+        j = i
+        while j > 0:
+            other = planned[j - 1]
+            if start_s[other] < start_s[task] or (
+                start_s[other] == start_s[task] and end_s[other] <= end_s[task]
+            ):
+                break
+            planned[j] = other
+            j -= 1
+        planned[j] = task
+    return planned
 
 
 @compiled

@@ -76,12 +76,19 @@ def list_schedules(problem: Problem, state: State, boards: int) -> tuple[float, 
             if latency_s < least_s:
                 least_s = latency_s
                 best_board[:] = state.board
-                best_order[:] = np.argsort(state.turn)
+                _note_order(state, best_order)
         if alone:
             alone_s = least_s
     state.board[:] = best_board
     place(problem, state, best_order, boards, False)
     return alone_s, least_s
+
+
+@compiled
+def _note_order(state: State, order: Array) -> None:
+    """Fill in the order in which the tasks were placed."""
+    for task in range(order.size):
+        order[state.turn[task]] = task
 
 
 @compiled
@@ -169,7 +176,7 @@ def pack(problem: Problem, state: State, boards: int) -> float:
             if latency_s < least_s:
                 least_s = latency_s
                 best_board[:] = state.board
-                best_order[:] = np.argsort(state.turn)
+                _note_order(state, best_order)
     state.board[:] = best_board
     place(problem, state, best_order, boards, False)
     return least_s
