@@ -173,17 +173,19 @@ def _change(
 
 @compiled
 def anneal(
-    problem: Problem, state: State, order: Array, boards: int, evaluations: int, seed: int
-) -> float:
+    problem: Problem, state: State, order: Array, boards: int, evaluations: int, seed: int,
+    start_s: float,
+) -> float:  # fmt: skip
     """Search from a plan for a better one.
 
     Args:
         problem: what to plan.
-        state: its boards are where the search starts; the best plan found is left in it.
+        state: its boards are where the search starts; those of the best plan found are left in it.
         order: (n) a topological order to start from; the best one's is left in it.
         boards: the fastest so many may be used.
         evaluations: how many candidates to try.
         seed: what the moves are drawn from.
+        start_s: the latency of the plan to start from.
 
     Returns:
         The latency of the best plan, in seconds; never above that of the start.
@@ -193,8 +195,7 @@ def anneal(
     board, best_board, best_order = state.board.copy(), state.board.copy(), order.copy()
     trial_board, trial_order = state.board.copy(), order.copy()
     now_order = order.copy()
-    now = place(problem, state, order, boards, False)
-    best = now
+    now = best = start_s
     tail_s = tails_s(problem)
     for evaluation in range(evaluations):
         trial_board[:] = board
@@ -220,7 +221,7 @@ def anneal(
                 best_order[:] = now_order
     state.board[:] = best_board
     order[:] = best_order
-    return place(problem, state, order, boards, False)
+    return best
 
 
 def search(
@@ -253,7 +254,8 @@ def search(
         order = start_order.copy()
         share = min(length, effort.evaluations - done)
         seed = (effort.seed + number) % 2**32
-        latency_s = anneal(problem, state, order, boards, share, seed)
+        start_s = place(problem, state, order, boards, False)
+        latency_s = anneal(problem, state, order, boards, share, seed, start_s)
         if latency_s < best:
             best, best_board, best_order = latency_s, state.board.copy(), order
     state.board[:] = best_board

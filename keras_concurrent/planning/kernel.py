@@ -122,14 +122,13 @@ def _taken_in(count: int, arrived_s: Array, taking_s: Array) -> float:
     return done
 
 
-@compiled
 def place(problem: Problem, state: State, order: Array, boards: int, fill_gaps: bool) -> float:
-    """Plan the tasks one after another; see `place_below`.
+    """Plan the tasks one after another; see `place_below`, which compiled code calls by itself.
 
     Returns:
         The latency, in seconds.
     """
-    return place_below(problem, state, order, boards, fill_gaps, np.zeros(0), np.inf)
+    return float(place_below(problem, state, order, boards, fill_gaps, np.zeros(0), np.inf))
 
 
 @compiled

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from keras_concurrent.planning.kernel import place
+from keras_concurrent.planning.kernel import place_below
 from keras_concurrent.planning.lines import compiled
 from keras_concurrent.planning.problem import Array, Problem, State
 
@@ -92,5 +92,5 @@ def figures(problem: Problem, state: State, order: Array, durations_s: Array) ->
         0.0,
         0.0,
     )
-    free_s = place(free, state, order, boards, False)
+    free_s = place_below(free, state, order, boards, False, np.zeros(0), np.inf)
     return Figures(work_s, path_s, traffic_s, loads_s.sum(), loads_s.max(), free_s)

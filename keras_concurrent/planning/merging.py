@@ -1,4 +1,4 @@
-"""Which tasks of a plan run in one call, found in compiled code.
+"""Which tasks of a plan run in one call.
 
 A call of the interpreter costs its board some time, and a segment's tensors travel only when all of
 it is done. So neighbours in a board's planned order are merged as long as the latency, calls
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from keras_concurrent.planning.annealing import successors_of
-from keras_concurrent.planning.kernel import place
+from keras_concurrent.planning.kernel import place_below
 from keras_concurrent.planning.lines import compiled
 from keras_concurrent.planning.problem import Array, Problem, State
 
@@ -155,19 +155,18 @@ def _latency(
     )
     for position in range(count):
         state.board[position] = board[order[position]]
-    return place(merged, state, np.arange(count), boards, False)
+    order = np.arange(count)
+    return float(place_below(merged, state, order, boards, False, np.zeros(0), np.inf))
 
 
-@compiled
 def as_one_s(problem: Problem, state: State, call_s: Array, board: int) -> float:
     """Latency of all tasks in one call on one board, in seconds; arguments as of `merge`."""
     tasks = problem.seconds.shape[0]
     after, after_from = successors_of(problem)
     where, segment = np.full(tasks, board), np.zeros(tasks, np.int64)
-    return _latency(problem, state, call_s, where, after, after_from, segment)
+    return float(_latency(problem, state, call_s, where, after, after_from, segment))
 
 
-@compiled
 def merge(problem: Problem, state: State, call_s: Array, board: Array) -> tuple[Array, float]:
     """Merge neighbours of each board's planned order.
 
@@ -183,23 +182,21 @@ def merge(problem: Problem, state: State, call_s: Array, board: Array) -> tuple[
     tasks, boards = problem.seconds.shape
     after, after_from = successors_of(problem)
     segment = np.arange(tasks)
-    trial = segment.copy()
-    best = _latency(problem, state, call_s, board, after, after_from, segment)
+    best = float(_latency(problem, state, call_s, board, after, after_from, segment))
     improved = True
     while improved:
         improved = False
         for on in range(boards):
             last = -1  # the segment before, on this board
-            for task in range(tasks):
-                if board[task] != on or segment[task] != task:
+            for task in np.flatnonzero(board == on).tolist():
+                if segment[task] != task:
                     continue
                 if last >= 0:
-                    for other in range(tasks):
-                        trial[other] = last if segment[other] == task else segment[other]
+                    trial = np.where(segment == task, last, segment)
                     found = _latency(problem, state, call_s, board, after, after_from, trial)
                     if found <= best * _ROUNDING:
-                        best = found
-                        segment[:] = trial
+                        best = float(found)
+                        segment = trial
                         improved = True
                         continue  # the longer segment is tried with the next one too
                 last = task

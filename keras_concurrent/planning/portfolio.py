@@ -3,9 +3,14 @@
 A list schedule puts the most urgent task first, each on the board that finishes it first; it looks
 no further than the next task. Where messages are slow, it is better to leave together what hands
 each other much: packing does that, and knows no order. One of them is usually near a good plan.
+
+What plans is compiled; what calls it some dozen times is not, for compiled code holds all that it
+calls once more, which would take a new installation ten seconds each.
 """
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -19,36 +24,58 @@ _ROUNDING = 1 + 1e-9  # the same sum in another order is no longer
 _CUTS = (0.0, 0.25, 0.5, 0.75)  # shares of the tensors, the smallest first, that bind nothing
 
 
-@compiled
-def _unplaced(problem: Problem, state: State, board: int) -> None:
-    """Put every task that is not pinned on a board, or on ``ANY``."""
-    for task in range(problem.pinned.size):
-        pinned = problem.pinned[task]
-        state.board[task] = board if pinned == ANY else pinned
-
-
-@compiled
 def _twin_before(problem: Problem, board: int) -> bool:
     """Whether all tasks on this board alone take what they take on one tried before."""
     client = problem.seconds.shape[1]
     if problem.pinned.max() != ANY:  # then they are not all on it
         return False
-    for other in range(board):
-        if (
-            problem.memory[other] == problem.memory[board]
-            and problem.message_s[other] == problem.message_s[board]
-            and problem.message_byte_s[other] == problem.message_byte_s[board]
-            and problem.byte_s[client, other] == problem.byte_s[client, board]
-            and problem.byte_s[other, client] == problem.byte_s[board, client]
-            and problem.latency_s[client, other] == problem.latency_s[client, board]
-            and problem.latency_s[other, client] == problem.latency_s[board, client]
-            and np.array_equal(problem.seconds[:, other], problem.seconds[:, board])
-        ):
-            return True
-    return False
+
+    def costs(on: int) -> list[Array]:
+        there, back = problem.byte_s[client, on], problem.byte_s[on, client]
+        ways = (there, back, problem.latency_s[client, on], problem.latency_s[on, client])
+        own = (problem.memory[on], problem.message_s[on], problem.message_byte_s[on])
+        return [np.array((*own, *ways)), problem.seconds[:, on]]
+
+    return any(
+        all(np.array_equal(a, b) for a, b in zip(costs(other), costs(board), strict=True))
+        for other in range(board)
+    )
 
 
-@compiled
+class _Best:
+    """The best plan so far.
+
+    Args:
+        problem: what is planned.
+        state: scratch; the best plan is left in it by `leave`.
+    """
+
+    def __init__(self, problem: Problem, state: State) -> None:
+        self._problem, self._state = problem, state
+        self._tail_s = tails_s(problem)
+        self.latency_s = math.inf
+        self._board = np.zeros(problem.pinned.size, np.int64)
+        self._order = np.arange(problem.pinned.size)
+
+    def offer(self, board: Array, order: Array, boards: int) -> None:
+        """Plan with some boards given, see `keras_concurrent.planning.kernel.place_below`."""
+        state = self._state
+        state.board[:] = board
+        most_s = self.latency_s * _ROUNDING
+        latency_s = place_below(
+            self._problem, state, order, boards, True, self._tail_s, most_s
+        )  # fmt: skip
+        if latency_s < self.latency_s:
+            self.latency_s = latency_s
+            self._board = state.board.copy()
+            self._order = np.argsort(state.turn)
+
+    def leave(self, boards: int) -> None:
+        """Leave the best plan in the state."""
+        self._state.board[:] = self._board
+        place(self._problem, self._state, self._order, boards, False)
+
+
 def list_schedules(problem: Problem, state: State, boards: int) -> tuple[float, float]:
     """HEFT with the interface in it: leave the best list schedule on 1, 2, ... boards in ``state``.
 
@@ -58,46 +85,22 @@ def list_schedules(problem: Problem, state: State, boards: int) -> tuple[float, 
     Returns:
         Least latency on one board, and on as many as are best, in seconds.
     """
-    tasks, weights = problem.mean_s.size, len(COMMUNICATION_WEIGHTS)
-    orders = np.empty((weights, tasks), np.int64)
-    for i in range(weights):
-        orders[i] = urgency_order(problem, COMMUNICATION_WEIGHTS[i])
-    tail_s = tails_s(problem)
-    alone_s, least_s = np.inf, np.inf
-    best_board, best_order = np.zeros(tasks, np.int64), orders[0].copy()
-    for attempt in range(2 * boards - 1):
-        alone = attempt < boards
-        if alone and _twin_before(problem, attempt):
-            continue
-        allowed = 1 if alone else attempt - boards + 2
-        for i in range(weights):
-            _unplaced(problem, state, attempt if alone else ANY)
-            latency_s = _place_sooner(problem, state, orders[i], allowed, tail_s, least_s)
-            if latency_s < least_s:
-                least_s = latency_s
-                best_board[:] = state.board
-                _note_order(state, best_order)
-        if alone:
-            alone_s = least_s
-    state.board[:] = best_board
-    place(problem, state, best_order, boards, False)
-    return alone_s, least_s
+    orders = [urgency_order(problem, weight) for weight in COMMUNICATION_WEIGHTS]
+    best = _Best(problem, state)
 
+    def offer(board: int, allowed: int) -> None:
+        for order in orders:
+            given = np.where(problem.pinned == ANY, board, problem.pinned)
+            best.offer(given, order, allowed)
 
-@compiled
-def _note_order(state: State, order: Array) -> None:
-    """Fill in the order in which the tasks were placed."""
-    for task in range(order.size):
-        order[state.turn[task]] = task
-
-
-@compiled
-def _place_sooner(
-    problem: Problem, state: State, order: Array, boards: int, tail_s: Array, least_s: float
-) -> float:
-    """The latency of an order; infinity where it is known early to be above the least so far."""
-    most_s = least_s * _ROUNDING
-    return place_below(problem, state, order, boards, True, tail_s, most_s)
+    for alone in range(boards):
+        if not _twin_before(problem, alone):
+            offer(alone, 1)
+    alone_s = best.latency_s
+    for allowed in range(2, boards + 1):
+        offer(ANY, allowed)
+    best.leave(boards)
+    return alone_s, best.latency_s
 
 
 @compiled
@@ -122,14 +125,11 @@ def _bound_together(problem: Problem, least_bytes: float) -> Array:
 
 
 @compiled
-def _spread(problem: Problem, head: Array, board: Array, boards: int) -> None:
-    """Longest cluster first, each where it would end first if nothing ever waited."""
+def _spread(problem: Problem, head: Array, longest_first: Array, board: Array, boards: int) -> None:
+    """Each cluster, the longest first, where it would end first if nothing ever waited."""
     tasks = head.size
-    work_s = np.zeros(tasks)
-    for task in range(tasks):
-        work_s[head[task]] += problem.mean_s[task]
     load_s = np.zeros(boards)
-    for cluster in np.argsort(-work_s, kind="mergesort"):
+    for cluster in longest_first:
         if head[cluster] != cluster:
             continue
         chosen, earliest = 0, np.inf
@@ -147,7 +147,6 @@ def _spread(problem: Problem, head: Array, board: Array, boards: int) -> None:
                 board[task] = chosen if pinned == ANY else pinned
 
 
-@compiled
 def pack(problem: Problem, state: State, boards: int) -> float:
     """Leave the best packing of clusters on the fastest 2, 3, ... boards in ``state``.
 
@@ -157,29 +156,22 @@ def pack(problem: Problem, state: State, boards: int) -> float:
     Returns:
         Its latency, in seconds; infinity where there is one board.
     """
-    tasks, shares = problem.pinned.size, len(_CUTS)
     between = problem.reads[problem.producer[problem.reads] >= 0]
     sizes = np.sort(problem.sizes[between])
+    bounds = [float(sizes[int(sizes.size * cut)]) if sizes.size else 0.0 for cut in _CUTS]
     order = urgency_order(problem, 1.0)
-    tail_s = tails_s(problem)
-    least_s, before = np.inf, -1.0
-    best_board, best_order = np.zeros(tasks, np.int64), order.copy()
-    for i in range(shares):
-        bound = sizes[int(sizes.size * _CUTS[i])] if sizes.size else 0.0
-        if bound == before:  # the same clusters again
-            continue
-        before = bound
+    best = _Best(problem, state)
+    board = np.zeros(problem.pinned.size, np.int64)
+    for bound in dict.fromkeys(bounds):  # equal ones make the same clusters
         head = _bound_together(problem, bound)
+        work_s = np.zeros(head.size)
+        np.add.at(work_s, head, problem.mean_s)  # one after another: equal on every machine
+        longest_first = np.argsort(-work_s, kind="stable")
         for allowed in range(2, boards + 1):
-            _spread(problem, head, state.board, allowed)
-            latency_s = _place_sooner(problem, state, order, allowed, tail_s, least_s)
-            if latency_s < least_s:
-                least_s = latency_s
-                best_board[:] = state.board
-                _note_order(state, best_order)
-    state.board[:] = best_board
-    place(problem, state, best_order, boards, False)
-    return least_s
+            _spread(problem, head, longest_first, board, allowed)
+            best.offer(board, order, allowed)
+    best.leave(boards)
+    return best.latency_s
 
 
 def portfolio(problem: Problem, boards: int) -> tuple[State, State, float, float]:
