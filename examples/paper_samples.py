@@ -30,7 +30,7 @@ UNITS = (2, 4, 6, 8, 10)
 SCORED_UNITS = (4, 6, 8, 10)
 LINKS = ("1gbit", "100mbit")
 BOARDS: dict[str, tuple[str, int | None]] = {
-    "pi4-quarter": ("pi4-quarter", None),
+    "pi4": ("pi4", None),
     "pi4-1core": ("pi4", 1),
 }
 """Kind and cores of the boards on which partitions may be timed."""
@@ -103,7 +103,7 @@ class Job:
     first: int
     scored: tuple[int, ...] = SCORED_UNITS
     timed: bool = True
-    board: str = "pi4-quarter"
+    board: str = "pi4"
 
     @property
     def recipe(self) -> Family:

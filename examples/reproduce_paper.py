@@ -343,9 +343,7 @@ def main() -> None:
     )
     parser.add_argument("--samples", type=int, default=50, help="networks a family [50]")
     parser.add_argument("--out", type=Path, default=Path("paper"), help="folder [paper]")
-    parser.add_argument(
-        "--board", choices=BOARDS, default="pi4-quarter", help="for Fig. 8 [pi4-quarter]"
-    )
+    parser.add_argument("--board", choices=BOARDS, default="pi4", help="for Fig. 8 [pi4]")
     parser.add_argument(
         "--accuracy",
         type=Path,

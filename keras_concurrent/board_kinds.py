@@ -15,9 +15,6 @@ Rates follow from published latencies, fitted to the cost model of `keras_concur
   v2, v3 large and EfficientNetB0 in float32, MobileNet v1 in int8, which ncnn does no faster there.
   Nobody has published networks' latencies on an N100, which has AVX2 that an N5105 lacks.
 
-- ``pi4-quarter``: one rate, a quarter of what the ``pi4`` does of MobileNet v1. Nobody owns such a
-  board: studies that are not yet redone on whole boards were made on it.
-
 One core alone (`ONE_CORE`) is not a whole board divided by its cores, and only ncnn has published
 it: the same four networks in float32 on one thread, MobileNet v1 in int8, fitted likewise. What an
 operator costs at least is left as on the whole board, so that one core is never the quicker. But
@@ -80,7 +77,6 @@ BOARD_KINDS = {
     "zero2w": BoardKind(4, 7.9, 19.8, 1.85, 0.0, 256.0, 1.04, 0.64, 0.026),
     "pi3": BoardKind(4, 11.9, 26.9, 2.77, 0.0, 768.0, 0.81, 0.82, 0.034),
     "pi4": BoardKind(4, 16.2, 51.1, 11.4, 0.0437, 768.0, 0.5, 1.3, 0.055),
-    "pi4-quarter": BoardKind(1, 3.7, 11.9, None, 0.0, 768.0, 0.5, 1.3, 0.055),
     "pi5": BoardKind(4, 42.9, 147.0, 30.2, 0.0165, 1792.0, 0.27, 2.4, 0.32),
     "n5105": BoardKind(4, 36.9, 28.7, 16.2, 0.0, 3840.0, 0.29, 2.3, 0.3),
 }

@@ -259,7 +259,7 @@ def test_a_described_cluster_listens_on_this_machine_only():
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("pi9", 2), "kind must be one of zero2w, pi3, pi4, pi4-quarter, pi5, n5105, got 'pi9'"),
+        (("pi9", 2), "kind must be one of zero2w, pi3, pi4, pi5, n5105, got 'pi9'"),
         (("pi3", 0), "boards must be at least 1, got 0"),
         (("pi3", 1, "fast"), "link must look like .*got 'fast'"),
         (("pi3", 1, "1gbit", None, 2), "cores of a pi3 must be 1 or 4, got 2"),

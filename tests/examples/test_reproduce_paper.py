@@ -32,7 +32,7 @@ def test_the_unit_of_a_familys_score_is_its_smallest_tensor(paper):
     )
 
 
-@pytest.mark.parametrize("board", ["pi4-quarter", "pi4-1core"])
+@pytest.mark.parametrize("board", ["pi4", "pi4-1core"])
 def test_a_sample_holds_the_score_and_the_times_of_its_partition(paper, board):
     _, paper_samples = paper
     job = paper_samples.Job("DP", 12, 0, scored=(4,), board=board)
