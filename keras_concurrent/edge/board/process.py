@@ -11,16 +11,16 @@ from pathlib import Path
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.board.store import Store
-from keras_concurrent.edge.board.stretch import MessageStretch, Stretch, limit_memory
+from keras_concurrent.edge.board.stretch import Stretch, limit_memory
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.link.direct import DirectChannel
 from keras_concurrent.edge.link.keys import keys_of
+from keras_concurrent.edge.link.message_stretch import MessageStretch
 from keras_concurrent.edge.link.pacing import pacer_of
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import load_interpreter
-from keras_concurrent.network import SERVER_CORE_S
 
 _log = logging.getLogger(__name__)
 READY = "is ready"
@@ -73,7 +73,7 @@ def serve_board(
     with ExitStack() as ends:  # what is left open keeps the process and its port
         stretch, messages = None, None
         if slowdown is not None:
-            messages = MessageStretch(cluster.message_costs_s(name), SERVER_CORE_S)
+            messages = MessageStretch(cluster.message_costs_s(name))
             stretch = ends.enter_context(closing(Stretch(slowdown, cluster_path)))
         channel = DirectChannel(name, cluster, keys_of(name, cluster, keys))
         ends.callback(channel.close)

@@ -11,7 +11,8 @@ cores, because a board that sleeps leaves its core to the others.
 
 Messages are stretched too: the thread that computes, and so does nothing else meanwhile, sleeps for
 what a message takes of the board's processor beyond what it takes of this one, see
-`MessageStretch`. Whatever was measured this way says so wherever it is shown.
+`keras_concurrent.edge.link.message_stretch`. Whatever was measured this way says so wherever it is
+shown.
 """
 
 from __future__ import annotations
@@ -73,31 +74,6 @@ class Stretch:
         """Close the file, if there is one."""
         if self._turn is not None:
             self._turn.close()
-
-
-class MessageStretch:
-    """Makes each message take as long as it takes of the board's processor.
-
-    What this machine does for it, in whichever thread, takes the rest.
-
-    Args:
-        board: processor seconds of a message at the board, and what each byte adds.
-        here: the same of this machine.
-    """
-
-    def __init__(self, board: tuple[float, float], here: tuple[float, float]) -> None:
-        self._board, self._here = board, here
-        self._taken_s = 0.0
-
-    def taken_s(self) -> float:
-        """What messages have taken so far, in seconds."""
-        return self._taken_s
-
-    def handled(self, size: int) -> None:
-        """A message of so many bytes was taken in, or is about to be sent."""
-        takes_s, here_s = (fixed_s + size * byte_s for fixed_s, byte_s in (self._board, self._here))
-        self._taken_s += takes_s
-        time.sleep(max(0.0, takes_s - here_s))
 
 
 @contextmanager

@@ -11,9 +11,9 @@ import numpy as np
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.board.engine import Engine, Finish, Instruction, RunSegment, Transmit
 from keras_concurrent.edge.board.status import Counts
-from keras_concurrent.edge.board.stretch import MessageStretch
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.complaints import Complaints
+from keras_concurrent.edge.link.message_stretch import MessageStretch
 from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.protocol import Failed, Tensor
 from keras_concurrent.edge.link.transport import Clock

@@ -14,12 +14,12 @@ import time
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.board.status import Counts, machine
 from keras_concurrent.edge.board.store import Depot, Store
-from keras_concurrent.edge.board.stretch import MessageStretch
 from keras_concurrent.edge.board.work import Work
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link import answers, questions
+from keras_concurrent.edge.link.message_stretch import MessageStretch
 from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.pacing import Pacer
 from keras_concurrent.edge.link.probe import CONTENT, LinkProbe

@@ -128,6 +128,7 @@ class Client:
             if board not in missing:
                 self._offsets_s[board] = self.questions.clock_offset_s(board)
         with self._lock:
+            self._dispatch.slow_messages(emulated=bool(self.slowdowns))
             if not self._requests.started:
                 self._dispatch.session.exceed(self._readiness.known_session)
             self._dispatch.carry_out(self._requests.start())
@@ -135,8 +136,8 @@ class Client:
         with self._lock:
             refusals = dict(self._requests.refusals)
         if refusals and all_boards:
-            faults = "; ".join(f"{b} does not take its part: {why}" for b, why in refusals.items())
-            raise BoardError(faults)
+            faults = (f"{b} does not take its part: {why}" for b, why in refusals.items())
+            raise BoardError("; ".join(faults))
 
     def wait_prepared(self, timeout_s: float = 20.0) -> None:
         """Wait until the boards have taken their parts, also those for the loss of each other.

@@ -30,6 +30,7 @@ from keras_concurrent.edge.client.requests import Requests
 from keras_concurrent.edge.client.routes import Reroute
 from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link import answers, protocol
+from keras_concurrent.edge.link.message_stretch import MessageStretch
 from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, SessionNumber, version_fault
 from keras_concurrent.edge.link.questions import Route
@@ -66,6 +67,8 @@ class Dispatch:
         """Decides."""
         self.questions = Questions(outbox, self.session, channel.clock)
         """What can be asked of boards beside images."""
+        self._cluster = cluster
+        self._messages: MessageStretch | None = None
         self._bundle, self._boards, self._outbox = bundle, frozenset(names), outbox
         self._suspects = Suspects(self.questions)
         self._own = OwnInterpreter(bundle)
@@ -76,6 +79,11 @@ class Dispatch:
         """End what was begun."""
         self._own.close()
         self.flights.close()
+
+    def slow_messages(self, *, emulated: bool) -> None:
+        """Where boards are emulated, the messages of a client on one take what they take there."""
+        if emulated and self._cluster.client.on is not None:
+            self._messages = MessageStretch(self._cluster.message_costs_s(CLIENT))
 
     # ------------------------------------------------------------- what arrives
 
@@ -148,6 +156,7 @@ class Dispatch:
             self.carry_out(self.requests.failed(tensor.image, str(error)))
         else:
             if name is not None:
+                self._handled(tensor)
                 self.carry_out(self.requests.arrived(tensor.image, name))
 
     def look(self) -> None:
@@ -172,6 +181,7 @@ class Dispatch:
             elif isinstance(instruction, Begin):
                 placement = self.requests.placement(instruction.route)
                 for receiver, tensor, sent in self.flights.begin(instruction, placement):
+                    self._handled(tensor)
                     self._outbox.put(receiver, tensor, sent)
             elif isinstance(instruction, Forget):
                 self.flights.forget(instruction.image)
@@ -186,6 +196,10 @@ class Dispatch:
                 self._compute(instruction.request)
             else:
                 self.flights.fail(instruction.request, instruction.reason)
+
+    def _handled(self, tensor: protocol.Tensor) -> None:
+        if self._messages is not None:
+            self._messages.handled(len(tensor.content))
 
     def _offer(self, offer: Offer) -> None:
         routes = tuple(self.requests.routes())

@@ -6,7 +6,8 @@ import time
 
 import pytest
 
-from keras_concurrent.edge.board.stretch import MessageStretch, Stretch
+from keras_concurrent.edge.board.stretch import Stretch
+from keras_concurrent.edge.link.message_stretch import MessageStretch
 
 
 def test_stretched_compute_takes_slowdown_times_its_cpu_time():

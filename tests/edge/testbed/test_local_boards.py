@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,28 @@ def test_emulated_boards_take_the_time_they_are_said_to_take(made):
     run = next(e for e in measurement.runs["one_board"].events if e.kind == "run")
     fast = next(e for e in plain.runs["one_board"].events if e.kind == "run")
     assert run.end_s - run.start_s > 4 * (fast.end_s - fast.start_s)
+
+
+def test_the_messages_of_a_client_on_an_emulated_board_take_what_they_take_there(made):
+    bundle, cluster = made
+    slow = replace(
+        cluster, boards=tuple(replace(board, message_ms=30.0) for board in cluster.boards)
+    )
+    image = random_images(bundle, 1)[0]
+    slowdown = dict.fromkeys((board.name for board in cluster.boards), 1.0)
+    took_s = {}
+    for on in (None, "b0"):
+        there = replace(slow, client=replace(cluster.client, on=on))
+        with LocalBoards(bundle, there, slowdown=slowdown) as boards:
+            took_s[on] = min(timed(lambda: boards.client.infer(image)) for _ in range(3))
+    # At least the first board's part of the image and the answer are 30 ms each of the client.
+    assert took_s["b0"] > took_s[None] + 0.05
+
+
+def timed(call):
+    start = time.monotonic()
+    call()
+    return time.monotonic() - start
 
 
 def test_emulated_boards_share_the_work_anew(made):
