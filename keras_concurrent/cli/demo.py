@@ -44,6 +44,7 @@ class Recipe:
 
     Args:
         size: side of the images; ``None`` for the data set's own.
+        images: how many to train on at most.
         vertices: how many the graphs have.
         filters: channels of the first blocks.
         channel_cap: most channels.
@@ -53,6 +54,7 @@ class Recipe:
     """
 
     size: int | None
+    images: int
     vertices: int
     filters: int
     channel_cap: int
@@ -62,11 +64,11 @@ class Recipe:
 
 
 RECIPES = {
-    "photos": Recipe(48, 24, 28, 112, 0.8, 1, 480_000_000),
-    "mnist": Recipe(None, 24, 16, 64, 0.8, 3, 40_000_000),
-    "digits": Recipe(None, 16, 16, 64, 0.3, 10, 40_000_000),
+    "photos": Recipe(64, 2_000, 24, 28, 112, 0.8, 1, 800_000_000),
+    "mnist": Recipe(None, 60_000, 24, 16, 64, 0.8, 3, 40_000_000),
+    "digits": Recipe(None, 60_000, 16, 16, 64, 0.3, 10, 40_000_000),
 }
-_BATCH_SIZE = 64
+_BATCH_SIZE = 32
 _LEARNING_RATE = 6e-3
 _TEST_IMAGES = 400  # sent through the boards, in random order as the data sets give them
 
@@ -242,9 +244,14 @@ def _train(
 
     keras.utils.set_random_seed(seed)
     model = build_model(architecture)
+    count = recipe.images
+    few = replace(
+        dataset,
+        train_images=dataset.train_images[:count], train_labels=dataset.train_labels[:count],
+    )  # fmt: skip
     result = training.train(
         model,
-        dataset,
+        few,
         epochs=recipe.epochs,
         batch_size=_BATCH_SIZE,
         learning_rate=_LEARNING_RATE,
