@@ -57,7 +57,12 @@ __all__ = [*sorted(_MODULE_OF), "__version__"]
 def __getattr__(name: str) -> Any:
     if name not in _MODULE_OF:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    try:
+        return getattr(importlib.import_module(f"{__name__}.{_MODULE_OF[name]}"), name)
+    except ModuleNotFoundError as error:
+        from keras_concurrent.extras import named
+
+        raise named(error) from error
 
 
 def __dir__() -> list[str]:

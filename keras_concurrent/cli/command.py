@@ -59,7 +59,10 @@ def command(example: str) -> Callable[[Function], click.Command]:
 def _explained(error: BaseException) -> tuple[int, str]:
     """Exit status and message of an error."""
     from keras_concurrent.errors import ConcurrentError
+    from keras_concurrent.extras import named
 
+    if isinstance(error, ImportError):
+        error = named(error)
     if isinstance(error, KeyboardInterrupt):
         return 130, "Interrupted. Nothing half-written was left, no board runs on."
     if isinstance(error, ConcurrentError):
