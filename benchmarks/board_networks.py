@@ -31,11 +31,11 @@ decides: 6.8 times one board predicted from FLOPs at 224 px and 1 Gbit, against 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network with what its tasks take on this machine."""
+    """A network with what its tasks take on this machine; ours has an architecture."""
 
     name: str
     pixels: int
-    architecture: Architecture
+    architecture: Architecture | None
     file: TfliteFile
     graph: TaskGraph
     call_s: float

@@ -38,6 +38,7 @@ from keras_concurrent.edge.testbed.local_boards import slowdown_for
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.edge.watch.bench import random_images
 from keras_concurrent.edge.watch.survey import profile_cluster
+from keras_concurrent.export.stripping import StripPlan
 from keras_concurrent.measured.host import measure_host
 from keras_concurrent.planning.bounds import lower_bound_s
 from keras_concurrent.planning.schedule import Plan, decode
@@ -108,10 +109,17 @@ class Bench:
 
         return cluster_of
 
-    def _bundle(self, network: Candidate, cluster: Cluster, plan: Plan | None = None) -> Bundle:
+    def _bundle(
+        self, network: Candidate, cluster: Cluster, plan: Plan | None = None,
+        strips: StripPlan | None = None,
+    ) -> Bundle:  # fmt: skip
         self._number += 1
         path = self._folder / f"bundle_{self._number}"
-        return export_bundle(network.file, cluster, path, graph=network.graph, plan=plan)
+        return export_bundle(
+            network.file, cluster, path, graph=network.graph, plan=plan,
+            rewritten=strips.strips.file if strips else None,
+            bands=strips.bands if strips else None,
+        )  # fmt: skip
 
     @contextmanager
     def _client(self, bundle: Bundle, cluster: Cluster) -> Iterator[Client]:
@@ -125,15 +133,16 @@ class Bench:
             yield client
 
     def measured(
-        self, network: Candidate, link: str, cluster: Cluster, plan: Plan | None = None
-    ) -> Row:
-        """A network on boards.
+        self, network: Candidate, link: str, cluster: Cluster, plan: Plan | None = None,
+        strips: StripPlan | None = None,
+    ) -> Row:  # fmt: skip
+        """A network on boards, whole or in the strips that the plan is of.
 
         The prediction is the plan's with the seconds that the boards' own segments take just then:
         how fast this machine is changes from row to row, and is none of the plan's business.
         """
         plan = plan_segments(network.graph, cluster) if plan is None else plan
-        bundle = self._bundle(network, cluster, plan)
+        bundle = self._bundle(network, cluster, plan, strips)
         images = random_images(bundle, 5)
         latencies = []
         with self._client(bundle, cluster) as client:
