@@ -1,8 +1,9 @@
 """Boards killed, restarted, frozen and cut off at random under load; strangers; endurance.
 
-No answer may be wrong, no image without an answer or a named error by its deadline. Times are from
-the fault to the first right answer to an image that was asked for after it. Every image has an
-answer of its own, and once a run a wrong one is planted: whoever does not see it has seen nothing.
+Two clients ask at once. No answer may be wrong, no image without an answer or a named error by its
+deadline. Times are from the fault to when every client has had a right answer to an image that it
+asked for after it. Every image has an answer of its own, and each client plants a wrong one: who
+does not see it has seen nothing.
 
 python benchmarks/chaos.py --minutes 5
 python benchmarks/chaos.py --quick     # within a minute
@@ -58,6 +59,7 @@ from keras_concurrent.errors import BoardError
 from keras_concurrent.network import Network
 
 BOARDS = 4
+CLIENTS = 2
 DEADLINE_S = 5.0
 LATE_S = 0.25  # after its deadline an error may come, by the client's clock tick
 IN_FLIGHT = 4
@@ -127,12 +129,13 @@ def load(client: Client, tally: Tally, stopped: threading.Event) -> None:
         future.add_done_callback(partial(tally.ended, index=index, planted=planted, asked=asked))
 
 
-def chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
-    """Faults at random under load."""
+def chaos(folder: Path, seconds: float, seed: int, clients: int) -> dict[str, Any]:
+    """Faults at random under the load of several clients."""
     rng = random.Random(seed)
     cluster = described(BOARDS)
     bundle = distinct_bundle(cluster, folder / "bundle")
-    tally, stopped = Tally(References.of(bundle)), threading.Event()
+    references, stopped = References.of(bundle), threading.Event()
+    tallies = [Tally(references) for _ in range(clients)]
     faults: list[tuple[str, str, float]] = []
     mend: list[tuple[float, str, Any]] = []
     names = [board.name for board in cluster.boards]
@@ -148,10 +151,17 @@ def chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
             for name in names:
                 start(name)
             processes.wait_started()
-            client = connect(bundle, cables.seen_by(CLIENT), in_flight=IN_FLIGHT)
-            with client:
-                worker = threading.Thread(target=load, args=(client, tally, stopped))
-                worker.start()
+            with contextlib.ExitStack() as ends:
+                asking = [
+                    ends.enter_context(connect(bundle, cables.seen_by(CLIENT), in_flight=IN_FLIGHT))
+                    for _ in tallies
+                ]
+                workers = [
+                    threading.Thread(target=load, args=(client, tally, stopped))
+                    for client, tally in zip(asking, tallies, strict=True)
+                ]
+                for worker in workers:
+                    worker.start()
                 end = time.monotonic() + seconds
                 next_fault = time.monotonic() + 1.0
                 while time.monotonic() < end or mend:
@@ -177,13 +187,18 @@ def chaos(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
                     time.sleep(0.01)
                 time.sleep(3.0)
                 stopped.set()
-                worker.join()
-                back_s = _back(client, time.monotonic())
-                client.infer(tally.references.images[0])
+                for worker in workers:
+                    worker.join()
+                begun = time.monotonic()
+                back_s = max(_back(client, begun) for client in asking)
+                for client in asking:
+                    client.infer(references.images[0])
                 time.sleep(LATE_S)  # what was asked for before is answered
         finally:
             processes.stop()
-    return {**_recoveries(faults, tally), "back_s": back_s, "tally": tally, "faults": len(faults)}
+    return {
+        **_recoveries(faults, tallies), "back_s": back_s, "tallies": tallies, "faults": len(faults)
+    }  # fmt: skip
 
 
 def _mend(kind: str, target: Any, processes: Processes, cables: Cables, start: Any) -> None:
@@ -202,11 +217,15 @@ def _back(client: Client, begun: float) -> float:
     return time.monotonic() - begun
 
 
-def _recoveries(faults: list[tuple[str, str, float]], tally: Tally) -> dict[str, Any]:
+def _recoveries(faults: list[tuple[str, str, float]], tallies: list[Tally]) -> dict[str, Any]:
     found: dict[str, list[float]] = {"kill": [], "freeze": [], "cut": []}
     for kind, _, moment in faults:
-        answers = [answered for asked, answered in tally.right if asked >= moment]
-        found[kind].append(min(answers, default=float("inf")) - moment)
+        firsts = (
+            min((answered for asked, answered in tally.right if asked >= moment),
+                default=float("inf"))
+            for tally in tallies
+        )  # fmt: skip
+        found[kind].append(max(firsts) - moment)
     return {"recovery_s": found}
 
 
@@ -347,6 +366,7 @@ def main() -> None:
     """Run the three parts and print what was found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=5.0, help="of faults")
+    parser.add_argument("--clients", type=int, default=CLIENTS, help="that ask at once")
     parser.add_argument("--seed", type=int, default=0, help="of faults and messages")
     parser.add_argument("--quick", action="store_true", help="within a minute")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -354,13 +374,17 @@ def main() -> None:
     seconds = 15.0 if options.quick else options.minutes * 60
     logging.disable(logging.WARNING)  # losses are what this is about
     with tempfile.TemporaryDirectory() as name:
-        found = chaos(Path(name), seconds, options.seed)
+        found = chaos(Path(name), seconds, options.seed, options.clients)
         fuzzed = fuzz(Path(name), 5_000 if options.quick else 100_000, options.seed)
         endured = endurance(Path(name), 500 if options.quick else 10_000)
-    tally, recovery_s = found["tally"], found["recovery_s"]
+    tallies, recovery_s = found["tallies"], found["recovery_s"]
+    answered = [tally.answered for tally in tallies]
+    errors = [error for tally in tallies for error in tally.errors]
+    wrong, overdue = sum(t.wrong for t in tallies), sum(t.overdue for t in tallies)
     rows = [
-        ("images answered", f"{tally.answered:,}"),
-        ("named errors", f"{len(tally.errors):,}"),
+        ("clients at once", f"{len(tallies)}"),
+        ("images answered, by client", ", ".join(f"{count:,}" for count in answered)),
+        ("named errors", f"{len(errors):,}"),
         *(
             (f"{kind}: {len(times)} times, median and longest",
              f"{statistics.median(times):.2f} s, {max(times):.2f} s")
@@ -373,10 +397,14 @@ def main() -> None:
         ("at", f"{endured['images_per_s']:.0f} images/s"),
     ]  # fmt: skip
     targets = [
-        Target("wrong answers", 0, tally.wrong + endured["wrong"], at_least=False),
-        Target("planted wrong answers caught under faults", 1, tally.caught),
+        Target("wrong answers", 0, wrong + endured["wrong"], at_least=False),
+        Target(
+            "planted wrong answers caught under faults, of each client",
+            1,
+            min(t.caught for t in tallies),
+        ),
         Target("planted wrong answers caught in a row", 1, endured["caught"]),
-        Target("images past their deadline", 0, tally.overdue, at_least=False),
+        Target("images past their deadline", 0, overdue, at_least=False),
         Target("right answer after a kill, s", 1.0, max(recovery_s["kill"], default=0.0), False),
         Target("right answer after a cut link, s", 2.0, max(recovery_s["cut"], default=0.0), False),
         Target("a board lives on after malformed messages", 1, fuzzed["alive"]),
@@ -385,7 +413,7 @@ def main() -> None:
     ]
     figures = {
         "seconds": seconds, "faults": found["faults"], "recovery_s": recovery_s,
-        "answered": tally.answered, "errors": tally.errors, "back_s": found["back_s"],
+        "answered": answered, "errors": errors, "back_s": found["back_s"],
         "fuzz": fuzzed, "endurance": endured,
     }  # fmt: skip
     sys.stdout.flush()

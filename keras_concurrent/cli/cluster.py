@@ -41,9 +41,18 @@ def keys(cluster: Path, out: Path) -> None:
 @cluster_file
 @keys_folder
 @click.option("--roll-back", is_flag=True, help="Return to the bundle before the one in use.")
+@click.option(
+    "--at-once", is_flag=True, help="End other clients' images in errors; by default they finish."
+)
 @as_json
-def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_json: bool) -> None:
-    """Hand a bundle to the boards: each gets the files it lacks, then all switch."""
+def deploy(
+    bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, at_once: bool, as_json: bool
+) -> None:
+    """Hand a bundle to the boards: each gets the files it lacks, then all switch.
+
+    Other clients may be at work meanwhile. Images that they have on their way finish on the bundle
+    before, within 10 s; what they ask for after that ends in an error that says to connect anew.
+    """
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.edge.bundle import Bundle
     from keras_concurrent.edge.client.connect import connect
@@ -59,10 +68,10 @@ def deploy(bundle: Path, cluster: Path, keys: Path | None, roll_back: bool, as_j
         if missing:
             raise BoardError(f"{', '.join(sorted(missing))} cannot be reached; no board switched")
         if roll_back:
-            roll_back_on(client.questions.ask, boards)
+            roll_back_on(client.questions.ask, boards, finish=not at_once)
             done = []
         else:
-            done = list(deploy_to(client.questions.ask, opened, boards))
+            done = list(deploy_to(client.questions.ask, opened, boards, finish=not at_once))
     if as_json:
         click.echo(json.dumps([asdict(deployment) for deployment in done]))
     elif roll_back:

@@ -21,8 +21,8 @@ import contextlib
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle, digest
@@ -229,6 +229,13 @@ def _is_sound(folder: Path) -> bool:
     return bundle.sha256 == folder.name
 
 
+class Begin(Protocol):
+    """Makes a board begin anew with a bundle."""
+
+    def __call__(self, bundle: Bundle, *, finish: bool) -> None:
+        """See `keras_concurrent.edge.link.questions.Switch`."""
+
+
 class Depot:
     """Takes what is deployed to a board, and puts it in use.
 
@@ -236,7 +243,8 @@ class Depot:
         board: its name.
         store: where bundles are kept; without it none can be deployed.
         workshop: holds what the board runs.
-        begin: makes the board begin anew with a bundle.
+        begin: makes the board begin anew with a bundle, with ``finish`` of
+            `keras_concurrent.edge.link.questions.Switch`.
     """
 
     def __init__(
@@ -244,7 +252,7 @@ class Depot:
         board: str,
         store: Store | None,
         workshop: Workshop,
-        begin: Callable[[Bundle], None],
+        begin: Begin,
     ) -> None:
         self._board, self._workshop, self._begin = board, workshop, begin
         self.store = store
@@ -274,6 +282,6 @@ class Depot:
         switch = isinstance(question, questions.Switch)
         bundle = self.store.assembled() if switch else self.store.before()
         if bundle.sha256 != self._workshop.sha256:
-            self._begin(bundle)
+            self._begin(bundle, finish=question.finish)
         self.store.use(bundle)  # what could not be loaded is never started with
         return answers.InUse(bundle.sha256)

@@ -21,6 +21,7 @@ import fcntl
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from copy import copy
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
@@ -50,6 +51,12 @@ class Stretch:
         self.slowdown = slowdown
         self._turn: BinaryIO | None = turn.open("rb") if turn is not None else None
         self._cpu_s: dict[str, float] = {}
+
+    def anew(self) -> Stretch:
+        """As slow, and nothing learned: other steps may have the same names."""
+        other = copy(self)
+        other._cpu_s = {}
+        return other
 
     def learn(self, name: str, step: Callable[[], object]) -> None:
         """Measure a step's CPU time, so that `run` knows how long it takes."""

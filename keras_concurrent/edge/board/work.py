@@ -1,4 +1,7 @@
-"""A board's work on the images of one client: tensors come, segments run, results go."""
+"""A board's work on the images of one client: tensors come, segments run, results go.
+
+Whose turn it is, of several clients, `keras_concurrent.edge.board.sessions` says.
+"""
 
 from __future__ import annotations
 
@@ -43,10 +46,15 @@ class Work:
     ) -> None:  # fmt: skip
         self.session = session
         """Of the client."""
+        self.manifest = workshop.manifest
+        """Of the bundle."""
         self.engine = Engine(workshop.manifest.segments)
         """What may be done next."""
         self.notes = Log()
         """What was done for the latest images."""
+        self.held_bytes = 0
+        """Of tensors that came for images that are not over."""
+        self._held: dict[int, int] = {}  # of each image
         self._board, self._workshop, self._outbox = board, workshop, outbox
         self._counts, self._complain, self._clock = counts, complain, clock
         self._messages = messages
@@ -61,25 +69,23 @@ class Work:
         return bool(self._pending)
 
     @property
-    def next_s(self) -> float:
-        """How long the next thing will take: a segment's latest runs; 0 for all else."""
-        following = self._pending[0]
-        return (
-            self._took_s.get(following.segment, 0.0) if isinstance(following, RunSegment) else 0.0
-        )
+    def following(self) -> RunSegment | None:
+        """The segment that is to run now; ``None`` while there is something else to do."""
+        first = self._pending[0] if self._pending else None
+        return first if isinstance(first, RunSegment) else None
+
+    def run_s(self, run: RunSegment) -> float:
+        """How long a segment's latest runs took; 0 of one that has not run."""
+        return self._took_s.get(run.segment, 0.0)
+
+    def largest(self, tensor: int) -> int:
+        """The bytes of a tensor by its number; 0 where there is none."""
+        names = self.manifest.tensor_names
+        return self.manifest.tensors[names[tensor]].bytes if tensor < len(names) else 0
 
     def accept(self, sender: str, tensor: Tensor, received_s: float) -> None:
         """Take a tensor that this board waits for; say once what is wrong with any other."""
-        if tensor.session != self.session:
-            if tensor.session < self.session and sender == CLIENT:
-                self._tell(tensor.session, tensor.image, "", "a newer client has taken over")
-            return  # of a client that has gone
-        if not self.engine.knows(tensor.route):
-            if sender == CLIENT:
-                cause = "its bundle was exchanged: connect anew"
-                self._tell(tensor.session, tensor.image, "", cause)
-            return
-        names = self._workshop.manifest.tensor_names
+        names = self.manifest.tensor_names
         name = names[tensor.tensor] if tensor.tensor < len(names) else ""
         if name not in self.engine.expected(tensor.route):
             self._complain(sender, "sent a tensor that is not mine")
@@ -89,7 +95,7 @@ class Work:
         if not self.engine.sends(sender, name, tensor.image, tensor.route):
             self._complain(sender, "sent a tensor that another is to send")
             return
-        spec = self._workshop.manifest.tensors[name]
+        spec = self.manifest.tensors[name]
         if len(tensor.content) != spec.bytes:
             self._complain(
                 sender,
@@ -102,22 +108,35 @@ class Work:
             self._messages.handled(spec.bytes)
         values = np.frombuffer(tensor.content, spec.dtype).reshape(spec.shape)
         self._tensors.setdefault(tensor.image, {})[name] = values
+        self.held_bytes += spec.bytes
+        self._held[tensor.image] = self._held.get(tensor.image, 0) + spec.bytes
         self.notes.note(tensor.image, "arrival", name, self._board, received_s, received_s)
         self._pending.extend(self.engine.arrived(tensor.image, name, tensor.route))
 
     def drop(self, image: int) -> None:
         """Nobody waits for an image any more."""
+        self.held_bytes -= self._held.pop(image, 0)
         self._pending.extend(self.engine.drop(image))
+
+    def end(self, image: int, cause: str) -> None:
+        """An image goes no further: the client hears why."""
+        self._tell(image, "", cause)
+        self.drop(image)
 
     def step(self) -> None:
         """Do the next thing that is pending, and all that follows up to the next segment."""
         self._do(self._pending.popleft())
+        self.hand_on()
+
+    def hand_on(self) -> None:
+        """Do all that is pending up to the next segment."""
         while self._pending and not isinstance(self._pending[0], RunSegment):
             self._do(self._pending.popleft())
 
     def _do(self, instruction: Instruction) -> None:
         if isinstance(instruction, Finish):
             self._counts.images += 1
+            self.held_bytes -= self._held.pop(instruction.image, 0)
             self._tensors.pop(instruction.image, {}).clear()  # the workshop knows of them too
         elif isinstance(instruction, RunSegment):
             self._run(instruction)
@@ -134,7 +153,7 @@ class Work:
             self._workshop.run(run.segment, tensors)
         except Exception as error:  # whatever the interpreter raises; the client must hear of it
             _log.warning("%s: %s failed: %s", self._board, run.segment, error)
-            self._tell(self.session, run.image, run.segment, str(error))
+            self._tell(run.image, run.segment, str(error))
             self._pending.extend(self.engine.drop(run.image))
         end = self._clock()
         self._counts.computing_s += time.process_time() - spent_s
@@ -148,7 +167,7 @@ class Work:
     def _transmit(self, transmit: Transmit) -> None:
         image, name, receiver = transmit.image, transmit.tensor, transmit.receiver
         if self._messages is not None:
-            self._messages.handled(self._workshop.manifest.tensors[name].bytes)
+            self._messages.handled(self.manifest.tensors[name].bytes)
         content = bytes_of(self._tensors[image][name])
         size = len(content)
         self._counts.message(size)
@@ -156,10 +175,10 @@ class Work:
         def sent(start: float, end: float) -> None:
             self.notes.note(image, "send", name, self._board, start, end, receiver, size)
 
-        number = self._workshop.manifest.tensor_numbers[name]
+        number = self.manifest.tensor_numbers[name]
         tensor = Tensor(self.session, image, transmit.route, number, content)
         self._outbox.put(receiver, tensor, sent)
 
-    def _tell(self, session: int, image: int, segment: str, cause: str) -> None:
+    def _tell(self, image: int, segment: str, cause: str) -> None:
         """Tell the client that an image goes no further."""
-        self._outbox.put(CLIENT, Failed(session, image, segment, cause))
+        self._outbox.put(CLIENT, Failed(self.session, image, segment, cause))

@@ -3,7 +3,8 @@
 One thread reads what comes, computes, and sends what the network takes at once; while it computes
 for long another reads, and another sends what had to wait, so a board computes while the network
 works. Which segment and which message comes next is the engine's decision; what the board
-does for an image is its route, which the client tells beforehand.
+does for an image is its route, which its client tells beforehand. What several clients of one board
+share says `keras_concurrent.edge.board.sessions`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 import time
 
 from keras_concurrent.board import CLIENT
+from keras_concurrent.edge.board.sessions import Sessions
 from keras_concurrent.edge.board.status import Counts, machine
 from keras_concurrent.edge.board.store import Depot, Store
 from keras_concurrent.edge.board.work import Work
@@ -35,16 +37,13 @@ from keras_concurrent.edge.link.protocol import (
     Message,
     Probe,
     Tensor,
-    content_of,
     version_fault,
 )
-from keras_concurrent.edge.link.transport import Channel, Gone, Here, Malformed, Packet
+from keras_concurrent.edge.link.transport import Channel, Gone, Here, Left, Malformed, Packet
 from keras_concurrent.errors import BundleError, ConcurrentError
 
 _MOST_ROUTES = 1024
 _LONG_S = 1e-3  # a thread costs less than waiting so long
-_MOST_AHEAD_NS = 366 * 24 * 3600 * 10**9
-"""So far may a client's clock be ahead: after a session no earlier one is heard."""
 
 
 class Board:
@@ -87,30 +86,31 @@ class Board:
         self._complain = Complaints(name)
         self._counts = Counts()
         self._probe: LinkProbe | None = None
-        self._work = self._begin(0)
+        self._sessions = Sessions(self._begin, self._outbox, channel.clock)
         if bundle is not None:
-            self._take_bundle(bundle)
+            self._take_bundle(bundle, finish=False)
         channel.largest = self._largest
 
     def _begin(self, session: int) -> Work:
         return Work(
-            self.name, session, self._workshop, self._outbox, self._counts, self._complain,
-            self._channel.clock, self._messages,
+            self.name, session, self._workshop.as_it_is(), self._outbox, self._counts,
+            self._complain, self._channel.clock, self._messages,
         )  # fmt: skip
 
-    def _take_bundle(self, bundle: Bundle) -> None:
+    def _take_bundle(self, bundle: Bundle, *, finish: bool) -> None:
         self._workshop.take(bundle, self.name)
         self._counts.forget_segments()
-        self._work = self._begin(self._work.session)
+        self._sessions.exchange(finish=finish)
 
     def serve(self, stopped: threading.Event) -> None:
         """Work until told to stop."""
         try:
             while not stopped.is_set():
-                packet = self._channel.receive(0.0 if self._work.pending else 0.1)
+                packet = self._channel.receive(0.0 if self._sessions.pending else 0.1)
                 if packet is not None:
                     self._handle(packet)
-                if self._work.pending:  # however many messages come, the work goes on
+                self._sessions.look()
+                if self._sessions.pending:  # however many messages come, the work goes on
                     self._step()
                 elif packet is None and self._channel.refused():
                     self._complain("a stranger", "sent messages that are none of ours: refused")
@@ -119,11 +119,11 @@ class Board:
 
     def _step(self) -> None:
         """Do the next thing; while that takes long, what comes is taken meanwhile."""
-        if self._work.next_s < _LONG_S:
-            self._work.step()
+        if self._sessions.next_s < _LONG_S:
+            self._sessions.step()
             return
         with self._channel.attended():
-            self._work.step()
+            self._sessions.step()
 
     # ------------------------------------------------------------- what arrives
 
@@ -143,27 +143,29 @@ class Board:
     def _largest_tensor(self, tensor: Tensor) -> int:
         """The bytes of a tensor by its number; on an unknown route the most that any has.
 
-        There the number may be of another bundle: the client is to be told, see `Work.accept`.
+        There the number may be of another bundle: the client is to be told, see `Sessions.accept`.
         """
-        specs, names = self._workshop.manifest.tensors, self._workshop.manifest.tensor_names
-        work = self._work
-        if tensor.session != work.session or not work.engine.knows(tensor.route):
-            return max((spec.bytes for spec in specs.values()), default=0)
-        return specs[names[tensor.tensor]].bytes if tensor.tensor < len(names) else 0
+        work = self._sessions.taking(tensor)
+        if work is not None:
+            return work.largest(tensor.tensor)
+        return max((spec.bytes for spec in self._workshop.manifest.tensors.values()), default=0)
 
     def _handle(self, packet: Packet) -> None:
         sender, message = packet.sender, packet.message
         if isinstance(message, (Here, Gone)):
             self._notice(sender, message)
+        elif isinstance(message, Left):
+            self._sessions.left(message.session)
         elif sender not in self._receivers:
             self._complain("a stranger", "sent messages that are none of ours: refused")
         elif isinstance(message, Malformed):
             self._complain(sender, f"sent what was refused: {message.cause}", "a wrong message")
         elif isinstance(message, Tensor):
-            self._work.accept(sender, message, packet.received_s)
+            self._sessions.accept(sender, message, packet.received_s)
         elif isinstance(message, Probe):
             self._handled(len(message.content))
-            self._send(sender, Echo(message.session, message.number))
+            self._handled(0)
+            self._outbox.put(sender, Echo(message.session, message.number))
         elif isinstance(message, Echo):
             self._handled(0)
             if self._probe is not None:
@@ -173,12 +175,8 @@ class Board:
             self._complain(sender, f"sent a message that is not its to send: {kind}")
         elif isinstance(message, Ask):
             self._answer(message)
-        elif message.session == self._work.session:
-            self._work.drop(message.image)
-
-    def _send(self, receiver: str, message: Probe | Echo) -> None:
-        self._handled(len(content_of(message)))
-        self._outbox.put(receiver, message)
+        elif (work := self._sessions.of(message.session)) is not None:
+            work.drop(message.image)
 
     def _handled(self, size: int) -> None:
         """A message of so many bytes was taken in, or is about to be sent."""
@@ -222,8 +220,8 @@ class Board:
             case questions.Status():
                 return self._status()
             case questions.Trace(image):
-                ours = ask.session == self._work.session
-                return answers.Trace(self._work.notes.of(image) if ours else ())
+                work = self._sessions.of(ask.session)
+                return answers.Trace(work.notes.of(image) if work is not None else ())
             case questions.Measure(segments, threads):
                 return answers.Measured(self._workshop.measure(segments, threads))
             case questions.Route() as route:
@@ -243,7 +241,6 @@ class Board:
             bundle_sha256=self._workshop.sha256,
             slowdown=self._workshop.slowdown,
             clock_s=self._channel.clock(),
-            session=self._work.session,
             unreached=tuple(sorted({*self._absent, *self._channel.unreached()} - {CLIENT})),
         )
 
@@ -253,7 +250,7 @@ class Board:
             machine=machine(),
             refused=self._channel.refused(),
             images=self._counts.images,
-            in_flight=len(self._work.engine.images),
+            in_flight=self._sessions.images,
             compute_s=self._counts.compute_s,
             p95_s=self._counts.p95_s(),
             threads=self._workshop.threads,
@@ -272,8 +269,13 @@ class Board:
         """Measure the link to another board; the answer follows when its last echo has come."""
         if other not in self._receivers or other == CLIENT:
             raise BundleError(f"no board is named {other[:40]!r}")
+
+        def put(number: int, size: int) -> None:
+            self._handled(size)
+            self._outbox.put(other, Probe(0, number, CONTENT[:size]))
+
         self._probe = LinkProbe(
-            lambda number, size: self._send(other, Probe(0, number, CONTENT[:size])),
+            put,
             lambda figures: self._tell(ask, figures),
             self._channel.clock,
             time.process_time if self._messages is None else self._messages.taken_s,
@@ -285,22 +287,12 @@ class Board:
         """Learn what to do on a route, and load what it needs.
 
         Raises:
-            BundleError: another bundle is meant, the route names what is not there, a newer
-                client is followed, or the client's clock or this board's is wrong.
+            BundleError: another bundle is meant, or the route names what is not there.
         """
         if route.bundle_sha256 != self._workshop.sha256:
             raise BundleError(f"another bundle is here: SHA-256 {self._workshop.sha256[:12]}")
-        if session < self._work.session:
-            raise BundleError("a newer client has taken over")
         self._workshop.check_program(route.program, self._receivers, route.senders)
-        if session > time.time_ns() + _MOST_AHEAD_NS:
-            raise BundleError(
-                "the client's session is more than a year ahead of this board's clock, which says "
-                f"{time.strftime('%Y-%m-%d')}: set the clocks of both"
-            )
-        if session > self._work.session:
-            self._work = self._begin(session)
-        engine = self._work.engine
+        engine = self._sessions.served(session).engine
         engine.keep(route.routes)
         if len(engine.routes) >= _MOST_ROUTES:
             raise BundleError(f"too many routes, at most {_MOST_ROUTES}")

@@ -6,6 +6,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import copy
 from functools import partial
 
 import numpy as np
@@ -62,12 +63,18 @@ class Workshop:
         """
         self.check_memory(bundle.manifest, board)
         program = bundle.placement("boards").programs.get(board)
+        stretch = self._stretch.anew() if self._stretch else None
         loaded = {
-            name: self._loaded(bundle.manifest, bundle.content(name), name)
+            name: self._loaded(bundle.manifest, bundle.content(name), name, stretch)
             for name in (program.segments if program else ())
         }
+        self._stretch = stretch
         self.sha256, self.manifest = bundle.sha256, bundle.manifest
         self._content, self._segments, self._lent = bundle.content, loaded, {}
+
+    def as_it_is(self) -> Workshop:
+        """The same segments, also those loaded later, whatever bundle `take` begins with."""
+        return copy(self)
 
     def check_memory(self, manifest: Manifest, board: str) -> None:
         """There is memory for the weights that a bundle's plan gives to a board.
@@ -121,7 +128,9 @@ class Workshop:
             BundleError: there is none of this name, it was altered, or the interpreter refuses it.
         """
         if name not in self._segments:
-            self._segments[name] = self._loaded(self.manifest, self._file(name), name)
+            self._segments[name] = self._loaded(
+                self.manifest, self._file(name), name, self._stretch
+            )
         return self._segments[name]
 
     def _file(self, name: str) -> bytes:
@@ -129,14 +138,16 @@ class Workshop:
             raise BundleError(f"the bundle has no segment {name!r:.40}")
         return self._content(name)
 
-    def _loaded(self, manifest: Manifest, content: bytes, name: str) -> Segment:
+    def _loaded(
+        self, manifest: Manifest, content: bytes, name: str, stretch: Stretch | None
+    ) -> Segment:
         """A segment that has run on zeros, so that its first image is no slower than the next."""
         segment = Segment(content, self.threads, name)
         step = _on_zeros(segment, manifest)
         for _ in range(_WARM_UP_RUNS):
             step()
-        if self._stretch:
-            self._stretch.learn(name, step)
+        if stretch:
+            stretch.learn(name, step)
         return segment
 
     def run(self, name: str, tensors: dict[str, Array]) -> None:

@@ -129,8 +129,6 @@ class Client:
                 self._offsets_s[board] = self.questions.clock_offset_s(board)
         with self._lock:
             self._dispatch.slow_messages(emulated=bool(self.slowdowns))
-            if not self._requests.started:
-                self._dispatch.session.exceed(self._readiness.known_session)
             self._dispatch.carry_out(self._requests.start())
         self.wait_prepared(timeout_s)
         with self._lock:

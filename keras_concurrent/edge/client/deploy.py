@@ -30,7 +30,9 @@ class Deployment:
     bytes: int
 
 
-def deploy(ask: Ask, bundle: Bundle, boards: Iterable[str]) -> tuple[Deployment, ...]:
+def deploy(
+    ask: Ask, bundle: Bundle, boards: Iterable[str], *, finish: bool = True
+) -> tuple[Deployment, ...]:
     """Hand a bundle to boards.
 
     No board switches before every board has everything, so that a cable pulled in between leaves
@@ -41,6 +43,9 @@ def deploy(ask: Ask, bundle: Bundle, boards: Iterable[str]) -> tuple[Deployment,
             listen.
         bundle: its files are checked before any is sent.
         boards: their names.
+        finish: let images finish that other clients have on their way, for at most 10 s; otherwise
+            they end in errors. What a client asks for after that is told to connect anew either
+            way, since answers of another bundle are not what it waits for.
 
     Raises:
         BundleError: a file of the bundle was altered.
@@ -63,21 +68,22 @@ def deploy(ask: Ask, bundle: Bundle, boards: Iterable[str]) -> tuple[Deployment,
             ask(board, questions.File(sha256, content), timeout_s=_FILE_S)
             size += len(content)
         done.append(Deployment(board, len(lacking), size))
-    _switch_all(ask, boards, questions.Switch())
+    _switch_all(ask, boards, questions.Switch(finish))
     return tuple(done)
 
 
-def roll_back(ask: Ask, boards: Iterable[str]) -> None:
+def roll_back(ask: Ask, boards: Iterable[str], *, finish: bool = True) -> None:
     """Put the bundle before this one in use again on boards.
 
     Args:
         ask: `keras_concurrent.edge.client.questions.Questions.ask` of their client.
         boards: their names.
+        finish: as of `deploy`.
 
     Raises:
         BoardError: a board does not answer, or has none; the others have switched.
     """
-    _switch_all(ask, tuple(boards), questions.RollBack())
+    _switch_all(ask, tuple(boards), questions.RollBack(finish))
 
 
 def _switch_all(

@@ -32,9 +32,9 @@ from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link import answers, protocol
 from keras_concurrent.edge.link.message_stretch import MessageStretch
 from keras_concurrent.edge.link.outbox import Outbox
-from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, SessionNumber, version_fault
+from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, new_session, version_fault
 from keras_concurrent.edge.link.questions import Route
-from keras_concurrent.edge.link.transport import Channel, Gone, Here, Malformed, Packet
+from keras_concurrent.edge.link.transport import Channel, Gone, Here, Left, Malformed, Packet
 from keras_concurrent.errors import BoardError, ProtocolError
 
 _log = logging.getLogger(__name__)
@@ -58,7 +58,7 @@ class Dispatch:
     ) -> None:  # fmt: skip
         self.lock = threading.RLock()
         """Guards all of this: images are asked for in many threads."""
-        self.session = SessionNumber()
+        self.session = new_session()
         """By which boards know this client; what answers another session's images is dropped."""
         self.flights = Flights(bundle.manifest, self.session, channel.clock)
         """The images that were asked for."""
@@ -87,9 +87,11 @@ class Dispatch:
 
     # ------------------------------------------------------------- what arrives
 
-    def _largest(self, sender: str, message: protocol.Message) -> int:
+    def _largest(self, sender: str, message: protocol.Message) -> int | None:
         """Only outputs have content; asked before memory is taken for it."""
         if isinstance(message, protocol.Tensor) and sender in self._boards:
+            if message.session != self.session:
+                return None  # over Zenoh all clients get each other's
             return self.flights.largest(message.tensor)
         return 0
 
@@ -98,6 +100,8 @@ class Dispatch:
         board, message = packet.sender, packet.message
         if board not in self._boards:
             return
+        if isinstance(message, Left):
+            return  # only boards have clients
         if isinstance(message, (Here, Gone)):
             self._notice(board, message)
         elif isinstance(message, Malformed):
@@ -108,7 +112,7 @@ class Dispatch:
         elif isinstance(message, (protocol.Ask, protocol.Drop, protocol.Probe)):
             kind = type(message).__name__
             self._complain(board, f"sent a message that is not its to send: {kind}")
-        elif message.session != self.session.value:
+        elif message.session != self.session:
             return
         elif isinstance(message, protocol.Tensor):
             self._output(board, message, packet.received_s)
@@ -185,7 +189,7 @@ class Dispatch:
                     self._outbox.put(receiver, tensor, sent)
             elif isinstance(instruction, Forget):
                 self.flights.forget(instruction.image)
-                drop = protocol.Drop(self.session.value, instruction.image)
+                drop = protocol.Drop(self.session, instruction.image)
                 for board in instruction.boards:
                     self._outbox.put(board, drop)
             elif isinstance(instruction, Answer):

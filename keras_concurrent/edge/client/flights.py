@@ -12,7 +12,7 @@ import numpy as np
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.client.instructions import Begin
 from keras_concurrent.edge.link.outbox import Sent
-from keras_concurrent.edge.link.protocol import SessionNumber, Tensor
+from keras_concurrent.edge.link.protocol import Tensor
 from keras_concurrent.edge.link.transport import Clock
 from keras_concurrent.edge.manifest import Manifest
 from keras_concurrent.edge.placement import Event, Placement, Send
@@ -43,7 +43,7 @@ class Flights:
         clock: the client's.
     """
 
-    def __init__(self, manifest: Manifest, session: SessionNumber, clock: Clock) -> None:
+    def __init__(self, manifest: Manifest, session: int, clock: Clock) -> None:
         self._manifest = manifest
         self._session, self._clock = session, clock
         self.outputs = tuple(name for name in manifest.outputs if name not in manifest.inputs)
@@ -87,9 +87,8 @@ class Flights:
                 event = Event("send", send.tensor, CLIENT, start, end, send.receiver, size)
                 record.sends.append(event)
 
-            session = self._session.value
             number = self._manifest.tensor_numbers[send.tensor]
-            tensor = Tensor(session, begin.image, begin.route, number, content)
+            tensor = Tensor(self._session, begin.image, begin.route, number, content)
             yield send.receiver, tensor, sent
 
     def take(self, board: str, tensor: Tensor, received_s: float) -> str | None:

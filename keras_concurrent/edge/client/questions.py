@@ -19,7 +19,6 @@ from keras_concurrent.edge.link.protocol import (
     Answer,
     Echo,
     Probe,
-    SessionNumber,
     version_fault,
 )
 from keras_concurrent.edge.link.questions import AnswerT, AnyQuestion, Ping, Question
@@ -75,7 +74,7 @@ class Questions:
         clock: the client's.
     """
 
-    def __init__(self, outbox: Outbox, session: SessionNumber, clock: Clock) -> None:
+    def __init__(self, outbox: Outbox, session: int, clock: Clock) -> None:
         self._outbox, self._session, self._clock = outbox, session, clock
         self._lock = threading.Lock()
         self._number = 0
@@ -118,7 +117,7 @@ class Questions:
             number = self._number
             self._waiting[number] = _Waiting(board, question, future)
         asked = cast(AnyQuestion, question)  # each of them is a Question of its answer
-        self._outbox.put(board, protocol.Ask(self._session.value, number, asked))
+        self._outbox.put(board, protocol.Ask(self._session, number, asked))
         return future
 
     def check_protocol(self, *boards: str) -> None:
@@ -206,7 +205,7 @@ class Questions:
         future: Future[answers.LinkFigures] = Future()
 
         def put(number: int, size: int) -> None:
-            self._outbox.put(board, Probe(self._session.value, number, CONTENT[:size]))
+            self._outbox.put(board, Probe(self._session, number, CONTENT[:size]))
 
         self._probe = LinkProbe(
             put,

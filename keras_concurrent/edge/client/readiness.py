@@ -44,8 +44,6 @@ class Readiness:
         self._is_here, self._links = is_here, links
         self.slowdowns: dict[str, float] = {}
         """How many times boards that are emulated were slowed down."""
-        self.known_session = 0
-        """The greatest session that boards know."""
 
     def wait(self, timeout_s: float, *, all_boards: bool) -> tuple[str, ...]:
         """Wait for all boards of the plan; those that are missing at the end.
@@ -111,7 +109,6 @@ class Readiness:
             )
         if identity.slowdown:
             self.slowdowns[board] = identity.slowdown
-        self.known_session = max(self.known_session, identity.session)
         if not self._is_here(board):
             return None
         self._links(board, identity.unreached)

@@ -28,7 +28,6 @@ class Identity:
         bundle_sha256: which bundle it has; empty before the first.
         slowdown: how many times slower than its machine it is emulated; ``None`` as it is.
         clock_s: its clock at the moment of answering.
-        session: greatest session number that it knows.
         unreached: the other boards that it does not reach.
     """
 
@@ -36,7 +35,6 @@ class Identity:
     bundle_sha256: str
     slowdown: float | None
     clock_s: float
-    session: int
     unreached: tuple[str, ...]
 
 

@@ -37,10 +37,11 @@ from keras_concurrent.edge.link.transport import (
     Gone,
     Here,
     Largest,
+    Left,
     Malformed,
     Packet,
     any_size,
-    check_size,
+    is_worth,
 )
 from keras_concurrent.edge.link.zenoh_channel import ZenohChannel
 from keras_concurrent.errors import ProtocolError, TransportError
@@ -175,11 +176,11 @@ class DirectChannel:
             link.session = message.number
             return None
         try:
-            check_size(link.peer, message, size, self._largest)
+            if is_worth(link.peer, message, size, self._largest):
+                return memory_of(size)
         except ProtocolError as error:
             self._malformed(link.peer, error)
-            return None
-        return memory_of(size)
+        return None
 
     def _packed(self, link: DirectLink, message: Framed, content: memoryview) -> Packet:
         if isinstance(message, Tensor):
@@ -240,6 +241,8 @@ class DirectChannel:
         self._intake.remove(link)
         if link.peer == CLIENT:
             self._clients = [other for other in self._clients if other is not link]
+            if link.session and self._link_to(CLIENT, link.session) is None:
+                self._notices.append(Packet(CLIENT, Left(link.session), self.clock()))
         elif self._boards.get(link.peer) is link:
             del self._boards[link.peer]
             if link.peer in self._told:

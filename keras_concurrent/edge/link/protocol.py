@@ -22,8 +22,8 @@ announce theirs when they meet. Whoever changes anything that travels raises it.
 
 from __future__ import annotations
 
-import time
-from dataclasses import dataclass, field, replace
+import secrets
+from dataclasses import dataclass, replace
 from typing import Any
 
 from keras_concurrent.edge.link import codec
@@ -31,15 +31,15 @@ from keras_concurrent.edge.link.answers import Result
 from keras_concurrent.edge.link.questions import AnyQuestion
 from keras_concurrent.errors import ProtocolError
 
-PROTOCOL_VERSION = 4
+PROTOCOL_VERSION = 5
 """1 was spoken before participants announced a version, 2 before routes said who sends what, 3
-before tensors had numbers and links of their own."""
+before tensors had numbers and links of their own, 4 before boards served several clients."""
 
 SAME_VERSION = "install the same version of keras-concurrent on both"
 """What to do where versions differ."""
 
 MOST_IMAGES = 32
-"""Images that a board works on at a time; one more, and the oldest is dropped."""
+"""Images of one client that a board works on at a time; one more, and the oldest is dropped."""
 
 MOST_TEXT_BYTES = 1 << 22
 MOST_PROBE_BYTES = 1 << 20
@@ -47,19 +47,9 @@ MOST_MANIFEST_BYTES = 1 << 24
 MOST_CONTENT_BYTES = 1 << 28
 
 
-@dataclass
-class SessionNumber:
-    """By what boards tell one client from the one before it: they follow the greatest.
-
-    Args:
-        value: by default the clock's, so that of two clients that start together one is later.
-    """
-
-    value: int = field(default_factory=time.time_ns)
-
-    def exceed(self, known: int) -> None:
-        """Come after a session that boards know: its client's clock may have been ahead."""
-        self.value = max(self.value, known + 1)
+def new_session() -> int:
+    """By what boards tell one client from the others: drawn, so that no two have the same."""
+    return secrets.randbits(63) + 1
 
 
 @dataclass(frozen=True)

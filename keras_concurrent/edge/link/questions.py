@@ -124,16 +124,27 @@ class File(Question[answers.FileKept]):
 
 @dataclass(frozen=True)
 class Switch(Question[answers.InUse]):
-    """Use the bundle that was offered."""
+    """Use the bundle that was offered.
+
+    Args:
+        finish: whether images that are on their way are let finish on the bundle before; otherwise
+            they end in errors.
+    """
 
     answer = answers.InUse
+    finish: bool = True
 
 
 @dataclass(frozen=True)
 class RollBack(Question[answers.InUse]):
-    """Use the bundle before this one again."""
+    """Use the bundle before this one again.
+
+    Args:
+        finish: as of `Switch`.
+    """
 
     answer = answers.InUse
+    finish: bool = True
 
 
 AnyQuestion = Ping | Status | Trace | Measure | Probe | Route | Offer | File | Switch | RollBack

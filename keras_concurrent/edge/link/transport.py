@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Protocol
 
+from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.link.protocol import (
     MOST_CONTENT_BYTES,
     PROTOCOL_VERSION,
@@ -26,8 +27,9 @@ LEASE_S = 0.5
 """After so long without a sign of life a participant is gone."""
 
 Clock = Callable[[], float]
-Largest = Callable[[str, Message], int]
-"""The most bytes of content that a sender's message may have, judged by its text."""
+Largest = Callable[[str, Message], int | None]
+"""The most bytes of content that a sender's message may have, judged by its text; ``None`` where
+it is another client's, and forgotten."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,17 @@ class Gone:
 
 
 @dataclass(frozen=True)
+class Left:
+    """A client's direct link has ended: what was on its way for it nobody waits for.
+
+    Args:
+        session: the client's.
+    """
+
+    session: int
+
+
+@dataclass(frozen=True)
 class Malformed:
     """A participant has sent something that was refused.
 
@@ -74,7 +87,7 @@ class Packet:
     """
 
     sender: str
-    message: Message | Here | Gone | Malformed
+    message: Message | Here | Gone | Left | Malformed
     received_s: float
 
 
@@ -125,8 +138,8 @@ def any_size(sender: str, message: Message) -> int:
     return MOST_CONTENT_BYTES
 
 
-def admitted(sender: str, text: bytes, size: int, largest: Largest) -> Message:
-    """A message whose content is worth taking, by its text.
+def admitted(sender: str, text: bytes, size: int, largest: Largest) -> Message | None:
+    """A message whose content is worth taking, by its text; ``None`` where it is another client's.
 
     Args:
         sender: whose message.
@@ -138,12 +151,11 @@ def admitted(sender: str, text: bytes, size: int, largest: Largest) -> Message:
         ProtocolError: it is none of ours, or has too much content.
     """
     message = decode(text)
-    check_size(sender, message, size, largest)
-    return message
+    return message if is_worth(sender, message, size, largest) else None
 
 
-def check_size(sender: str, message: Message, size: int, largest: Largest) -> None:
-    """That a message's content is worth taking.
+def is_worth(sender: str, message: Message, size: int, largest: Largest) -> bool:
+    """Whether a message's content is worth taking: not where it is another client's.
 
     Args:
         sender: whose message.
@@ -155,18 +167,22 @@ def check_size(sender: str, message: Message, size: int, largest: Largest) -> No
         ProtocolError: it has too much content.
     """
     most = largest(sender, message) if size else 0
+    if most is None:
+        return False
     if size > most:
         raise ProtocolError(f"{type(message).__name__} with {size} bytes, at most {most} are taken")
+    return True
 
 
 class Exchange:
     """Channels within this process: what one sends is in the other's queue at once.
 
-    It can lose participants and links, as a network does, for tests of what happens then.
+    Several clients may join: each of them gets what is sent to the client, as over Zenoh. It can
+    lose participants and links, as a network does, for tests of what happens then.
     """
 
     def __init__(self) -> None:
-        self._channels: dict[str, _LocalChannel] = {}
+        self._channels: list[_LocalChannel] = []
         self._cut: set[frozenset[str]] = set()
 
     def join(
@@ -175,54 +191,66 @@ class Exchange:
         """The channel of a participant; the others see it appear.
 
         Args:
-            name: a board's, or the client's.
+            name: a board's, which takes the place of one of this name, or the client's.
             protocol: the version that it speaks; who speaks another gets none of its messages.
             clock: the participant's.
         """
-        own = self._channels[name] = _LocalChannel(self, name, protocol, clock)
-        for other, channel in list(self._channels.items()):
-            if other != name and self.linked(name, other):
-                channel.notice(name, Here(protocol))
-                own.notice(other, Here(channel.protocol))
+        own = _LocalChannel(self, name, protocol, clock)
+        self._channels = [c for c in self._channels if c.name != name or name == CLIENT]
+        for other in self._channels:
+            if other.name != name and self.linked(name, other.name):
+                other.notice(name, Here(protocol))
+                own.notice(other.name, Here(other.protocol))
+        self._channels.append(own)
         return own
 
     def leave(self, name: str) -> None:
         """A participant ends: the others see it disappear."""
-        left = self._channels.pop(name)
-        for other, channel in self._channels.items():
-            if self.linked(name, other):
-                channel.notice(name, Gone(left.protocol))
+        left = self._named(name)
+        self._channels = [channel for channel in self._channels if channel.name != name]
+        for other in self._channels:
+            if self.linked(name, other.name):
+                other.notice(name, Gone(left[0].protocol))
+
+    def _named(self, name: str) -> list[_LocalChannel]:
+        return [channel for channel in self._channels if channel.name == name]
 
     def cut(self, one: str, other: str, *, restore: bool = False) -> None:
         """Cut or restore the link between two; each sees the other disappear or appear."""
         (self._cut.discard if restore else self._cut.add)(frozenset((one, other)))
         for name, peer in ((one, other), (other, one)):
-            protocol = self._channels[peer].protocol
-            self._channels[name].notice(peer, Here(protocol) if restore else Gone(protocol))
+            protocol = self._named(peer)[0].protocol
+            for channel in self._named(name):
+                channel.notice(peer, Here(protocol) if restore else Gone(protocol))
 
     def linked(self, one: str, other: str) -> bool:
         """Whether no one has cut the link between two."""
         return frozenset((one, other)) not in self._cut
 
-    def hand_over(self, sender: str, receiver: str, text: bytes, content: bytes = b"") -> None:
-        """Put a message, as it travels, where it belongs, or lose it."""
-        to, own = self._channels.get(receiver), self._channels.get(sender)
-        if to is None or not self.linked(sender, receiver):
-            return
-        if own is None or own.protocol == to.protocol:
-            to.take(sender, text, content)
+    def hand_over(
+        self, sender: str, receiver: str, text: bytes, content: bytes = b"",
+        protocol: int | None = None,
+    ) -> None:  # fmt: skip
+        """Put a message, as it travels, where it belongs, or lose it.
+
+        Only who speaks its ``protocol`` hears it, where one is given.
+        """
+        for to in self._named(receiver) if self.linked(sender, receiver) else ():
+            if protocol in (None, to.protocol):
+                to.take(sender, text, content)
 
     def absent(self, name: str) -> tuple[str, ...]:
         """Whom a participant cannot reach."""
-        return tuple(sorted(other for other in self._channels if not self.linked(name, other)))
+        others = {channel.name for channel in self._channels}
+        return tuple(sorted(other for other in others if not self.linked(name, other)))
 
 
 class _LocalChannel:
     def __init__(self, exchange: Exchange, name: str, protocol: int, clock: Clock) -> None:
         self.largest: Largest = any_size
         self.clock = clock
-        self.protocol = protocol
-        self._exchange, self._name = exchange, name
+        self.name, self.protocol = name, protocol
+        self._exchange = exchange
         self._packets: queue.SimpleQueue[Packet] = queue.SimpleQueue()
         self._refused = 0
 
@@ -232,14 +260,15 @@ class _LocalChannel:
     def take(self, sender: str, text: bytes, content: bytes) -> None:
         try:
             message = admitted(sender, text, len(content), self.largest)
-            self.notice(sender, with_content(message, content))
+            if message is not None:
+                self.notice(sender, with_content(message, content))
         except ProtocolError as error:
             self._refused += 1
             self.notice(sender, Malformed(str(error)))
 
     def send(self, receiver: str, message: Message) -> None:
         text, content = encode(message)
-        self._exchange.hand_over(self._name, receiver, text, bytes(content))
+        self._exchange.hand_over(self.name, receiver, text, bytes(content), self.protocol)
 
     def send_at_once(self, receiver: str, message: Message) -> bool:
         self.send(receiver, message)
@@ -258,7 +287,7 @@ class _LocalChannel:
         return True
 
     def unreached(self) -> tuple[str, ...]:
-        return self._exchange.absent(self._name)
+        return self._exchange.absent(self.name)
 
     def refused(self) -> int:
         return self._refused

@@ -128,6 +128,8 @@ class ZenohChannel:
             if text is None or len(text) > MOST_TEXT_BYTES:
                 raise ProtocolError("a message without a text of ours")
             message = admitted(sender, text.to_bytes(), len(content), self.largest)
+            if message is None:
+                return
             if len(content):
                 message = with_content(message, content.to_bytes())
             self._put(Packet(sender, message, now))

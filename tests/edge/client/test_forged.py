@@ -33,7 +33,7 @@ def forged(bundle, client, receiver, rogue, image, routes):
             if sender != rogue:
                 content = np.full(spec.shape, 7, spec.dtype).tobytes()
                 number = bundle.manifest.tensor_numbers[name]
-                yield encode(Tensor(client._dispatch.session.value, image, route, number, content))
+                yield encode(Tensor(client._dispatch.session, image, route, number, content))
 
 
 def attack(bundle, client, exchange, rogue, receivers, image, routes):

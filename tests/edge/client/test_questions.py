@@ -10,7 +10,6 @@ from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.protocol import (
     PROTOCOL_VERSION,
     Answer,
-    SessionNumber,
 )
 from keras_concurrent.errors import BoardError, ProtocolError
 
@@ -25,12 +24,12 @@ class Sent:
         self.messages.append(message)
 
 
-IDENTITY = answers.Identity("pi3-1", "", None, 0.0, 7, ())
+IDENTITY = answers.Identity("pi3-1", "", None, 0.0, ())
 
 
 def test_a_board_cannot_answer_for_another(bundle):
     sent = Sent()
-    asked = Questions(sent, SessionNumber(7), time.monotonic)
+    asked = Questions(sent, 7, time.monotonic)
     future = asked.put("pi3-1", questions.RollBack())
     answer = Answer(7, sent.messages[0].number, answers.InUse("0" * 64))
     with pytest.raises(BoardError, match="pi3-2 answers what pi3-1 was asked"):
@@ -46,7 +45,7 @@ def test_a_board_cannot_answer_for_another(bundle):
 
 def test_who_is_left_out_is_reported_once_and_comes_back_with_its_answer():
     sent = Sent()
-    asked = Questions(sent, SessionNumber(7), time.monotonic)
+    asked = Questions(sent, 7, time.monotonic)
     suspects = Suspects(asked)
     suspects.ask(["pi3-1"], 10.0)
     suspects.ask(["pi3-1"], 10.3)  # is being asked already
@@ -63,7 +62,7 @@ def test_who_is_left_out_is_reported_once_and_comes_back_with_its_answer():
 
 def test_a_board_that_answers_within_the_lease_is_no_suspect():
     sent = Sent()
-    asked = Questions(sent, SessionNumber(7), time.monotonic)
+    asked = Questions(sent, 7, time.monotonic)
     suspects = Suspects(asked)
     suspects.ask(["pi3-1", "pi3-2"], 10.0)
     asked.answered("pi3-1", Answer(7, sent.messages[0].number, IDENTITY))
@@ -85,12 +84,12 @@ def test_a_clock_that_is_ahead_is_found_to_be():
             identity = dataclasses.replace(IDENTITY, clock_s=now + 0.125 + 3600.0)
             asked.answered(receiver, Answer(7, ask.number, identity))
 
-    asked = Questions(Board(), SessionNumber(7), clock)
+    asked = Questions(Board(), 7, clock)
     assert asked.clock_offset_s("pi3-1") == pytest.approx(3600.0)
 
 
 def test_a_board_that_speaks_another_version_is_not_asked():
-    asked = Questions(Sent(), SessionNumber(7), time.monotonic)
+    asked = Questions(Sent(), 7, time.monotonic)
     asked.other_protocols["pi3-1"] = 1
     message = f"board pi3-1 speaks protocol 1, this client {PROTOCOL_VERSION}: install the same"
     with pytest.raises(ProtocolError, match=message):
@@ -99,7 +98,7 @@ def test_a_board_that_speaks_another_version_is_not_asked():
 
 
 def test_an_answer_that_is_malformed_ends_the_waiting():
-    asked = Questions(Sent(), SessionNumber(7), time.monotonic)
+    asked = Questions(Sent(), 7, time.monotonic)
     future, other = asked.put("pi3-1", questions.Ping()), asked.put("pi3-2", questions.Ping())
     asked.malformed("pi3-1", "Identity lacks clock_s")
     with pytest.raises(UnansweredError, match=r"not understood .* 'ping': Identity lacks clock_s"):

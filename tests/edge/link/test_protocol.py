@@ -20,17 +20,17 @@ from keras_concurrent.edge.link.protocol import (
     Failed,
     Message,
     Probe,
-    SessionNumber,
     Tensor,
     content_of,
     decode,
     encode,
+    new_session,
     version_fault,
     with_content,
 )
 from keras_concurrent.errors import ProtocolError
 
-IDENTITY = answers.Identity("pi1", "ab", None, 1.5, 7, ("pi2",))
+IDENTITY = answers.Identity("pi1", "ab", None, 1.5, ("pi2",))
 ANSWER = encode(Answer(1, 1, IDENTITY))[0]
 
 
@@ -176,12 +176,10 @@ def test_who_speaks_what_is_said_with_what_to_do():
     )
 
 
-def test_a_session_comes_after_those_that_boards_know():
-    number = SessionNumber(5)
-    number.exceed(3)
-    assert number.value == 5
-    number.exceed(9)
-    assert number.value == 10
+def test_no_two_clients_have_the_same_session():
+    sessions = {new_session() for _ in range(10_000)}
+    assert len(sessions) == 10_000
+    assert all(0 < session < 2**64 for session in sessions)  # 0 is boards' own probes'
 
 
 def test_nothing_that_comes_from_outside_is_unpickled():

@@ -202,8 +202,8 @@ def test_the_doctor_says_what_to_do_about_each_fault(running, bundle, small_file
 
 def test_the_doctor_says_which_links_are_direct_and_which_port_to_open(running, bundle):
     client, exchange = running
-    exchange._channels["s0"].direct = lambda receiver: False
-    exchange._channels["client"].direct = lambda receiver: receiver != "s1"
+    exchange._named("s0")[0].direct = lambda receiver: False
+    exchange._named("client")[0].direct = lambda receiver: receiver != "s1"
     found = {finding.about: finding for finding in examine(client, bundle, slow_boards())}
     assert found["s0 -> s1"].fact.endswith(" ms, over Zenoh")
     assert found["s1 -> s0"].fact.endswith(" ms, direct")
@@ -275,7 +275,7 @@ def test_the_doctor_names_a_link_that_is_slower_than_described(running, bundle):
 
 
 STATUS = answers.Status(
-    identity=answers.Identity("pi1", "x", None, 0.0, 1, ()),
+    identity=answers.Identity("pi1", "x", None, 0.0, ()),
     machine=answers.Machine("1", "3.11", "aarch64", "ai-edge-litert", 50_000_000, 10**9, 4),
     refused=0, images=10, in_flight=2, compute_s=1.0, p95_s={"a": 0.03}, threads=4,
     messages=30, message_bytes=3000, beside_computing_s=0.1,
