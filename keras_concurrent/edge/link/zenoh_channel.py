@@ -3,7 +3,8 @@
 It carries who is there, questions and answers, and tensors where no direct link stands, see
 `keras_concurrent.edge.link.direct`. Every board listens on its endpoint of the cluster file and
 connects to the others; nothing is discovered by multicast. Beyond loopback both ends show a
-certificate, and what a participant may send is bound to the name in its own.
+certificate, and what a participant may send is bound to the name in its own; and who calls meets a
+doorkeeper before Zenoh, see `keras_concurrent.edge.link.door`.
 
 Participants notice each other's absence by liveliness tokens: a process that ends is gone at once,
 one that is frozen or cut off after ``LEASE_S``.
@@ -16,11 +17,12 @@ import queue
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.link.keys import AUTHORITY, CERTIFICATE, KEY, Keys
+from keras_concurrent.edge.link.door import Door
+from keras_concurrent.edge.link.keys import AUTHORITY, CERTIFICATE, KEY, Keys, protocol_and_host
 from keras_concurrent.edge.link.protocol import (
     MOST_CONTENT_BYTES,
     MOST_TEXT_BYTES,
@@ -41,6 +43,9 @@ from keras_concurrent.edge.link.transport import (
     any_size,
 )
 from keras_concurrent.errors import MissingExtraError, ProtocolError, TransportError
+
+if TYPE_CHECKING:
+    import zenoh
 
 _MOST_WAITING = 10_000  # packets that nobody has looked at yet
 TO = f"keras_concurrent/{PROTOCOL_VERSION}/to"
@@ -78,32 +83,43 @@ class ZenohChannel:
         self._refused = 0
         own = "" if name == CLIENT else cluster.board(name).endpoint
         self._others = frozenset({CLIENT, *(board.name for board in cluster.boards)} - {name})
-        config = zenoh.Config()
-        for key, value in _settings(name, own, cluster).items():
-            config.insert_json5(key, json.dumps(value))
-        for key, value in (_protection(sorted(self._others), keys) if keys else {}).items():
-            config.insert_json5(key, json.dumps(value))
         zenoh.init_log_from_env_or("off")  # its errors come as exceptions, told in our own words
-        with _in_our_words(f"{name} cannot listen on {own}: is the port in use?"):
-            self._session = zenoh.open(config)
+        fault = f"{name} cannot listen on {own}: is the port in use?"
+        self._session: zenoh.Session | None = None
+        self._door = _door(name, own, fault) if keys and own else None
         try:
+            with _in_our_words(fault):
+                session = self._session = self._open(name, own, cluster, keys)
             with _in_our_words(f"{name} cannot take part"):
-                self._declare(name)
-        except TransportError:
+                self._declare(name, session)
+        except BaseException:
             self.close()
             raise
 
-    def _declare(self, name: str) -> None:
+    def _open(self, name: str, own: str, cluster: Cluster, keys: Keys | None) -> zenoh.Session:
         import zenoh
 
-        self._subscriber = self._session.declare_subscriber(f"{TO}/{name}/*", self._take)
-        liveliness = self._session.liveliness()
+        listen = [own] if own else []
+        if self._door is not None:
+            listen = [f"tls/127.0.0.1:{port}" for port in self._door.rooms]
+        config = zenoh.Config()
+        for key, value in _settings(name, listen, cluster).items():
+            config.insert_json5(key, json.dumps(value))
+        for key, value in (_protection(sorted(self._others), keys) if keys else {}).items():
+            config.insert_json5(key, json.dumps(value))
+        return zenoh.open(config)
+
+    def _declare(self, name: str, session: zenoh.Session) -> None:
+        import zenoh
+
+        self._subscriber = session.declare_subscriber(f"{TO}/{name}/*", self._take)
+        liveliness = session.liveliness()
         self._watches = [
             liveliness.declare_subscriber(key, self._notice, history=True)
             for key in (f"{ALIVE}/*/*", f"{ALIVE}/*")  # protocol 1 does not say its version
         ]
         self._publishers = {
-            receiver: self._session.declare_publisher(
+            receiver: session.declare_publisher(
                 f"{TO}/{receiver}/{name}",
                 congestion_control=zenoh.CongestionControl.BLOCK,
                 express=True,  # a tensor waits for no batch to fill
@@ -198,8 +214,13 @@ class ZenohChannel:
 
     def close(self) -> None:
         """Close the session."""
-        with _in_our_words("the links cannot be closed"):
-            self._session.close()  # type: ignore[no-untyped-call] # its stub names no result
+        try:
+            if self._session is not None:
+                with _in_our_words("the links cannot be closed"):
+                    self._session.close()  # type: ignore[no-untyped-call] # its stub names no result
+        finally:
+            if self._door is not None:
+                self._door.close()
 
 
 @contextmanager
@@ -213,14 +234,21 @@ def _in_our_words(fault: str) -> Iterator[None]:
         raise TransportError(f"{fault} ({error})") from error
 
 
-def _settings(name: str, own: str, cluster: Cluster) -> dict[str, Any]:
-    """Zenoh's settings for a participant that listens on ``own``, if on anything."""
+def _door(name: str, own: str, fault: str) -> Door:
+    try:
+        return Door(name, protocol_and_host(own)[1], int(own.rpartition(":")[2]))
+    except TransportError as error:
+        raise TransportError(f"{fault} ({error})") from error
+
+
+def _settings(name: str, listen: Sequence[str], cluster: Cluster) -> dict[str, Any]:
+    """Zenoh's settings for a participant that listens on some endpoints, if on any."""
     # One link a pair: each board connects to those before it, the client to all.
     known = [board.name for board in cluster.boards]
     connect = known if name == CLIENT else known[: known.index(name)]
     return {
         "mode": "peer",
-        "listen/endpoints": [own] if own else [],
+        "listen/endpoints": list(listen),
         "listen/exit_on_failure": True,
         "connect/endpoints": [cluster.board(other).endpoint for other in connect],
         "connect/timeout_ms": -1,
