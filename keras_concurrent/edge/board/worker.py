@@ -2,8 +2,9 @@
 
 One thread reads what comes, computes, and sends what the network takes at once; while it computes
 for long another reads, and another sends what had to wait, so a board computes while the network
-works. Which segment and which message comes next is the engine's decision; what the board
-does for an image is its route, which the client tells beforehand.
+works. Meanwhile a third says, when asked, that the board is there: it is busy, not dead. Which
+segment and which message comes next is the engine's decision; what the board does for an image is
+its route, which the client tells beforehand.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import threading
 import time
 
 from keras_concurrent.board import CLIENT
+from keras_concurrent.edge.board.health import Health
 from keras_concurrent.edge.board.status import Counts, machine
 from keras_concurrent.edge.board.store import Depot, Store
 from keras_concurrent.edge.board.stretch import MessageStretch
@@ -90,7 +92,8 @@ class Board:
         self._work = self._begin(0)
         if bundle is not None:
             self._take_bundle(bundle)
-        channel.largest = self._largest
+        self._health = Health(lambda ask: self._tell(ask, self._identity()))
+        channel.largest, channel.at_once = self._largest, self._health.at_once
 
     def _begin(self, session: int) -> Work:
         return Work(
@@ -115,14 +118,16 @@ class Board:
                 elif packet is None and self._channel.refused():
                     self._complain("a stranger", "sent messages that are none of ours: refused")
         finally:
+            self._health.close()
             self._outbox.close()
 
     def _step(self) -> None:
         """Do the next thing; while that takes long, what comes is taken meanwhile."""
         if self._work.next_s < _LONG_S:
-            self._work.step()
+            with self._health.busy():
+                self._work.step()
             return
-        with self._channel.attended():
+        with self._health.busy(), self._channel.attended():
             self._work.step()
 
     # ------------------------------------------------------------- what arrives
@@ -207,7 +212,8 @@ class Board:
             if isinstance(ask.question, questions.Probe):
                 self._begin_probe(ask, ask.question.board)  # which answers when it is done
                 return
-            result = self._result(ask)
+            with self._health.busy():
+                result = self._result(ask)
         except Exception as error:  # whatever was asked, the board goes on
             told = isinstance(error, (ConcurrentError, OSError))
             cause = str(error) if told else type(error).__name__

@@ -28,6 +28,8 @@ LEASE_S = 0.5
 Clock = Callable[[], float]
 Largest = Callable[[str, Message], int]
 """The most bytes of content that a sender's message may have, judged by its text."""
+AtOnce = Callable[[str, Message], bool]
+"""Whether a sender's message needs not wait for whoever receives."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +86,9 @@ class Channel(Protocol):
     largest: Largest
     """Asked before content is taken; whatever is larger is refused."""
 
+    at_once: AtOnce
+    """Asked of what comes, in the network's threads; what it takes is not received."""
+
     clock: Clock
     """This participant's clock, in seconds. Its zero is its own affair."""
 
@@ -123,6 +128,11 @@ class Channel(Protocol):
 def any_size(sender: str, message: Message) -> int:
     """The largest content that is taken from anyone before more is known."""
     return MOST_CONTENT_BYTES
+
+
+def nothing_at_once(sender: str, message: Message) -> bool:
+    """All waits until it is received."""
+    return False
 
 
 def admitted(sender: str, text: bytes, size: int, largest: Largest) -> Message:
@@ -220,6 +230,7 @@ class Exchange:
 class _LocalChannel:
     def __init__(self, exchange: Exchange, name: str, protocol: int, clock: Clock) -> None:
         self.largest: Largest = any_size
+        self.at_once: AtOnce = nothing_at_once
         self.clock = clock
         self.protocol = protocol
         self._exchange, self._name = exchange, name
@@ -232,7 +243,8 @@ class _LocalChannel:
     def take(self, sender: str, text: bytes, content: bytes) -> None:
         try:
             message = admitted(sender, text, len(content), self.largest)
-            self.notice(sender, with_content(message, content))
+            if not self.at_once(sender, message):
+                self.notice(sender, with_content(message, content))
         except ProtocolError as error:
             self._refused += 1
             self.notice(sender, Malformed(str(error)))

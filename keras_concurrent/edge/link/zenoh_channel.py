@@ -15,16 +15,15 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.link.door import Door
-from keras_concurrent.edge.link.keys import AUTHORITY, CERTIFICATE, KEY, Keys, protocol_and_host
+from keras_concurrent.edge.link.keys import Keys, protocol_and_host
 from keras_concurrent.edge.link.protocol import (
-    MOST_CONTENT_BYTES,
     MOST_TEXT_BYTES,
     PROTOCOL_VERSION,
     Message,
@@ -32,7 +31,7 @@ from keras_concurrent.edge.link.protocol import (
     with_content,
 )
 from keras_concurrent.edge.link.transport import (
-    LEASE_S,
+    AtOnce,
     Clock,
     Gone,
     Here,
@@ -41,17 +40,15 @@ from keras_concurrent.edge.link.transport import (
     Packet,
     admitted,
     any_size,
+    nothing_at_once,
 )
+from keras_concurrent.edge.link.zenoh_settings import ALIVE, TO, protection, settings
 from keras_concurrent.errors import MissingExtraError, ProtocolError, TransportError
 
 if TYPE_CHECKING:
     import zenoh
 
 _MOST_WAITING = 10_000  # packets that nobody has looked at yet
-TO = f"keras_concurrent/{PROTOCOL_VERSION}/to"
-"""Key of messages: ``TO/receiver/sender``. Whoever speaks another version is not heard."""
-ALIVE = "keras_concurrent/alive"
-"""Key of who is there: ``ALIVE/name/version``."""
 
 
 class ZenohChannel:
@@ -77,6 +74,7 @@ class ZenohChannel:
         except ImportError as error:
             raise MissingExtraError("eclipse-zenoh", "edge") from error
         self.largest: Largest = any_size
+        self.at_once: AtOnce = nothing_at_once
         self.clock: Clock = time.monotonic
         self._queue: queue.SimpleQueue[Packet | MemoryError] = queue.SimpleQueue()
         self._wake = wake
@@ -103,9 +101,9 @@ class ZenohChannel:
         if self._door is not None:
             listen = [f"tls/127.0.0.1:{port}" for port in self._door.rooms]
         config = zenoh.Config()
-        for key, value in _settings(name, listen, cluster).items():
+        for key, value in settings(name, listen, cluster).items():
             config.insert_json5(key, json.dumps(value))
-        for key, value in (_protection(sorted(self._others), keys) if keys else {}).items():
+        for key, value in (protection(sorted(self._others), keys) if keys else {}).items():
             config.insert_json5(key, json.dumps(value))
         return zenoh.open(config)
 
@@ -144,6 +142,8 @@ class ZenohChannel:
             if text is None or len(text) > MOST_TEXT_BYTES:
                 raise ProtocolError("a message without a text of ours")
             message = admitted(sender, text.to_bytes(), len(content), self.largest)
+            if self.at_once(sender, message):
+                return
             if len(content):
                 message = with_content(message, content.to_bytes())
             self._put(Packet(sender, message, now))
@@ -239,70 +239,3 @@ def _door(name: str, own: str, fault: str) -> Door:
         return Door(name, protocol_and_host(own)[1], int(own.rpartition(":")[2]))
     except TransportError as error:
         raise TransportError(f"{fault} ({error})") from error
-
-
-def _settings(name: str, listen: Sequence[str], cluster: Cluster) -> dict[str, Any]:
-    """Zenoh's settings for a participant that listens on some endpoints, if on any."""
-    # One link a pair: each board connects to those before it, the client to all.
-    known = [board.name for board in cluster.boards]
-    connect = known if name == CLIENT else known[: known.index(name)]
-    return {
-        "mode": "peer",
-        "listen/endpoints": list(listen),
-        "listen/exit_on_failure": True,
-        "connect/endpoints": [cluster.board(other).endpoint for other in connect],
-        "connect/timeout_ms": -1,
-        "connect/exit_on_failure": False,
-        "connect/retry": {"period_init_ms": 50, "period_max_ms": 500},
-        "scouting/multicast/enabled": False,
-        "scouting/gossip/enabled": False,
-        "transport/shared_memory/enabled": False,
-        "transport/link/tx/lease": round(LEASE_S * 1e3),
-        "transport/link/rx/max_message_size": MOST_CONTENT_BYTES + MOST_TEXT_BYTES,
-    }
-
-
-def _protection(others: Sequence[str], keys: Keys) -> dict[str, Any]:
-    """Zenoh's settings for mutual TLS, and what each of the others may do by its certificate."""
-    everything = ["put", "declare_subscriber", "liveliness_token", "declare_liveliness_subscriber",
-                  "liveliness_query"]  # fmt: skip
-    rules = [_rule("out", "egress", everything, "keras_concurrent/**")]
-    policies = []
-    for other in others:
-        own = [
-            _rule(f"send {other}", "ingress", ["put"], f"{TO}/*/{other}"),
-            _rule(f"hear {other}", "ingress", ["declare_subscriber"], f"{TO}/{other}/*"),
-            _rule(f"live {other}", "ingress", ["liveliness_token"], f"{ALIVE}/{other}/**"),
-            _rule(f"watch {other}", "ingress", everything[3:], f"{ALIVE}/**"),
-        ]
-        rules += own
-        policies.append({"rules": ["out", *(rule["id"] for rule in own)], "subjects": [other]})
-    folder = keys.folder
-    tls = "transport/link/tls"
-    return {
-        f"{tls}/enable_mtls": True,
-        f"{tls}/verify_name_on_connect": True,
-        f"{tls}/close_link_on_expiration": True,
-        f"{tls}/root_ca_certificate": str(folder / AUTHORITY),
-        f"{tls}/listen_certificate": str(folder / CERTIFICATE),
-        f"{tls}/listen_private_key": str(folder / KEY),
-        f"{tls}/connect_certificate": str(folder / CERTIFICATE),
-        f"{tls}/connect_private_key": str(folder / KEY),
-        "access_control": {
-            "enabled": True,
-            "default_permission": "deny",
-            "rules": rules,
-            "subjects": [{"id": other, "cert_common_names": [other]} for other in others],
-            "policies": policies,
-        },
-    }
-
-
-def _rule(name: str, flow: str, messages: list[str], key: str) -> dict[str, Any]:
-    return {
-        "id": name,
-        "permission": "allow",
-        "flows": [flow],
-        "messages": messages,
-        "key_exprs": [key],
-    }

@@ -6,7 +6,7 @@ import socket
 import ssl
 import threading
 import time
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, suppress
 
 import pytest
 
@@ -80,20 +80,10 @@ def test_a_client_is_served_however_many_strangers_hold_the_line(protected, says
         for i in range(STRANGERS):
             target = (port, address_of(cluster.board("p0"))[1])[i % 2]
             stranger = held.enter_context(socket.create_connection(("127.0.0.1", target), 5.0))
-            with ignored():
+            with suppress(OSError):
                 stranger.sendall(words)
         assert served_s(cluster, folder, board) < 5.0
         assert open_here() - before < STRANGERS + 200  # the board itself keeps few of them
-
-
-class ignored:
-    """What was sent to who has hung up already."""
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, kind, *_):
-        return kind is not None and issubclass(kind, OSError)
 
 
 def client_hello():
@@ -133,7 +123,7 @@ def echo_all(room):
 
 
 def echo(connection):
-    with connection, ignored():
+    with connection, suppress(OSError):
         while said := connection.recv(1 << 16):
             connection.sendall(said)
 
@@ -216,7 +206,7 @@ def test_another_doorkeeper_takes_the_place_of_one_that_died(rooms, caplog):
     while "another begins" not in caplog.text and time.monotonic() < deadline:
         time.sleep(0.02)
     while time.monotonic() < deadline:
-        with ignored(), call(port) as caller:
+        with suppress(OSError), call(port) as caller:
             knock(caller)
             return
         time.sleep(0.05)
@@ -224,6 +214,8 @@ def test_another_doorkeeper_takes_the_place_of_one_that_died(rooms, caplog):
 
 
 def test_a_port_in_use_is_reported():
-    with socket.create_server(("127.0.0.1", 0)) as used:
-        with pytest.raises(TransportError, match="in use"):
-            Door("p0", "127.0.0.1", used.getsockname()[1])
+    with (
+        socket.create_server(("127.0.0.1", 0)) as used,
+        pytest.raises(TransportError, match="in use"),
+    ):
+        Door("p0", "127.0.0.1", used.getsockname()[1])
