@@ -16,6 +16,7 @@ from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.link.direct import DirectChannel
+from keras_concurrent.edge.link.doorkeeper import allow_descriptors
 from keras_concurrent.edge.link.keys import keys_of
 from keras_concurrent.edge.link.message_stretch import MessageStretch
 from keras_concurrent.edge.link.pacing import pacer_of
@@ -63,6 +64,7 @@ def serve_board(
             limited here.
         ConcurrentError: a file is wrong, keys are missing, or the board's port is in use.
     """
+    allow_descriptors()
     cluster = Cluster.read(cluster_path)
     described = cluster.board(name)
     memory_bytes = described.memory_bytes

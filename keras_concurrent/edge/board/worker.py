@@ -2,9 +2,10 @@
 
 One thread reads what comes, computes, and sends what the network takes at once; while it computes
 for long another reads, and another sends what had to wait, so a board computes while the network
-works. Which segment and which message comes next is the engine's decision; what the board
-does for an image is its route, which its client tells beforehand. What several clients of one board
-share says `keras_concurrent.edge.board.sessions`.
+works. Meanwhile a third says, when asked, that the board is there: it is busy, not dead. Which
+segment and which message comes next is the engine's decision; what the board does for an image is
+its route, which its client tells beforehand. What several clients of one board share says
+`keras_concurrent.edge.board.sessions`.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import threading
 import time
 
 from keras_concurrent.board import CLIENT
+from keras_concurrent.edge.board.health import Health
 from keras_concurrent.edge.board.sessions import Sessions
 from keras_concurrent.edge.board.status import Counts, machine
 from keras_concurrent.edge.board.store import Depot, Store
@@ -89,7 +91,8 @@ class Board:
         self._sessions = Sessions(self._begin, self._outbox, channel.clock)
         if bundle is not None:
             self._take_bundle(bundle, finish=False)
-        channel.largest = self._largest
+        self._health = Health(lambda ask: self._tell(ask, self._identity()))
+        channel.largest, channel.at_once = self._largest, self._health.at_once
 
     def _begin(self, session: int) -> Work:
         return Work(
@@ -115,14 +118,16 @@ class Board:
                 elif packet is None and self._channel.refused():
                     self._complain("a stranger", "sent messages that are none of ours: refused")
         finally:
+            self._health.close()
             self._outbox.close()
 
     def _step(self) -> None:
         """Do the next thing; while that takes long, what comes is taken meanwhile."""
         if self._sessions.next_s < _LONG_S:
-            self._sessions.step()
+            with self._health.busy():
+                self._sessions.step()
             return
-        with self._channel.attended():
+        with self._health.busy(), self._channel.attended():
             self._sessions.step()
 
     # ------------------------------------------------------------- what arrives
@@ -205,7 +210,8 @@ class Board:
             if isinstance(ask.question, questions.Probe):
                 self._begin_probe(ask, ask.question.board)  # which answers when it is done
                 return
-            result = self._result(ask)
+            with self._health.busy():
+                result = self._result(ask)
         except Exception as error:  # whatever was asked, the board goes on
             told = isinstance(error, (ConcurrentError, OSError))
             cause = str(error) if told else type(error).__name__

@@ -21,12 +21,14 @@ from keras_concurrent.edge.link.protocol import (
     Probe,
     version_fault,
 )
-from keras_concurrent.edge.link.questions import AnswerT, AnyQuestion, Ping, Question
+from keras_concurrent.edge.link.questions import AnswerT, AnyQuestion, Ping, Question, Route
 from keras_concurrent.edge.link.transport import LEASE_S, Clock
 from keras_concurrent.errors import BoardError, ProtocolError
 
 _log = logging.getLogger(__name__)
 _CLOCK_PINGS = 9
+_LOADS_S = 10.0
+"""So long a board may say nothing while it loads segments: Python stands still meanwhile."""
 _LEFT_OUT = float("-inf")  # instead of when a board's sign of life is due
 
 
@@ -119,6 +121,14 @@ class Questions:
         asked = cast(AnyQuestion, question)  # each of them is a Question of its answer
         self._outbox.put(board, protocol.Ask(self._session, number, asked))
         return future
+
+    def loads(self, board: str) -> bool:
+        """Whether a board was asked for what makes it load segments, and has not answered."""
+        with self._lock:
+            return any(
+                waiting.board == board and isinstance(waiting.question, Route)
+                for waiting in self._waiting.values()
+            )
 
     def check_protocol(self, *boards: str) -> None:
         """Boards that are there speak this client's version of the protocol.
@@ -233,10 +243,11 @@ class Suspects:
         self._asked: dict[str, tuple[float, Future[answers.Identity]]] = {}
 
     def ask(self, boards: Iterable[str], now_s: float) -> None:
-        """Boards must give a sign of life within the lease."""
+        """Boards must give a sign of life within the lease, or when they have loaded segments."""
         for board in boards:
             if board not in self._asked:
-                self._asked[board] = now_s + LEASE_S, self._questions.put(board, Ping())
+                patience_s = _LOADS_S if self._questions.loads(board) else LEASE_S
+                self._asked[board] = now_s + patience_s, self._questions.put(board, Ping())
 
     def clear(self, board: str) -> None:
         """A board has come or gone: what it owed counts no more."""

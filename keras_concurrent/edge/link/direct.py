@@ -33,6 +33,7 @@ from keras_concurrent.edge.link.protocol import (
     content_of,
 )
 from keras_concurrent.edge.link.transport import (
+    AtOnce,
     Clock,
     Gone,
     Here,
@@ -94,6 +95,15 @@ class DirectChannel:
     @largest.setter
     def largest(self, largest: Largest) -> None:
         self._largest = self._control.largest = largest
+
+    @property
+    def at_once(self) -> AtOnce:
+        """See `Channel.at_once`; it is not asked of what comes by direct links."""
+        return self._control.at_once
+
+    @at_once.setter
+    def at_once(self, at_once: AtOnce) -> None:
+        self._control.at_once = at_once
 
     # ------------------------------------------------------------- sending
 

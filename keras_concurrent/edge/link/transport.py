@@ -30,6 +30,8 @@ Clock = Callable[[], float]
 Largest = Callable[[str, Message], int | None]
 """The most bytes of content that a sender's message may have, judged by its text; ``None`` where
 it is another client's, and forgotten."""
+AtOnce = Callable[[str, Message], bool]
+"""Whether a sender's message needs not wait for whoever receives."""
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,9 @@ class Channel(Protocol):
     largest: Largest
     """Asked before content is taken; whatever is larger is refused."""
 
+    at_once: AtOnce
+    """Asked of what comes, in the network's threads; what it takes is not received."""
+
     clock: Clock
     """This participant's clock, in seconds. Its zero is its own affair."""
 
@@ -136,6 +141,11 @@ class Channel(Protocol):
 def any_size(sender: str, message: Message) -> int:
     """The largest content that is taken from anyone before more is known."""
     return MOST_CONTENT_BYTES
+
+
+def nothing_at_once(sender: str, message: Message) -> bool:
+    """All waits until it is received."""
+    return False
 
 
 def admitted(sender: str, text: bytes, size: int, largest: Largest) -> Message | None:
@@ -248,6 +258,7 @@ class Exchange:
 class _LocalChannel:
     def __init__(self, exchange: Exchange, name: str, protocol: int, clock: Clock) -> None:
         self.largest: Largest = any_size
+        self.at_once: AtOnce = nothing_at_once
         self.clock = clock
         self.name, self.protocol = name, protocol
         self._exchange = exchange
@@ -260,7 +271,7 @@ class _LocalChannel:
     def take(self, sender: str, text: bytes, content: bytes) -> None:
         try:
             message = admitted(sender, text, len(content), self.largest)
-            if message is not None:
+            if message is not None and not self.at_once(sender, message):
                 self.notice(sender, with_content(message, content))
         except ProtocolError as error:
             self._refused += 1

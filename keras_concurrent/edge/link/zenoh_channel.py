@@ -3,7 +3,8 @@
 It carries who is there, questions and answers, and tensors where no direct link stands, see
 `keras_concurrent.edge.link.direct`. Every board listens on its endpoint of the cluster file and
 connects to the others; nothing is discovered by multicast. Beyond loopback both ends show a
-certificate, and what a participant may send is bound to the name in its own.
+certificate, and what a participant may send is bound to the name in its own; and who calls meets a
+doorkeeper before Zenoh, see `keras_concurrent.edge.link.door`.
 
 Participants notice each other's absence by liveliness tokens: a process that ends is gone at once,
 one that is frozen or cut off after ``LEASE_S``.
@@ -14,15 +15,15 @@ from __future__ import annotations
 import json
 import queue
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.link.keys import AUTHORITY, CERTIFICATE, KEY, Keys
+from keras_concurrent.edge.link.door import Door
+from keras_concurrent.edge.link.keys import Keys, protocol_and_host
 from keras_concurrent.edge.link.protocol import (
-    MOST_CONTENT_BYTES,
     MOST_TEXT_BYTES,
     PROTOCOL_VERSION,
     Message,
@@ -30,7 +31,7 @@ from keras_concurrent.edge.link.protocol import (
     with_content,
 )
 from keras_concurrent.edge.link.transport import (
-    LEASE_S,
+    AtOnce,
     Clock,
     Gone,
     Here,
@@ -39,14 +40,15 @@ from keras_concurrent.edge.link.transport import (
     Packet,
     admitted,
     any_size,
+    nothing_at_once,
 )
+from keras_concurrent.edge.link.zenoh_settings import ALIVE, TO, protection, settings
 from keras_concurrent.errors import MissingExtraError, ProtocolError, TransportError
 
+if TYPE_CHECKING:
+    import zenoh
+
 _MOST_WAITING = 10_000  # packets that nobody has looked at yet
-TO = f"keras_concurrent/{PROTOCOL_VERSION}/to"
-"""Key of messages: ``TO/receiver/sender``. Whoever speaks another version is not heard."""
-ALIVE = "keras_concurrent/alive"
-"""Key of who is there: ``ALIVE/name/version``."""
 
 
 class ZenohChannel:
@@ -72,38 +74,50 @@ class ZenohChannel:
         except ImportError as error:
             raise MissingExtraError("eclipse-zenoh", "edge") from error
         self.largest: Largest = any_size
+        self.at_once: AtOnce = nothing_at_once
         self.clock: Clock = time.monotonic
         self._queue: queue.SimpleQueue[Packet | MemoryError] = queue.SimpleQueue()
         self._wake = wake
         self._refused = 0
         own = "" if name == CLIENT else cluster.board(name).endpoint
         self._others = frozenset({CLIENT, *(board.name for board in cluster.boards)} - {name})
-        config = zenoh.Config()
-        for key, value in _settings(name, own, cluster).items():
-            config.insert_json5(key, json.dumps(value))
-        for key, value in (_protection(sorted(self._others), keys) if keys else {}).items():
-            config.insert_json5(key, json.dumps(value))
         zenoh.init_log_from_env_or("off")  # its errors come as exceptions, told in our own words
-        with _in_our_words(f"{name} cannot listen on {own}: is the port in use?"):
-            self._session = zenoh.open(config)
+        fault = f"{name} cannot listen on {own}: is the port in use?"
+        self._session: zenoh.Session | None = None
+        self._door = _door(name, own, fault) if keys and own else None
         try:
+            with _in_our_words(fault):
+                session = self._session = self._open(name, own, cluster, keys)
             with _in_our_words(f"{name} cannot take part"):
-                self._declare(name)
-        except TransportError:
+                self._declare(name, session)
+        except BaseException:
             self.close()
             raise
 
-    def _declare(self, name: str) -> None:
+    def _open(self, name: str, own: str, cluster: Cluster, keys: Keys | None) -> zenoh.Session:
         import zenoh
 
-        self._subscriber = self._session.declare_subscriber(f"{TO}/{name}/*", self._take)
-        liveliness = self._session.liveliness()
+        listen = [own] if own else []
+        if self._door is not None:
+            listen = [f"tls/127.0.0.1:{port}" for port in self._door.rooms]
+        config = zenoh.Config()
+        for key, value in settings(name, listen, cluster).items():
+            config.insert_json5(key, json.dumps(value))
+        for key, value in (protection(sorted(self._others), keys) if keys else {}).items():
+            config.insert_json5(key, json.dumps(value))
+        return zenoh.open(config)
+
+    def _declare(self, name: str, session: zenoh.Session) -> None:
+        import zenoh
+
+        self._subscriber = session.declare_subscriber(f"{TO}/{name}/*", self._take)
+        liveliness = session.liveliness()
         self._watches = [
             liveliness.declare_subscriber(key, self._notice, history=True)
             for key in (f"{ALIVE}/*/*", f"{ALIVE}/*")  # protocol 1 does not say its version
         ]
         self._publishers = {
-            receiver: self._session.declare_publisher(
+            receiver: session.declare_publisher(
                 f"{TO}/{receiver}/{name}",
                 congestion_control=zenoh.CongestionControl.BLOCK,
                 express=True,  # a tensor waits for no batch to fill
@@ -128,7 +142,7 @@ class ZenohChannel:
             if text is None or len(text) > MOST_TEXT_BYTES:
                 raise ProtocolError("a message without a text of ours")
             message = admitted(sender, text.to_bytes(), len(content), self.largest)
-            if message is None:
+            if message is None or self.at_once(sender, message):
                 return
             if len(content):
                 message = with_content(message, content.to_bytes())
@@ -200,8 +214,13 @@ class ZenohChannel:
 
     def close(self) -> None:
         """Close the session."""
-        with _in_our_words("the links cannot be closed"):
-            self._session.close()  # type: ignore[no-untyped-call] # its stub names no result
+        try:
+            if self._session is not None:
+                with _in_our_words("the links cannot be closed"):
+                    self._session.close()  # type: ignore[no-untyped-call] # its stub names no result
+        finally:
+            if self._door is not None:
+                self._door.close()
 
 
 @contextmanager
@@ -215,68 +234,8 @@ def _in_our_words(fault: str) -> Iterator[None]:
         raise TransportError(f"{fault} ({error})") from error
 
 
-def _settings(name: str, own: str, cluster: Cluster) -> dict[str, Any]:
-    """Zenoh's settings for a participant that listens on ``own``, if on anything."""
-    # One link a pair: each board connects to those before it, the client to all.
-    known = [board.name for board in cluster.boards]
-    connect = known if name == CLIENT else known[: known.index(name)]
-    return {
-        "mode": "peer",
-        "listen/endpoints": [own] if own else [],
-        "listen/exit_on_failure": True,
-        "connect/endpoints": [cluster.board(other).endpoint for other in connect],
-        "connect/timeout_ms": -1,
-        "connect/exit_on_failure": False,
-        "connect/retry": {"period_init_ms": 50, "period_max_ms": 500},
-        "scouting/multicast/enabled": False,
-        "scouting/gossip/enabled": False,
-        "transport/shared_memory/enabled": False,
-        "transport/link/tx/lease": round(LEASE_S * 1e3),
-        "transport/link/rx/max_message_size": MOST_CONTENT_BYTES + MOST_TEXT_BYTES,
-    }
-
-
-def _protection(others: Sequence[str], keys: Keys) -> dict[str, Any]:
-    """Zenoh's settings for mutual TLS, and what each of the others may do by its certificate."""
-    everything = ["put", "declare_subscriber", "liveliness_token", "declare_liveliness_subscriber",
-                  "liveliness_query"]  # fmt: skip
-    rules = [_rule("out", "egress", everything, "keras_concurrent/**")]
-    policies = []
-    for other in others:
-        own = [
-            _rule(f"send {other}", "ingress", ["put"], f"{TO}/*/{other}"),
-            _rule(f"hear {other}", "ingress", ["declare_subscriber"], f"{TO}/{other}/*"),
-            _rule(f"live {other}", "ingress", ["liveliness_token"], f"{ALIVE}/{other}/**"),
-            _rule(f"watch {other}", "ingress", everything[3:], f"{ALIVE}/**"),
-        ]
-        rules += own
-        policies.append({"rules": ["out", *(rule["id"] for rule in own)], "subjects": [other]})
-    folder = keys.folder
-    tls = "transport/link/tls"
-    return {
-        f"{tls}/enable_mtls": True,
-        f"{tls}/verify_name_on_connect": True,
-        f"{tls}/close_link_on_expiration": True,
-        f"{tls}/root_ca_certificate": str(folder / AUTHORITY),
-        f"{tls}/listen_certificate": str(folder / CERTIFICATE),
-        f"{tls}/listen_private_key": str(folder / KEY),
-        f"{tls}/connect_certificate": str(folder / CERTIFICATE),
-        f"{tls}/connect_private_key": str(folder / KEY),
-        "access_control": {
-            "enabled": True,
-            "default_permission": "deny",
-            "rules": rules,
-            "subjects": [{"id": other, "cert_common_names": [other]} for other in others],
-            "policies": policies,
-        },
-    }
-
-
-def _rule(name: str, flow: str, messages: list[str], key: str) -> dict[str, Any]:
-    return {
-        "id": name,
-        "permission": "allow",
-        "flows": [flow],
-        "messages": messages,
-        "key_exprs": [key],
-    }
+def _door(name: str, own: str, fault: str) -> Door:
+    try:
+        return Door(name, protocol_and_host(own)[1], int(own.rpartition(":")[2]))
+    except TransportError as error:
+        raise TransportError(f"{fault} ({error})") from error

@@ -125,6 +125,31 @@ def test_a_board_that_is_there_and_does_nothing_is_left_out_until_it_answers(bun
         assert stuck.name in {event.board for event in client.timeline()}
 
 
+def test_a_board_that_computes_for_long_is_busy_and_not_left_out(bundle, monkeypatch):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, _, boards):
+        expected = client.infer(image)["classes"]
+        busy, compute = boards[1], boards[1]._workshop.run
+        computing = threading.Event()
+
+        def run(*what):
+            computing.set()
+            time.sleep(2.0)  # four times the lease
+            compute(*what)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(busy._workshop, "run", run)
+            with pytest.raises(BoardError, match=r"no answer after 0\.3 s"):
+                client.infer(image, deadline_s=0.3)
+            assert computing.wait(1.0)
+            deadline = time.monotonic() + 1.2
+            while time.monotonic() < deadline:
+                assert client.absent == ()
+                identity = client.questions.ask(busy.name, questions.Ping(), timeout_s=0.3)
+                assert identity.board == busy.name
+        assert np.array_equal(client.infer(image)["classes"], expected)
+
+
 def test_the_others_take_over_from_a_board_that_leaves_and_from_a_cut_link(bundle):
     image = random_images(bundle, 1)[0]
     expected = reference(bundle, [image])[0]["classes"]

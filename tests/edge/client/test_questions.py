@@ -11,6 +11,7 @@ from keras_concurrent.edge.link.protocol import (
     PROTOCOL_VERSION,
     Answer,
 )
+from keras_concurrent.edge.placement import Program
 from keras_concurrent.errors import BoardError, ProtocolError
 
 
@@ -68,6 +69,18 @@ def test_a_board_that_answers_within_the_lease_is_no_suspect():
     asked.answered("pi3-1", Answer(7, sent.messages[0].number, IDENTITY))
     suspects.clear("pi3-2")  # it has ended
     assert suspects.look(11.0) == ([], [])
+
+
+def test_a_board_that_loads_segments_may_be_silent_for_longer():
+    sent = Sent()
+    asked = Questions(sent, 7, time.monotonic)
+    suspects = Suspects(asked)
+    taken = asked.put("pi3-1", questions.Route(0, "", Program((), ()), {}, ()))
+    suspects.ask(["pi3-1", "pi3-2"], 10.0)
+    assert suspects.look(15.0) == (["pi3-2"], [])
+    asked.answered("pi3-1", Answer(7, sent.messages[0].number, answers.RouteTaken(())))
+    assert taken.done()
+    assert suspects.look(20.1) == (["pi3-1"], [])  # but not for ever
 
 
 def test_a_clock_that_is_ahead_is_found_to_be():
