@@ -2,20 +2,24 @@
 
 Each way to split is rewritten, strip k is put on board k, and what then takes least is kept: how
 many strips, down to how many rows an image is split, from how many FLOPs a layer is split by
-channels, and after how many windows strips exchange rows. One of these is changed at a time, for as
-long as that helps. From the best way a search goes on, which may put any part on any board.
+channels, how much larger the first and the last strip are, which have one neighbour alone, and how
+much messages count where a program chooses after which windows strips exchange rows. One of these
+is changed at a time, for as long as that helps. From the best ways a search goes on, which may put
+any part on any board.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bands import Band
+from keras_concurrent.export.exchanging import Exchanging
 from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.given import segments_on
 from keras_concurrent.planning.problem import fastest_first
@@ -23,12 +27,14 @@ from keras_concurrent.planning.schedule import Plan, decode, fits, schedule
 from keras_concurrent.planning.segments import merge_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
-from keras_concurrent.tflite.strips.rewriting import Strips, strips
+from keras_concurrent.tflite.strips.decisions import Choice
+from keras_concurrent.tflite.strips.rewriting import Strips, decided_for, strips
 from keras_concurrent.tflite.strips.work import CHANNELS, ROWS
 
 _AXES = (ROWS, CHANNELS)
 _CHANNELS_FROM_FLOPS = (math.inf, 2e7, 5e6, 1e6)
-_RECOMPUTED = (0, 1, 2, 3)
+_MESSAGES = (0.0, 0.5, 1.0, 2.0)
+_EDGES = (1.0, 1.2, 1.4)
 _HOPELESS = 1.3  # times the best latency: no search makes up for that
 _EVALUATIONS = 20_000  # of a search; it starts near its end
 _SEARCHED_WAYS = 3  # the best, before any search
@@ -44,13 +50,17 @@ class Way:
         count: strips, on the fastest boards.
         least_rows: see `keras_concurrent.tflite.strips.rewriting.strips`.
         least_flops: see there.
-        recompute: see there.
+        messages: how much messages count where exchanges are chosen, see
+            `keras_concurrent.export.exchanging`; where they do not, strips exchange rows after
+            each window.
+        edge: times as large as its board's share are the first and the last strip.
     """
 
     count: int
     least_rows: int = 2
     least_flops: float = math.inf
-    recompute: int = 0
+    messages: float = 1.0
+    edge: float = 1.0
 
     def to_json(self) -> dict[str, float | None]:
         """The settings as JSON has them, without infinity."""
@@ -109,6 +119,9 @@ class StripPlanner:
     cluster: Cluster
     counts: Sequence[int]
     effort: Effort = USUAL
+    _exchanging: dict[Choice, Exchanging] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
     def __post_init__(self) -> None:
         boards = len(self.cluster.boards)
@@ -117,6 +130,10 @@ class StripPlanner:
                 f"strips must be 2 to as many as there are boards, {boards}, got "
                 f"{', '.join(map(str, self.counts))}"
             )
+
+    @cached_property
+    def _graph(self) -> TaskGraph:
+        return TaskGraph.from_tflite(self.file)
 
     def plan(self) -> StripPlan | None:
         """The best that is found; ``None`` where no way splits anything or fits into memory."""
@@ -164,28 +181,40 @@ class StripPlanner:
             ),
             [{"least_flops": flops} for flops in _CHANNELS_FROM_FLOPS],
             [{"count": count} for count in sorted(self.counts, reverse=True)],
-            [{"recompute": windows} for windows in _RECOMPUTED],
+            [{"messages": weight} for weight in _MESSAGES],
+            [{"edge": times} for times in _EDGES],
         ]
 
     def tried(self, way: Way) -> StripPlan | None:
-        """One way, strip k on board k; ``None`` where it splits nothing or some board is full."""
+        """One way, strip k on board k, every operator a segment whose call costs nothing.
+
+        So it takes about what it takes once the operators are merged into segments. ``None`` where
+        nothing is split or some board is full.
+        """
         boards = fastest_first(self.cluster)[: way.count]
+        shares = [board.flops_per_s for board in boards]
+        shares[0], shares[-1] = shares[0] * way.edge, shares[-1] * way.edge
         split = strips(
             self.file,
-            [board.flops_per_s for board in boards],
+            shares,
             least_rows=way.least_rows,
             least_flops=way.least_flops,
-            recompute=way.recompute,
+            exchange_after=self._exchanges(way, shares),
         )
         if not split.split:
             return None
         graph, assignment = self._given(way, split)
-        plans = (
-            segments_on(graph, self.cluster, assignment),
-            decode(graph, self.cluster, assignment),
-        )
-        plan = min(plans, key=lambda plan: plan.latency_s)
+        plan = decode(graph, _without_calls(self.cluster), assignment)
         return StripPlan(way, split, plan) if fits(plan, self.cluster) else None
+
+    def _exchanges(self, way: Way, shares: Sequence[float]) -> tuple[int, ...]:
+        """After which windows strips exchange rows."""
+        choice = Choice(tuple(shares), way.least_rows, way.least_flops)
+        if choice not in self._exchanging:
+            draft, _, decided = decided_for(self.file, choice)
+            boards = fastest_first(self.cluster)[: way.count]
+            self._exchanging[choice] = Exchanging(self._graph, self.cluster, boards, draft, decided)
+        return self._exchanging[choice].best(way.messages)
 
     def _given(self, way: Way, split: Strips) -> tuple[TaskGraph, dict[str, str]]:
         """The tasks of strips, and strip k on board k."""
@@ -196,9 +225,9 @@ class StripPlanner:
         return graph, {t.name: home.get(t.operators[0], boards[0].name) for t in graph.tasks}
 
     def _searched(self, found: StripPlan) -> StripPlan:
-        """The plan from which a search that may put every segment on any board goes on."""
-        plan = found.plan
+        """In segments, on boards that a search may change."""
         graph, assignment = self._given(found.way, found.strips)
+        plan = segments_on(graph, self.cluster, assignment)
         if len(graph.tasks) <= _MERGED:
             merged = merge_segments(decode(graph, self.cluster, assignment), self.cluster)
             plan = min(plan, merged, key=lambda plan: plan.latency_s)
@@ -210,3 +239,8 @@ class StripPlanner:
             if merged.latency_s < plan.latency_s and fits(merged, self.cluster):
                 plan = merged
         return replace(found, plan=plan)
+
+
+def _without_calls(cluster: Cluster) -> Cluster:
+    """The same boards, where calling a segment costs nothing."""
+    return replace(cluster, boards=tuple(replace(b, call_ms=0.0) for b in cluster.boards))

@@ -54,7 +54,9 @@ def test_strips_answer_bit_for_bit_as_the_whole(name, precision):
     by_rows = strips(file, (1, 1, 1, 1))
     assert len(by_rows.split) > (0 if precision == "dynamic" else 0.5 * len(by_rows.decisions))
     check_strips(file, by_rows)
-    uneven = strips(file, (3, 1, 0, 2), least_rows=6, least_flops=10**5, recompute=1)
+    uneven = strips(
+        file, (3, 1, 0, 2), least_rows=6, least_flops=10**5, exchange_after=range(2, 100, 2)
+    )
     assert any(each.axis == "channels" for each in uneven.split) == (name != "VGG16")
     check_strips(file, uneven, threads=2)
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Set
 
-from keras_concurrent.tflite.draft import Draft
 from keras_concurrent.tflite.strips.decisions import Decided
 from keras_concurrent.tflite.strips.work import ROW_AXIS, Span
 
@@ -15,35 +14,37 @@ class Ranges:
     Most tensors are exchanged: each strip computes its own rows, and readers take what they lack
     from the others. Some are made anew by each strip that needs them, halo and all: what follows
     the image without a window, for the client sends any rows; paddings and the like, which cost
-    nothing; and what lies between two exchanges where ``recompute`` asks for it.
+    nothing; and what lies between two exchanges.
+
+    They are found from the end of the model to its begin: `add` the last operator first.
 
     Args:
-        draft: the file.
-        decided: its operators, in running order.
-        recompute: after how many windows, beside the first, strips exchange rows.
+        outputs: the model's, which are put together.
+        by_rows: tensors that are split by rows.
+        exchanged: those of which each strip computes its own rows alone.
+
+    Attributes:
+        needed: rows that the operators added so far read, by tensor and strip.
     """
 
-    def __init__(self, draft: Draft, decided: Sequence[Decided], recompute: int) -> None:
-        self._exchanged = _exchanged(decided, recompute)
-        self._needed: dict[int, dict[int, Span]] = {}  # by tensor and strip
-        self._gathered = set(draft.outputs)
-        self._by_rows = {
-            index for each in decided if each.by_rows for index in each.step.operator.outputs
-        }
-        self._spans = {id(each): self._find(each) for each in reversed(decided)}
+    def __init__(self, outputs: Set[int], by_rows: set[int], exchanged: set[int]) -> None:
+        self._by_rows = by_rows
+        self._exchanged = exchanged
+        self._gathered = set(outputs)
+        self.needed: dict[int, dict[int, Span]] = {}
 
-    def of(self, each: Decided) -> dict[int, tuple[Span, Span | None]]:
-        """By strip, what it computes of an operator's outputs, and what others take of that."""
-        return self._spans[id(each)]
+    def add(self, each: Decided) -> dict[int, tuple[Span, Span | None]]:
+        """The spans of an operator whose readers were added; what it reads itself is noted.
 
-    def _find(self, each: Decided) -> dict[int, tuple[Span, Span | None]]:
-        """The spans of an operator whose readers' are known; what it reads itself is noted."""
+        Returns:
+            By strip, what it computes of the operator's outputs, and what others take of that.
+        """
         operator = each.step.operator
         if each.rule is None:
             self._gathered.update(operator.inputs)
             return {}
         found: dict[int, tuple[Span, Span | None]] = {}
-        anew = self._by_rows.issuperset(operator.outputs) and not self._exchanged.intersection(
+        anew = self._by_rows.issuperset(operator.outputs) and self._exchanged.isdisjoint(
             operator.outputs
         )
         given = not anew or not self._gathered.isdisjoint(operator.outputs)
@@ -51,33 +52,22 @@ class Ranges:
             computed = own if given else None
             if anew:
                 for index in operator.outputs:
-                    needed = self._needed.get(index, {}).get(strip)
+                    needed = self.needed.get(index, {}).get(strip)
                     computed = computed if needed is None else needed.hull(computed)
             if computed is not None:
                 found[strip] = computed, own if given else None
         for strip, (computed, _) in found.items():
             work = each.rule.at(computed.first, computed.end)
             for index, span in zip(operator.inputs, work.reads, strict=True):
-                if span is None or span.axis != ROW_AXIS or index not in self._by_rows:
+                by_rows = span is not None and span.axis == ROW_AXIS
+                if not by_rows or index not in self._by_rows:
                     self._gathered.add(index)
-                else:
-                    before = self._needed.setdefault(index, {})
+                if span is not None and by_rows:
+                    before = self.needed.setdefault(index, {})
                     before[strip] = span.hull(before.get(strip))
         return found
 
 
-def _exchanged(decided: Sequence[Decided], recompute: int) -> set[int]:
-    """Tensors of which each strip computes its own rows alone."""
-    windows: dict[int, int] = {}  # before a tensor, since the image
-    exchanged: set[int] = set()
-    for each in decided:
-        operator, rule = each.step.operator, each.rule
-        passed = max((windows.get(i, 0) for i in operator.inputs), default=0)
-        if rule is None or not each.by_rows:
-            passed = recompute + 1  # what comes next exchanges: all of it is there already
-        else:
-            passed += rule.windowed
-            if passed and passed % (recompute + 1) == 0 and not rule.moves:
-                exchanged.update(operator.outputs)
-        windows.update(dict.fromkeys(operator.outputs, passed))
-    return exchanged
+def made_by_rows(decided: Iterable[Decided]) -> set[int]:
+    """The tensors that operators write in strips of rows."""
+    return {index for each in decided if each.by_rows for index in each.step.operator.outputs}

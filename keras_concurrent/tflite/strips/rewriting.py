@@ -14,8 +14,9 @@ is an ordinary .tflite of ordinary operators: planning, cutting and boards know 
 from __future__ import annotations
 
 import math
+import sys
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
 from keras_concurrent.interpreter import Array
@@ -23,8 +24,9 @@ from keras_concurrent.tflite.draft import Draft
 from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.tflite.strips.builder import WHOLE, Builder
 from keras_concurrent.tflite.strips.constants import Constants
-from keras_concurrent.tflite.strips.decisions import Choice, Decision, decide
-from keras_concurrent.tflite.strips.ranges import Ranges
+from keras_concurrent.tflite.strips.decisions import Choice, Decided, Decision, decide
+from keras_concurrent.tflite.strips.exchanges import exchanged
+from keras_concurrent.tflite.strips.ranges import Ranges, made_by_rows
 
 
 @dataclass(frozen=True)
@@ -85,13 +87,20 @@ class Strips:
         return dict(sorted(whole.items(), key=lambda item: (-item[1], item[0])))
 
 
+def decided_for(file: TfliteFile, choice: Choice) -> tuple[Draft, Constants, list[Decided]]:
+    """What becomes of each operator of a model that need not stay whole, nothing yet rewritten."""
+    draft = Draft(file, {o.index: WHOLE for o in file.operators if not o.constant})
+    constants = Constants(draft)
+    return draft, constants, list(decide(draft, constants, choice))
+
+
 def strips(
     file: TfliteFile,
     shares: Sequence[float],
     *,
     least_rows: int = 2,
     least_flops: float = math.inf,
-    recompute: int = 0,
+    exchange_after: Container[int] = range(1, sys.maxsize),
 ) -> Strips:
     """Rewrite a model into strips.
 
@@ -103,27 +112,26 @@ def strips(
         least_flops: operators that are not split by rows are split by output channels if they have
             at least so many FLOPs and are convolutions, dense layers or reductions of an image; so
             is what follows them channel by channel. By default none is.
-        recompute: after how many windows over an image, beside the first, strips exchange rows; up
-            to there each computes the rows that it needs, its neighbours' too.
+        exchange_after: after which windows, counted from the image, strips exchange rows, by
+            default after each; see `keras_concurrent.tflite.strips.exchanges`.
 
     Raises:
         ValueError: no share above zero, or one below; fewer rows than 2 to split.
     """
     choice = Choice(tuple(shares), least_rows, least_flops)
-    if recompute < 0:
-        raise ValueError(f"recompute must not be negative, got {recompute}")
     if file.whole_because is not None:
         return Strips(file, {}, {}, ())
-    draft = Draft(file, {o.index: WHOLE for o in file.operators if not o.constant})
-    constants = Constants(draft)
-    decided = list(decide(draft, constants, choice))
+    draft, constants, decided = decided_for(file, choice)
     builder = Builder(draft, constants)
-    ranges = Ranges(draft, decided, recompute)
+    kept = exchanged(decided, exchange_after)
+    ranges = Ranges(draft.outputs, made_by_rows(decided), kept)
+    spans = [ranges.add(each) for each in reversed(decided)]
     for each in decided:
+        found = spans.pop()
         if each.rule is None:
             builder.keep(each.step)
         else:
-            builder.split(each.step, each.rule, ranges.of(each))
+            builder.split(each.step, each.rule, found)
     for index in sorted(draft.outputs):
         builder.take(index, None, None)
     bands = builder.take_bands()

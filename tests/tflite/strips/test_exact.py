@@ -15,7 +15,7 @@ choices = st.fixed_dictionaries(
         ),
         "least_rows": st.sampled_from([2, 2, 5, 9]),
         "least_flops": st.sampled_from([np.inf, 0]),
-        "recompute": st.integers(0, 3),
+        "exchange_after": st.sets(st.integers(1, 6)),
     }
 )
 

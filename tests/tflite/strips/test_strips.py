@@ -68,7 +68,6 @@ def test_an_empty_span_is_refused():
         ((0, 0), {}, "one above it, got \\[0, 0\\]"),
         ((1, -1), {}, "one above it, got \\[1, -1\\]"),
         ((1, 1), {"least_rows": 1}, "least_rows must be at least 2, got 1"),
-        ((1, 1), {"recompute": -1}, "recompute must not be negative, got -1"),
     ],
 )
 def test_what_cannot_be_asked_for(shares, more, message):
@@ -99,7 +98,7 @@ def test_strips_take_their_rows_of_the_image_and_exchange_one_row_each():
 def test_rows_are_computed_twice_where_that_was_asked_for():
     """Each strip's first convolution makes 5 rows instead of 4, and nothing is exchanged."""
     file = two_convolutions()
-    split = strips(file, (1, 1), recompute=1)
+    split = strips(file, (1, 1), exchange_after=())
     assert list(split.bands.values()) == [Band("t0", 0, 6), Band("t0", 2, 8)]
     assert "SLICE" not in kinds(split)
     first = TaskGraph.from_tflite(file).tasks[0].flops
