@@ -21,6 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from keras_concurrent.datasets.by_name import Dataset
+from keras_concurrent.datasets.scaling import values_of
 
 _SETTLING_IMAGES = 1024  # each gives a mean over all its positions: plenty
 
@@ -126,7 +127,7 @@ def _settle_normalization(model, images, batch_size):
             layer.momentum = 0.0  # the "moving" averages are those of the last batch
         forward = tf.function(lambda x: model(x, training=True), autograph=False)
         for step in range(steps):
-            forward(tf.constant(images[step * batch_size : (step + 1) * batch_size]))
+            forward(tf.constant(values_of(images[step * batch_size : (step + 1) * batch_size])))
             for total, average in zip(totals, averages, strict=True):
                 total += keras.ops.convert_to_numpy(average)
     finally:
@@ -213,7 +214,7 @@ def train(
     begun = time.perf_counter()
     try:
         fitted = model.fit(
-            dataset.train_images,
+            values_of(dataset.train_images),
             dataset.train_labels,
             batch_size=batch_size,
             epochs=epochs,
@@ -225,7 +226,7 @@ def train(
     _settle_normalization(model, dataset.train_images, batch_size)
     seconds = time.perf_counter() - begun
     _, accuracy = model.evaluate(
-        dataset.test_images, dataset.test_labels, batch_size=batch_size, verbose=0
+        values_of(dataset.test_images), dataset.test_labels, batch_size=batch_size, verbose=0
     )
     return TrainingResult(seconds, first.done_at - begun, float(accuracy), fitted.history)
 
