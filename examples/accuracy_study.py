@@ -288,6 +288,7 @@ def train(model: Any, data: datasets.Dataset, recipe: Recipe, seed: int) -> tupl
     import keras
 
     from keras_concurrent import training
+    from keras_concurrent.datasets.scaling import values_of
 
     keras.utils.set_random_seed(seed)
     for phase in recipe.phases:
@@ -310,14 +311,17 @@ def train(model: Any, data: datasets.Dataset, recipe: Recipe, seed: int) -> tupl
                 metrics=["accuracy"],
             )
             fitted = model.fit(
-                data.train_images,
+                values_of(data.train_images),
                 data.train_labels,
                 batch_size=recipe.batch_size,
                 epochs=phase.epochs,
                 verbose=0,
             )
             _, tested = model.evaluate(
-                data.test_images, data.test_labels, batch_size=recipe.batch_size, verbose=0
+                values_of(data.test_images),
+                data.test_labels,
+                batch_size=recipe.batch_size,
+                verbose=0,
             )
             accuracies = tested, fitted.history["accuracy"][-1]
     return float(accuracies[0]), float(accuracies[1])

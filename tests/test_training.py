@@ -11,6 +11,7 @@ from keras_concurrent.layers import ConvBlock
 from keras_concurrent.models import build_model
 from keras_concurrent.networks.generators import generate
 from keras_concurrent.networks.staging import stage
+from keras_concurrent.training import fitting
 
 
 @pytest.fixture(scope="module")
@@ -114,12 +115,12 @@ def test_the_bar_is_closed_when_training_breaks(digits, monkeypatch):
     bars = []
     monkeypatch.setattr(sys, "stderr", io.StringIO())
 
-    class Breaking(training.ProgressBar):
+    class Breaking(fitting.ProgressBar):
         def on_train_batch_end(self, batch, logs=None):
             bars.append(self)
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(training, "ProgressBar", Breaking)
+    monkeypatch.setattr(fitting, "ProgressBar", Breaking)
     with pytest.raises(KeyboardInterrupt):
         training.train(dense(), digits, epochs=1, batch_size=256, progress=True)
     assert bars[0]._progress is None

@@ -1,42 +1,79 @@
-"""The sets of images by their names, and the two of handwritten digits."""
+"""Sets of images by a name or a path, and the two of handwritten digits."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_concurrent.datasets.archives import from_npz
 from keras_concurrent.datasets.dataset import Dataset, Floats, only_size, package
-from keras_concurrent.datasets.downloads import cifar10, flowers102
+from keras_concurrent.datasets.downloads import cifar10, fashion_mnist, flowers102
+from keras_concurrent.datasets.folders import Progress, Size, from_folder
+from keras_concurrent.datasets.idx import from_idx, is_idx_folder
 from keras_concurrent.datasets.photographs import photos
 
 _TEST_EVERY = 5  # one image of a digit in so many is for testing
 
 
-def load(name: str, size: int | None = None, seed: int = 0) -> Dataset:
-    """Load one of the sets.
+def load(
+    name: str | os.PathLike[str],
+    size: Size | None = None,
+    seed: int = 0,
+    *,
+    resize: str = "stretch",
+    progress: Progress = lambda done, total: None,
+) -> Dataset:
+    """Load a set of images: one of those with a name, or a user's own.
 
     Args:
-        name: one of ``NAMES`` or ``DOWNLOADED``.
-        size: side of an image in pixels. ``photos`` takes any from 8 to 224 and ``flowers102`` any
-            from 8 to 512; the others only their own. Defaults to the set's own.
+        name: one of ``NAMES`` or ``DOWNLOADED``; or the path of an ``.npz`` file
+            (`keras_concurrent.datasets.archives`), of a folder of IDX files
+            (`keras_concurrent.datasets.idx`), or of one of class folders of pictures
+            (`keras_concurrent.datasets.folders`).
+        size: side of an image in pixels. ``photos`` takes any from 8 to 224, ``flowers102`` any
+            from 8 to 512, a folder of pictures any, also (height, width); the others only their
+            own. Defaults to the set's own.
         seed: what the split is drawn from, where the set has none of its own, where patches are
             cut, and the images' order. The same seed gives the same images on every machine, as
             far as the packages decode their files alike.
+        resize: how a folder's pictures are brought to the size, see
+            `keras_concurrent.edge.preprocessing.Preprocessing`.
+        progress: is told how many pictures of a folder are read, and of how many.
 
     Returns:
-        The data set, its images in random order.
+        The data set, its images in random order unless an own one's files have a test set. Whoever
+        trains shuffles them anyway.
 
     Raises:
-        ValueError: an unknown name, or a size that the set does not have.
+        ValueError: an unknown name, a size that the set does not have, or files that hold no set.
         MissingExtraError: the package that holds the images is not installed.
         ConcurrentError: they cannot be downloaded, or tensorflow-datasets is not installed.
     """
-    if name not in _LOADERS:
-        raise ValueError(f"name must be one of {', '.join(_LOADERS)}, got {name!r}")
-    return _LOADERS[name](size, np.random.default_rng(seed))
+    path = Path(name)
+    if str(name) in _LOADERS:
+        if isinstance(size, tuple):
+            raise ValueError(f"size of {name} must be one number, got {size!r}")
+        return _LOADERS[str(name)](size, np.random.default_rng(seed))
+    if path.is_dir():
+        if not is_idx_folder(path):
+            return from_folder(path, size, seed, resize=resize, progress=progress)
+        dataset = from_idx(path, seed)
+    elif path.suffix == ".npz":
+        dataset = from_npz(path, seed)
+    else:
+        raise ValueError(
+            f"name must be one of {', '.join(_LOADERS)}, got {str(name)!r}, which is no folder and "
+            "no .npz file either"
+        )
+    height, width, _ = dataset.image_shape
+    if size not in (None, (height, width)) and not height == width == size:
+        raise ValueError(f"size of {name} must be {height}x{width} or None, got {size!r}")
+    return dataset
 
 
 def _mnist(size: int | None, rng: np.random.Generator) -> Dataset:
@@ -87,8 +124,9 @@ _LOADERS: dict[str, Callable[[int | None, np.random.Generator], Dataset]] = {
     "mnist": _mnist,
     "digits": _digits,
     "cifar10": cifar10,
+    "fashion-mnist": fashion_mnist,
     "flowers102": flowers102,
 }
 
-DOWNLOADED = ("cifar10", "flowers102")
+DOWNLOADED = ("cifar10", "fashion-mnist", "flowers102")
 NAMES = tuple(name for name in _LOADERS if name not in DOWNLOADED)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_concurrent.datasets.scaling import Images
+from keras_concurrent.datasets.splitting import Indices, stratified
+from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.errors import MissingExtraError
 
 Floats = NDArray[np.float32]
@@ -20,32 +23,36 @@ class Dataset:
     """Images to learn and images to be tested on.
 
     Args:
-        name: one of ``NAMES`` or ``DOWNLOADED``.
-        train_images: float32 in 0..1, ``(n, height, width, channels)``.
+        name: one of ``NAMES`` or ``DOWNLOADED``, or where the images came from.
+        train_images: ``(n, height, width, channels)``; float32 in 0..1, or bytes, which stand for
+            a 255th each (`keras_concurrent.datasets.scaling.values_of`): a quarter of the memory.
         train_labels: int32, ``(n,)``, an index into ``class_names``.
         test_images: as ``train_images``.
         test_labels: as ``train_labels``.
         class_names: one a class.
-        note: what the task is and how it was split, in a sentence or two.
+        note: what the task is, how it was scaled and split, in a sentence or two.
+        resize: how pictures of other sizes were brought to this one, see
+            `keras_concurrent.edge.preprocessing.Preprocessing`.
 
     Raises:
         ValueError: shapes, types or labels that contradict each other.
     """
 
     name: str
-    train_images: Floats
+    train_images: Images
     train_labels: Labels
-    test_images: Floats
+    test_images: Images
     test_labels: Labels
     class_names: tuple[str, ...]
     note: str
+    resize: str = "stretch"
 
     def __post_init__(self) -> None:
         for part in ("train", "test"):
             images, labels = getattr(self, f"{part}_images"), getattr(self, f"{part}_labels")
-            if images.ndim != 4 or images.dtype != np.float32:
+            if images.ndim != 4 or images.dtype not in (np.float32, np.uint8):
                 raise ValueError(
-                    f"{part}_images must be float32 (n, height, width, channels), "
+                    f"{part}_images must be float32 or uint8 (n, height, width, channels), "
                     f"got {images.dtype} {images.shape}"
                 )
             if labels.shape != images.shape[:1] or labels.dtype != np.int32:
@@ -74,6 +81,29 @@ class Dataset:
     def classes(self) -> int:
         """The number of classes."""
         return len(self.class_names)
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How a picture becomes what a network trained on this set takes."""
+        return Preprocessing("0..1", resize=self.resize)
+
+    def split(self, share: float, seed: int = 0) -> tuple[Indices, Indices]:
+        """Indices of the training images to learn from, and of those held back to choose by.
+
+        See `keras_concurrent.datasets.splitting.stratified`.
+        """
+        return stratified(self.train_labels, share, seed)
+
+    def fewer(self, count: int, seed: int = 0) -> Dataset:
+        """The same with at most so many training images, each class in its share."""
+        total = len(self.train_labels)
+        if count >= total:
+            return self
+        _, kept = stratified(self.train_labels, count / total, seed)
+        kept = kept[:count]
+        return replace(
+            self, train_images=self.train_images[kept], train_labels=self.train_labels[kept]
+        )
 
 
 def package(package: str, module: str, extra: str = "data") -> Any:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from keras_concurrent.datasets.arrays import from_arrays
 from keras_concurrent.datasets.dataset import Dataset, any_size, only_size, package
+from keras_concurrent.datasets.idx import from_idx, is_idx_folder
 from keras_concurrent.errors import ConcurrentError
 
 FLOWER_SIZE = 224  # the paper's
@@ -26,6 +29,20 @@ _CIFAR10 = (
     "truck",
 )
 
+_CLOTHES = (
+    "T-shirt/top",
+    "Trouser",
+    "Pullover",
+    "Dress",
+    "Coat",
+    "Sandal",
+    "Shirt",
+    "Sneaker",
+    "Bag",
+    "Ankle boot",
+)
+_DEBIAN = ("usr/share/*fashion-mnist*", "usr/share/dataset*/*fashion-mnist*")
+
 
 def cifar10(size: int | None, rng: np.random.Generator) -> Dataset:
     """Ten kinds of things, by Keras."""
@@ -37,6 +54,23 @@ def cifar10(size: int | None, rng: np.random.Generator) -> Dataset:
         raise ConcurrentError(f"cifar10 must be downloaded once, which failed: {error}") from error
     note = "CIFAR-10: 60,000 small photographs of ten kinds of things, with its own split."
     return _official("cifar10", train, test, _CIFAR10, note, rng)
+
+
+def fashion_mnist(size: int | None, rng: np.random.Generator) -> Dataset:
+    """Ten kinds of clothes, from Debian's package where it is installed, or by Keras."""
+    only_size("fashion-mnist", size, 28)
+    for folder in sorted(path for pattern in _DEBIAN for path in Path("/").glob(pattern)):
+        if is_idx_folder(folder):
+            return from_idx(folder, class_names=_CLOTHES, name="fashion-mnist")
+    module = package("keras", "keras.datasets.fashion_mnist", "design")
+    try:
+        train, test = module.load_data()
+    except Exception as error:  # Keras raises a bare Exception where a download fails
+        raise ConcurrentError(
+            "fashion-mnist must be downloaded once, or come with Debian's dataset-fashion-mnist; "
+            f"the download failed: {error}"
+        ) from error
+    return from_arrays(*train, *test, class_names=_CLOTHES, name="fashion-mnist")
 
 
 def flowers102(size: int | None, rng: np.random.Generator) -> Dataset:
@@ -96,6 +130,6 @@ def _official(
     arrays: dict[str, Any] = {}
     for part, (images, labels) in (("train", train), ("test", test)):
         shuffled = rng.permutation(len(images))
-        arrays[f"{part}_images"] = images[shuffled].astype(np.float32) / np.float32(255)
+        arrays[f"{part}_images"] = images[shuffled]
         arrays[f"{part}_labels"] = labels.reshape(-1)[shuffled].astype(np.int32)
     return Dataset(name, **arrays, class_names=class_names, note=note)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -150,7 +152,8 @@ def read_image(path: Path, spec: TensorSpec, preprocessing: Preprocessing | None
     if not is_picture(spec):
         raise ValueError(f"the model takes no picture but an array of shape {spec.shape}: use .npy")
     preprocessing = settled(preprocessing or Preprocessing(), spec)
-    values = preprocessing.applied(_pixels(path, spec, preprocessing.resize))
+    pixels = picture_pixels(path, spec.shape[1:], preprocessing.resize)[np.newaxis]
+    values = preprocessing.applied(pixels)
     if spec.scale is not None:
         return spec.quantised(values)
     if np.issubdtype(np.dtype(spec.dtype), np.integer):
@@ -158,21 +161,50 @@ def read_image(path: Path, spec: TensorSpec, preprocessing: Preprocessing | None
     return values.astype(spec.dtype)
 
 
-def _pixels(path: Path, spec: TensorSpec, resize: str) -> Array:
-    """A picture's bytes, in the shape of the input."""
+def picture_pixels(path: Path, shape: Sequence[int], resize: str = "stretch") -> Array:
+    """A picture's bytes, brought to a shape.
+
+    Training reads its pictures by this same function, so that a network is asked what it learnt.
+
+    Args:
+        path: the picture's file.
+        shape: height, width and channels, 1 or 3.
+        resize: see `keras_concurrent.edge.preprocessing.Preprocessing`.
+
+    Raises:
+        ValueError: no picture, or a damaged one.
+        MissingExtraError: Pillow is not installed.
+    """
     try:
-        from PIL import Image, ImageOps, UnidentifiedImageError
+        from PIL import ImageOps
+    except ImportError as error:
+        raise MissingExtraError("Pillow", "report") from error
+    height, width, channels = shape
+    with opened_picture(path) as opened:
+        picture = opened.convert("L" if channels == 1 else "RGB")
+    size = (width, height)
+    picture = ImageOps.fit(picture, size) if resize == "crop" else picture.resize(size)
+    return np.asarray(picture).reshape(height, width, channels)
+
+
+@contextlib.contextmanager
+def opened_picture(path: Path) -> Iterator[Any]:
+    """A picture's file as Pillow opens it.
+
+    Raises:
+        ValueError: no picture, or a damaged one.
+        MissingExtraError: Pillow is not installed.
+    """
+    try:
+        from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingExtraError("Pillow", "report") from error
     try:
         with Image.open(path) as opened:
-            picture = opened.convert("L" if spec.shape[3] == 1 else "RGB")
+            yield opened
     except UnidentifiedImageError:
         raise ValueError(f"{path} is not an image that Pillow reads") from None
     except OSError as error:
         if error.errno is not None:  # the file system's word, not Pillow's
             raise
         raise ValueError(f"{path} is a damaged image: {error}") from error
-    size = (spec.shape[2], spec.shape[1])
-    picture = ImageOps.fit(picture, size) if resize == "crop" else picture.resize(size)
-    return np.asarray(picture).reshape(spec.shape)

@@ -35,12 +35,12 @@ from keras_concurrent.networks.architecture import Architecture
 from keras_concurrent.networks.block_work import Shape
 from keras_concurrent.networks.generators import KINDS, defaults, generate
 from keras_concurrent.networks.staging import STAGINGS, stage
+from keras_concurrent.recipe import OPTIMIZERS
 from keras_concurrent.search.parameters import Choice, Parameter, Real, Value, Whole
 
 Values: TypeAlias = Mapping[str, Value]
 
 CONVOLUTIONS = ("separable", "dense")
-OPTIMIZERS = ("adam", "sgd")
 
 _WIRING: dict[str, dict[str, tuple[Value, ...]]] = {
     "ER": {"p": (0.05, 0.1, 0.2)},

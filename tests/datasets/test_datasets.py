@@ -8,6 +8,7 @@ import pytest
 
 from keras_concurrent import datasets
 from keras_concurrent.datasets import photographs
+from keras_concurrent.datasets.scaling import values_of
 from keras_concurrent.errors import ConcurrentError, MissingExtraError
 
 SIZES = {"photos": (32, 3), "mnist": (28, 1), "digits": (8, 1)}
@@ -157,7 +158,7 @@ def test_photos_of_another_size(monkeypatch):
         (
             "cifar",
             None,
-            "name must be one of photos, mnist, digits, cifar10, flowers102, got 'cifar'",
+            "photos, mnist, digits, cifar10, fashion-mnist, flowers102, got 'cifar', which is no",
         ),
         ("mnist", 32, "size of mnist must be 28 or None, got 32"),
         ("digits", 32, "size of digits must be 8 or None, got 32"),
@@ -191,7 +192,10 @@ def test_a_missing_package_names_the_extra(monkeypatch, name, module, package):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"train_images": np.zeros((4, 8, 8, 1))}, "train_images must be float32 .* got float64"),
+        (
+            {"train_images": np.zeros((4, 8, 8, 1))},
+            "must be float32 or uint8 .* got float64",
+        ),
         ({"test_labels": np.zeros(3, np.int32)}, r"test_labels must be int32 of shape \(359,\)"),
         ({"class_names": ("0", "1")}, "train_labels must be some indices from 0 to 1"),
         ({"test_images": np.zeros((359, 9, 8, 1), np.float32)}, "must be of one shape"),
@@ -218,9 +222,10 @@ def test_cifar10_as_keras_gives_it(monkeypatch):
     assert dataset.image_shape == (32, 32, 3)
     assert (len(dataset.train_images), len(dataset.test_images)) == (40, 20)
     assert dataset.class_names[3] == "cat"
-    assert dataset.train_images.max() == 1
+    assert dataset.train_images.dtype == np.uint8  # a quarter of the memory until it is used
+    assert values_of(dataset.train_images).max() == 1
     assert dataset.train_labels.tolist() != labels.tolist()  # in random order
-    marks = np.round(dataset.train_images[:, 0, 0, 0] * 255 / 25)
+    marks = dataset.train_images[:, 0, 0, 0] / 25
     assert np.array_equal(marks, dataset.train_labels)
 
 
@@ -258,7 +263,7 @@ def test_flowers102_are_cut_square_and_scaled(monkeypatch):
     assert dataset.class_names == ("rose", "lily")
     assert dataset.train_images.shape == (2, 10, 10, 3)
     expected = np.where(dataset.train_labels == 0, 200, 100) / 255
-    assert np.allclose(dataset.train_images, expected[:, None, None, None])
+    assert np.allclose(values_of(dataset.train_images), expected[:, None, None, None])
     assert dataset.test_images.shape == (1, 10, 10, 3)
     assert datasets.load("flowers102").image_shape == (224, 224, 3)
 

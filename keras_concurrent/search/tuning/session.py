@@ -29,6 +29,7 @@ import keras
 import keras_tuner
 
 from keras_concurrent.convert import to_tflite
+from keras_concurrent.datasets.scaling import values_of
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.export.assemble import export_bundle
@@ -172,9 +173,9 @@ class Session:
         with alone, contextlib.redirect_stdout(sys.stderr):  # KerasTuner prints where it reads from
             tuner = self.tuner(role)
             tuner.search(
-                data.train_images[held:],
+                values_of(data.train_images[held:]),
                 data.train_labels[held:],
-                validation_data=(data.train_images[:held], data.train_labels[:held]),
+                validation_data=(values_of(data.train_images[:held]), data.train_labels[:held]),
                 epochs=self.settings.epochs,
                 batch_size=self.settings.batch_size,
                 callbacks=[
@@ -215,7 +216,7 @@ class Session:
             data = self.settings.dataset
             held = max(1, int(_HELD_BACK * len(data.train_labels)))
             self.hypermodel.fit(
-                hp, model, data.train_images[held:], data.train_labels[held:],
+                hp, model, values_of(data.train_images[held:]), data.train_labels[held:],
                 epochs=self.settings.epochs, batch_size=self.settings.batch_size, verbose=0,
             )  # fmt: skip
         return model
@@ -228,7 +229,7 @@ class Session:
         """
         model = self.model(result)
         data = self.settings.dataset
-        _, accuracy = model.evaluate(data.test_images, data.test_labels, verbose=0)
+        _, accuracy = model.evaluate(values_of(data.test_images), data.test_labels, verbose=0)
         save_model(model, self.folder / "model.keras")
         bundle = export_bundle(
             TfliteFile(to_tflite(model)),
