@@ -34,6 +34,7 @@ from keras_concurrent.measured.boards import BoardTimings
 from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.precision import PRECISIONS
+from keras_concurrent.tflite.settling import InputShapes
 from keras_concurrent.wire.budget import BUDGET_POINTS
 from keras_concurrent.wire.format import SENT_AS
 from keras_concurrent.wire.pixels import take_pixels
@@ -70,6 +71,7 @@ class Order:
             the model as it is.
         lose_points: percentage points of accuracy that ``wire="auto"`` may lose at most; kept
             where there are images to tell.
+        input_shapes: sizes of inputs that the model leaves open, see `keras_concurrent.TfliteFile`.
         preprocessing: how a picture becomes what the model takes, kept in the bundle.
         class_names: by class, in the order of the model's output; kept in the bundle.
 
@@ -93,6 +95,7 @@ class Order:
     strips: int | str = "auto"
     wire: str | None = None
     lose_points: float = BUDGET_POINTS
+    input_shapes: InputShapes = field(default_factory=dict)
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
 
@@ -152,7 +155,7 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
             takes none; preprocessing or class names that do not suit the model.
         ConcurrentError: the model cannot be read or converted, or the timings cannot be read.
     """
-    model = read_model(order.model, order.precision, order.calibration)
+    model = read_model(order.model, order.precision, order.calibration, order.input_shapes)
     remarks = []
     timings = None if order.timings is None else BoardTimings.read(order.timings)
     if timings is not None and timings.model_sha256 != digest(model.file.data):
