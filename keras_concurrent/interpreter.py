@@ -180,9 +180,8 @@ def reason_of(error: Exception) -> str:
         return said
     number, kind = found.groups()
     if "Select TensorFlow op" in said:
-        return (
-            f"it has not TensorFlow's own operator {kind.removeprefix('Flex')!r}, number {number}"
-        )
+        own = kind.removeprefix("Flex")
+        return f"it has not the operator {own!r} of TensorFlow's own, number {number}"
     if "unresolved custom op" in said:
         return f"it has not the custom operator {kind!r}, number {number}"
     return f"{said or 'no reason given'} (operator {number}, {kind})"

@@ -30,6 +30,7 @@ from keras_concurrent.export.exported import Exported
 from keras_concurrent.export.model import read_model
 from keras_concurrent.export.pictures import picture_remarks
 from keras_concurrent.export.prepared import PreparedOrder
+from keras_concurrent.export.trying import check_boards_can_run
 from keras_concurrent.measured.boards import BoardTimings
 from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.taskgraph import TaskGraph
@@ -153,7 +154,7 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
     Raises:
         ValueError: see `keras_concurrent.export.model.read_model`; images as bytes of a model that
             takes none; preprocessing or class names that do not suit the model.
-        ConcurrentError: the model cannot be read or converted, or the timings cannot be read.
+        ConcurrentError: the model cannot be read, converted or run, or the timings cannot be read.
     """
     model = read_model(order.model, order.precision, order.calibration, order.input_shapes)
     remarks = []
@@ -164,6 +165,7 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
     if order.pixels:  # the same operators, but for those that decode the image
         model = replace(model, file=take_pixels(model.file))
     file = model.file
+    check_boards_can_run(file)
     remarks += picture_remarks(file, order.preprocessing, order.class_names)
     if file.whole_because is not None:
         remarks.append(f"{order.model} stays whole because {file.whole_because}.")

@@ -36,7 +36,7 @@ from keras_concurrent.tflite.schema import (
 )
 from keras_concurrent.tflite.settling import InputShapes, fix_inputs, settle
 from keras_concurrent.tflite.tasks import tasks_of
-from keras_concurrent.tflite.wholeness import moving_tensors, reason_to_stay_whole
+from keras_concurrent.tflite.wholeness import is_open, moving_tensors, reason_to_stay_whole
 
 
 class TfliteFile:
@@ -167,6 +167,11 @@ class TfliteFile:
             )
             for tensor in self._graph.tensors
         }
+
+    @cached_property
+    def unsettled(self) -> frozenset[str]:
+        """Names of the tensors whose size depends on values, so that it is known only by a run."""
+        return frozenset(tensor.name for tensor in self._graph.tensors if is_open(tensor))
 
     def _names(self, indices: Iterable[int]) -> tuple[str, ...]:
         return tuple(self._graph.tensors[index].name for index in indices if index >= 0)

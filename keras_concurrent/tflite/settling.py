@@ -95,17 +95,20 @@ def settle(model: Any, origin: str) -> str | None:
     folded = _from_shapes(model) if can_fold else []
     try:
         found = true_sizes(_packed(model), inputs, _written(graph), _results(folded) or None)
-        unfolded = graph.operators, [copy.copy(tensor) for tensor in graph.tensors]
         shapes, unknown = list(found.shapes), found.unknown
+        if not folded and unknown:  # a run tells about how large they are
+            shapes = list(true_sizes(_packed(model), inputs, _written(graph), []).shapes)
+        # Behind a loop the interpreter tells no size in advance; the file's writer may have.
+        promised = {i for i in _written(graph) if _signature_of(graph.tensors[i]) == [*shapes[i]]}
+        unfolded = graph.operators, [copy.copy(tensor) for tensor in graph.tensors]
         if folded:
             for index in _results(folded):
                 _make_constant(model, index, found.values[index], found.shapes[index])
             graph.operators = [o for o in graph.operators if not any(o is each for each in folded)]
             unknown = true_sizes(_packed(model), inputs, _written(graph)).unknown
-            if unknown:  # a shape that was asked for may depend on values, too
+            if unknown - promised:  # a shape that was asked for may depend on values, too
                 graph.operators, graph.tensors = unfolded
-        elif unknown:  # a run tells about how large they are
-            shapes = list(true_sizes(_packed(model), inputs, _written(graph), []).shapes)
+        unknown = unknown - promised
     except BundleError as error:
         return str(error)
     except TrialError as error:

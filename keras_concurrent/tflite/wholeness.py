@@ -66,7 +66,7 @@ def reason_to_stay_whole(model: Any, but_sizes: bool = False) -> str | None:
             continue
         if not is_numpy(type_of(tensor)):
             return f"the tensor {name} has the type {type_of(tensor)}"
-        if not but_sizes and _is_open(tensor):
+        if not but_sizes and is_open(tensor):
             return f"the size of the tensor {name} is known only when it runs"
     return _reason_in_order(model)
 
@@ -127,6 +127,7 @@ def moving_tensors(model: Any) -> frozenset[int]:
     return frozenset(moving - {LEFT_OUT})
 
 
-def _is_open(tensor: Any) -> bool:
+def is_open(tensor: Any) -> bool:
+    """Whether a tensor has an open size."""
     signature = tensor.shapeSignature
     return signature is not None and any(size < 0 for size in signature)
