@@ -58,7 +58,8 @@ def to_tflite(
     for tensor in model.inputs:
         if None in tensor.shape[1:]:
             raise ValueError(
-                f"model must have inputs of known size, got {tensor.name!r} of shape {tensor.shape}"
+                f"model must have inputs of known size, got {tensor.name!r} of shape "
+                f"{tensor.shape}: say it with --input-shape (input_shapes), such as 1x224x224x3"
             )
     names = [tensor.name for tensor in model.inputs]
     signature = [
@@ -91,6 +92,46 @@ def to_tflite(
     tolerance = TOLERANCES[precision] if tolerance is None else tolerance
     _check(model, content, names, tolerance, seed, images)
     return content
+
+
+def with_input_shapes(model, shapes):
+    """A model whose inputs have sizes that it leaves open; its layers stay the same objects.
+
+    Args:
+        model: as for `to_tflite`.
+        shapes: with a batch of one, by the inputs' names; an only input's may be called ``""``.
+
+    Raises:
+        ValueError: shapes of inputs that there are not, or that do not suit them.
+    """
+    model = _functional(model)
+    known = {tensor.name: tensor for tensor in model.inputs}
+    if "" in shapes and len(known) == 1:
+        shapes = {next(iter(known)) if name == "" else name: each for name, each in shapes.items()}
+    fixed = {}
+    for name, shape in shapes.items():
+        if name not in known:
+            raise ValueError(
+                f"input_shapes must be of the inputs {', '.join(known)} of {model.name!r}, got "
+                f"{name!r}"
+            )
+        own = known[name].shape
+        pairs = zip(own[1:], shape[1:], strict=False)
+        if len(shape) != len(own) or shape[0] != 1 or any(a not in (None, b) for a, b in pairs):
+            raise ValueError(
+                f"the input {name!r} of {model.name!r} must have a shape of {(1, *own[1:])}, got "
+                f"{tuple(shape)}"
+            )
+        fixed[name] = keras.Input(tuple(shape[1:]), dtype=known[name].dtype, name=name)
+    inputs = [
+        fixed.get(tensor.name)
+        or keras.Input(tensor.shape[1:], dtype=tensor.dtype, name=tensor.name)
+        for tensor in model.inputs
+    ]
+    outputs = model(keras.tree.pack_sequence_as(model.input, inputs))
+    named = keras.Model(inputs, outputs, name=model.name)
+    named.output_names = model.output_names
+    return named
 
 
 def _functional(model):

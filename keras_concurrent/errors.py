@@ -8,6 +8,7 @@
     ├── ModelFileError      a .tflite that cannot be read or cut
     ├── ClusterError        a cluster file that describes no cluster
     ├── PlacementError      a placement file that nothing can run
+    ├── TrialError          an interpreter dies of a file, or never comes back
     ├── BundleError         a bundle that is missing a part, altered, or from another version
     ├── KeysError           an unprotected endpoint, or keys that are missing
     ├── TransportError      a link could not be opened, or broke
@@ -64,6 +65,10 @@ class PlacementError(ConcurrentError):
 
 class BundleError(ConcurrentError):
     """A bundle on disk is incomplete, altered, or of an unknown schema version."""
+
+
+class TrialError(ConcurrentError):
+    """This machine's interpreter dies of a file, or does not come back from it."""
 
 
 class KeysError(ConcurrentError):

@@ -6,6 +6,7 @@ import contextlib
 import importlib
 import importlib.util
 import os
+import re
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -95,7 +96,8 @@ class Segment:
                 self._interpreter = module.Interpreter(model_content=content, num_threads=threads)
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
-            raise BundleError(f"{package} cannot load {name}: {error}") from error
+            reason = _own_reason(module, content) or reason_of(error)
+            raise BundleError(f"{package} cannot load {name}: {reason}") from error
         self.name = name
         inputs = self._interpreter.get_input_details()
         outputs = self._interpreter.get_output_details()
@@ -127,7 +129,7 @@ class Segment:
         return [value.copy() for value in self.run_in_place(inputs)]
 
     def run_in_place(self, inputs: Sequence[Array]) -> list[Array]:
-        """Compute once, see `run`.
+        """Compute once, see `run`. Nothing is remembered of the time before (LSTM's state).
 
         Returns:
             The interpreter's own memory, an array a tensor of `output_names`: valid until it
@@ -135,8 +137,68 @@ class Segment:
         """
         for index, value in zip(self._input_indices, inputs, strict=True):
             self._interpreter.set_tensor(index, value)
+        self._interpreter.reset_all_variables()
         self._interpreter.invoke()
         return [view() for view in self._output_views]
+
+    def run_on_zeros(self) -> list[Array]:
+        """Compute once, whatever the shapes and types of its inputs.
+
+        Returns:
+            New arrays, see `run`.
+
+        Raises:
+            BundleError: it takes text, or cannot compute.
+        """
+        zeros = []
+        for detail in self._interpreter.get_input_details():
+            if not issubclass(detail["dtype"], (np.number, np.bool_)):
+                raise BundleError(f"{self.name} takes text, {detail['name']!r}: expected numbers")
+            zeros.append(np.zeros(detail["shape"], detail["dtype"]))
+        try:
+            return self.run(zeros)
+        except (RuntimeError, ValueError) as error:
+            reason = reason_of(error)
+            raise BundleError(
+                f"{interpreter_package()} cannot run {self.name}: {reason}"
+            ) from error
+
+
+_AT_NODE = re.compile(r"\s*Node number (\d+) \((.*?)\) failed to (?:prepare|invoke)\.?\s*")
+
+
+def reason_of(error: Exception) -> str:
+    """Why the interpreter refuses a file, in one line.
+
+    Of operators that it does not have their names; otherwise its own words, and of which operator
+    they are.
+    """
+    text = str(error)
+    found = _AT_NODE.search(text)
+    said = " ".join(_AT_NODE.sub("; ", text).split()).strip("; ")
+    if found is None:
+        return said
+    number, kind = found.groups()
+    if "Select TensorFlow op" in said:
+        own = kind.removeprefix("Flex")
+        return f"it has not the operator {own!r} of TensorFlow's own, number {number}"
+    if "unresolved custom op" in said:
+        return f"it has not the custom operator {kind!r}, number {number}"
+    return f"{said or 'no reason given'} (operator {number}, {kind})"
+
+
+def _own_reason(module: Any, content: bytes) -> str | None:
+    """Why the kernels themselves refuse a file: XNNPACK, which comes before them, tells little."""
+    plain = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
+    with quiet():
+        try:
+            interpreter = module.Interpreter(
+                model_content=content, experimental_op_resolver_type=plain
+            )
+            interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            return reason_of(error)
+    return None
 
 
 def bytes_of(values: Array) -> memoryview:

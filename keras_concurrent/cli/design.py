@@ -10,7 +10,15 @@ from typing import Any
 import click
 
 from keras_concurrent.cli.command import command
-from keras_concurrent.cli.options import as_json, existing, new_path, options, parsed
+from keras_concurrent.cli.options import (
+    as_json,
+    existing,
+    input_shape,
+    input_shapes_of,
+    new_path,
+    options,
+    parsed,
+)
 
 staging_options = options(
     click.option("--input-shape", default="48x48x3", show_default=True, help="HxWxC."),
@@ -93,8 +101,9 @@ def _staged(
 @command("keras-concurrent generate | keras-concurrent score - --units 4")
 @click.argument("network", type=click.Path(allow_dash=True, path_type=Path))
 @click.option("--units", default=4, show_default=True, help="How many boards.")
+@input_shape
 @as_json
-def score(network: Path, units: int, as_json: bool) -> None:
+def score(network: Path, units: int, shapes: tuple[str, ...], as_json: bool) -> None:
     """Score how well a network splits over n units; lower is better.
 
     NETWORK is a recipe from `generate` ('-' for standard input) or a .tflite.
@@ -111,7 +120,7 @@ def score(network: Path, units: int, as_json: bool) -> None:
     from keras_concurrent.tflite.file import TfliteFile
 
     if network.suffix.lower() in TFLITE_SUFFIXES:
-        graph = TaskGraph.from_tflite(TfliteFile.read(network))
+        graph = TaskGraph.from_tflite(TfliteFile.read(network, input_shapes_of(shapes)))
     else:
         stdin = str(network) == "-"
         recipe = (

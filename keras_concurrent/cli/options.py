@@ -79,6 +79,14 @@ of_pictures = options(
     ),
 )  # fmt: skip
 """How a picture becomes what a model takes; see `preprocessing_of`."""
+input_shape = click.option(
+    "--input-shape",
+    "shapes",
+    multiple=True,
+    help="Sizes that the model leaves open: 1x224x224x3, or name=1x224x224x3 for each of several "
+    "inputs. An open batch is one.",
+)
+"""Of all commands that read a model; see `input_shapes_of`."""
 keys_folder = click.option(
     "--keys",
     type=existing,
@@ -106,6 +114,26 @@ def preprocessing_of(
     }
     changes: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     return replace(kept or Preprocessing(), **changes) if changes else kept
+
+
+def input_shapes_of(texts: tuple[str, ...]) -> dict[str, tuple[int, ...]]:
+    """Shapes by the inputs' names, ``""`` where a text has none.
+
+    Raises:
+        ValueError: a text that is no shape, or a name said twice.
+    """
+    shapes: dict[str, tuple[int, ...]] = {}
+    for text in texts:
+        name, _, sizes = text.rpartition("=")
+        parts = sizes.split("x")
+        if not all(part.isascii() and part.isdigit() for part in parts):
+            raise ValueError(
+                f"--input-shape must look like 1x224x224x3 or name=1x224x224x3, got {text!r}"
+            )
+        if name in shapes:
+            raise ValueError(f"--input-shape must be said once for each input, got {text!r} too")
+        shapes[name] = tuple(int(part) for part in parts)
+    return shapes
 
 
 def _numbers(option: str, text: str) -> tuple[float, ...]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from keras_concurrent.cli.options import described, existing, options
+from keras_concurrent.cli.options import described, existing, input_shape, input_shapes_of, options
 
 if TYPE_CHECKING:
     from keras_concurrent.export.costs import Progress
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 on_boards = options(
     click.option("--cluster", type=existing, help="The cluster file; described boards without it."),
     described,
+    input_shape,
     click.option(
         "--profile/--flops",
         "measured_here",
@@ -54,7 +55,7 @@ how_to_plan = options(
 def ordered(
     model: Path, *, cluster: Path | None, boards: int, kind: str, link: str, cores: int | None,
     evaluations: int, seed: int, budget_s: float | None, polish_s: float | None,
-    pinned: tuple[str, ...], strips: str, **others: Any,
+    pinned: tuple[str, ...], strips: str, shapes: tuple[str, ...], **others: Any,
 ) -> Order:  # fmt: skip
     """The order that a command's options make.
 
@@ -71,6 +72,7 @@ def ordered(
         polish_s: seconds for CP-SAT to go on.
         pinned: texts such as ``"12=pi4-2"``.
         strips: ``"auto"``, ``"none"`` or a number.
+        shapes: texts such as ``"1x224x224x3"`` or ``"image=1x224x224x3"``.
         others: options that an `keras_concurrent.export.order.Order` calls as the command does.
 
     Raises:
@@ -90,6 +92,7 @@ def ordered(
         Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link, cores=cores),
         Effort(evaluations, seed, budget_s, polish_s),
         pins=_pins(pinned),
+        input_shapes=input_shapes_of(shapes),
         strips=int(strips) if strips.isdecimal() else strips,
         timings=timings_beside(cluster) if cluster else None,
         **others,

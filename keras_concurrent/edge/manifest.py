@@ -32,10 +32,11 @@ WHOLE = "model"
 _FILE = FileKind(MANIFEST, 1, "export the model anew", BundleError)
 PLACEMENTS = ("boards", "one_board")
 
-_DTYPES = (
+DTYPES = (
     "float32", "float16", "int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64",
-    "bool", "float64", "complex64",
+    "bool", "float64", "complex64", "complex128",
 )  # fmt: skip
+"""NumPy's names of the types that travel."""
 CODES = ("int8", "uint8", "int16", "uint16")
 """Dtypes whose integers may stand for real values."""
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -162,9 +163,9 @@ class Manifest:
         for name, spec in self.tensors.items():
             if not all(type(size) is int and size >= 0 for size in spec.shape):
                 raise BundleError(f"tensor {name!r} must have whole sizes, got {spec.shape!r}")
-            if spec.dtype not in _DTYPES:
+            if spec.dtype not in DTYPES:
                 raise BundleError(
-                    f"tensor {name!r} must have one of the dtypes {', '.join(_DTYPES)}, "
+                    f"tensor {name!r} must have one of the dtypes {', '.join(DTYPES)}, "
                     f"got {spec.dtype!r}"
                 )
             _check_code(name, spec)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from keras_concurrent.tensorflow_loading import load_tensorflow
 from keras_concurrent.tflite.file import TfliteFile
+from keras_concurrent.tflite.settling import InputShapes
 from keras_concurrent.wire.samples import Samples
 
 TFLITE_SUFFIXES = (".tflite", ".lite")
@@ -29,7 +30,10 @@ class LoadedModel:
 
 
 def read_model(
-    path: Path, precision: str = "float32", calibration: str | None = None
+    path: Path,
+    precision: str = "float32",
+    calibration: str | None = None,
+    input_shapes: InputShapes | None = None,
 ) -> LoadedModel:
     """Read a model, and convert it where it is a Keras one.
 
@@ -38,10 +42,12 @@ def read_model(
         precision: what a Keras model is converted to, see `keras_concurrent.precision`.
         calibration: images to measure ranges and accuracy on, see
             `keras_concurrent.wire.samples.Samples.load`.
+        input_shapes: sizes that the model leaves open, see `keras_concurrent.TfliteFile`.
 
     Raises:
         ValueError: a file that is neither or is damaged, a .tflite in another precision, int8
-            without images, or images that cannot be had or have another shape.
+            without images, images that cannot be had or have another shape, or shapes of inputs
+            that there are not.
         ModelFileError: the .tflite cannot be read.
         ConversionError: the Keras model cannot be converted.
         MissingExtraError: a Keras model without TensorFlow.
@@ -50,17 +56,19 @@ def read_model(
     if suffix not in (".keras", *TFLITE_SUFFIXES):
         raise ValueError(f"a model must be a .keras or a .tflite file, got {path}")
     if suffix == ".keras":
-        return _converted(path, precision, calibration)
+        return _converted(path, precision, calibration, input_shapes or {})
     if precision != "float32":
         raise ValueError(f"precision {precision} needs a .keras model, got {path}")
-    file = TfliteFile.read(path)
+    file = TfliteFile.read(path, input_shapes)
     samples = None
     if calibration is not None:
         samples = Samples.load(calibration, file.tensors[file.inputs[0]].shape[1:])
     return LoadedModel(file, file, samples)
 
 
-def _converted(path: Path, precision: str, calibration: str | None) -> LoadedModel:
+def _converted(
+    path: Path, precision: str, calibration: str | None, input_shapes: InputShapes
+) -> LoadedModel:
     if precision == "int8" and calibration is None:
         raise ValueError("precision int8 needs images to calibrate on, such as calibration photos")
     if not zipfile.is_zipfile(path):
@@ -69,9 +77,11 @@ def _converted(path: Path, precision: str, calibration: str | None) -> LoadedMod
     import keras
 
     import keras_concurrent.layers  # noqa: F401 - registers the layers with Keras
-    from keras_concurrent.convert import to_tflite
+    from keras_concurrent.convert import to_tflite, with_input_shapes
 
     model = keras.models.load_model(path)
+    if input_shapes:
+        model = with_input_shapes(model, input_shapes)
     samples = None if calibration is None else Samples.load(calibration, model.input_shape[1:])
     original = TfliteFile(to_tflite(model), str(path))
     if precision == "float32":

@@ -30,10 +30,12 @@ from keras_concurrent.export.exported import Exported
 from keras_concurrent.export.model import read_model
 from keras_concurrent.export.pictures import picture_remarks
 from keras_concurrent.export.prepared import PreparedOrder
+from keras_concurrent.export.trying import check_boards_can_run
 from keras_concurrent.measured.boards import BoardTimings
 from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.precision import PRECISIONS
+from keras_concurrent.tflite.settling import InputShapes
 from keras_concurrent.wire.budget import BUDGET_POINTS
 from keras_concurrent.wire.format import SENT_AS
 from keras_concurrent.wire.pixels import take_pixels
@@ -70,6 +72,7 @@ class Order:
             the model as it is.
         lose_points: percentage points of accuracy that ``wire="auto"`` may lose at most; kept
             where there are images to tell.
+        input_shapes: sizes of inputs that the model leaves open, see `keras_concurrent.TfliteFile`.
         preprocessing: how a picture becomes what the model takes, kept in the bundle.
         class_names: by class, in the order of the model's output; kept in the bundle.
 
@@ -93,6 +96,7 @@ class Order:
     strips: int | str = "auto"
     wire: str | None = None
     lose_points: float = BUDGET_POINTS
+    input_shapes: InputShapes = field(default_factory=dict)
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
 
@@ -150,9 +154,9 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
     Raises:
         ValueError: see `keras_concurrent.export.model.read_model`; images as bytes of a model that
             takes none; preprocessing or class names that do not suit the model.
-        ConcurrentError: the model cannot be read or converted, or the timings cannot be read.
+        ConcurrentError: the model cannot be read, converted or run, or the timings cannot be read.
     """
-    model = read_model(order.model, order.precision, order.calibration)
+    model = read_model(order.model, order.precision, order.calibration, order.input_shapes)
     remarks = []
     timings = None if order.timings is None else BoardTimings.read(order.timings)
     if timings is not None and timings.model_sha256 != digest(model.file.data):
@@ -161,6 +165,7 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
     if order.pixels:  # the same operators, but for those that decode the image
         model = replace(model, file=take_pixels(model.file))
     file = model.file
+    check_boards_can_run(file)
     remarks += picture_remarks(file, order.preprocessing, order.class_names)
     if file.whole_because is not None:
         remarks.append(f"{order.model} stays whole because {file.whole_because}.")

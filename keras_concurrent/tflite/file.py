@@ -4,8 +4,8 @@ The file itself is what gets cut: operators, tensors and buffers are copied into
 so that a piece computes exactly what the whole computes. No TensorFlow is needed.
 
 What is the same for every image never travels between pieces: weights that operators unpack
-(float16) are in every piece that needs them. An open batch is made one. What cannot be cut stays
-whole, see `TfliteFile.whole_because`.
+(float16) are in every piece that needs them. All sizes are settled when a file is read, see
+`keras_concurrent.tflite.settling`. What cannot be cut stays whole, see `TfliteFile.whole_because`.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from keras_concurrent.errors import BundleError, ModelFileError, UnknownOperatorWarning
+from keras_concurrent.errors import ModelFileError, UnknownOperatorWarning
 from keras_concurrent.planning.taskgraph import TaskGraph
-from keras_concurrent.tflite.indices import buffers_of
+from keras_concurrent.tflite.indices import buffers_of, subgraphs_under
 from keras_concurrent.tflite.operator_cost import flops_of, is_known
 from keras_concurrent.tflite.parts import Operator, Signature, TensorInfo
-from keras_concurrent.tflite.piece import cut_piece
+from keras_concurrent.tflite.piece import PIECE, cut_piece
 from keras_concurrent.tflite.schema import (
     aligned,
     check_size,
@@ -34,9 +34,9 @@ from keras_concurrent.tflite.schema import (
     type_of,
     unpack,
 )
-from keras_concurrent.tflite.shape_folding import fold_shapes
+from keras_concurrent.tflite.settling import InputShapes, fix_inputs, settle
 from keras_concurrent.tflite.tasks import tasks_of
-from keras_concurrent.tflite.wholeness import moving_tensors, reason_to_stay_whole
+from keras_concurrent.tflite.wholeness import is_open, moving_tensors, reason_to_stay_whole
 
 
 class TfliteFile:
@@ -45,29 +45,42 @@ class TfliteFile:
     Args:
         data: the file's content.
         origin: what to call the file in errors.
+        input_shapes: sizes of inputs that the file leaves open, by the inputs' names; an only
+            input's may be called ``""``. An open batch is one where nothing is said of it.
 
     Attributes:
         origin: what to call the file in errors.
-        whole_because: why the file cannot be cut (control flow, several subgraphs, variables,
-            resources, custom operators, sparse tensors, text, sizes known only at run time, random
-            numbers), as the end of "it stays whole because ..."; ``None`` for one that can.
+        whole_because: why the file cannot be cut (shared variables, resources, custom operators of
+            which nothing is known, text, sizes known only at run time, random numbers), as the end
+            of "it stays whole because ..."; ``None`` for one that can.
 
     Raises:
         ModelFileError: no .tflite, a damaged one, one of another schema version than 3, one above
-            2 GB or whose weights lie in another file, one whose shapes cannot be computed.
+            2 GB or whose weights lie in another file, one that the interpreter dies of, one that
+            leaves sizes of its inputs open of which nothing is said.
+        ValueError: shapes of inputs that there are not, or other than the file's own.
     """
 
-    def __init__(self, data: bytes, origin: str = "the model") -> None:
+    def __init__(
+        self,
+        data: bytes,
+        origin: str = "the model",
+        input_shapes: InputShapes | None = None,
+    ) -> None:
         self.data = data
         model, was_outside = unpack(data, origin)
         self._hold(model, origin)
         altered = self._name_tensors() or was_outside
-        self.whole_because = reason_to_stay_whole(self._model)
-        if self.whole_because is None:
-            try:
-                altered = fold_shapes(self._model) or altered
-            except BundleError as error:
-                raise ModelFileError(f"{origin} computes a shape in an odd way: {error}") from error
+        is_piece = text(model.description) == PIECE  # whose sizes are true
+        refused = None
+        if not is_piece or input_shapes:
+            altered = fix_inputs(model, input_shapes or {}, origin) or altered
+            before = _looks_of(self._graph)
+            refused = settle(model, origin)
+            altered = altered or _looks_of(self._graph) != before
+        self.whole_because = reason_to_stay_whole(model, but_sizes=refused is not None)
+        if self.whole_because is None and refused is not None:
+            self.whole_because = f"this machine's interpreter refuses it: {refused}"
         if altered:
             self.data = self.renamed({})
 
@@ -108,15 +121,19 @@ class TfliteFile:
         return model
 
     @classmethod
-    def read(cls, path: str | Path) -> TfliteFile:
+    def read(cls, path: str | Path, input_shapes: InputShapes | None = None) -> TfliteFile:
         """Read a file.
+
+        Args:
+            path: the file.
+            input_shapes: see the constructor.
 
         Raises:
             ModelFileError: as the constructor, or when the file cannot be opened.
         """
         try:
             check_size(Path(path).stat().st_size, str(path))
-            return cls(Path(path).read_bytes(), str(path))
+            return cls(Path(path).read_bytes(), str(path), input_shapes)
         except OSError as error:
             raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
 
@@ -150,6 +167,11 @@ class TfliteFile:
             )
             for tensor in self._graph.tensors
         }
+
+    @cached_property
+    def unsettled(self) -> frozenset[str]:
+        """Names of the tensors whose size depends on values, so that it is known only by a run."""
+        return frozenset(tensor.name for tensor in self._graph.tensors if is_open(tensor))
 
     def _names(self, indices: Iterable[int]) -> tuple[str, ...]:
         return tuple(self._graph.tensors[index].name for index in indices if index >= 0)
@@ -195,7 +217,13 @@ class TfliteFile:
         for index, operator in enumerate(self._graph.operators):
             constant = self.whole_because is None and self._moving.isdisjoint(operator.outputs)
             read = [i for i in operator.inputs if i >= 0]
-            buffers = frozenset().union(*(under[i] for i in read if i not in self._moving))
+            inside = (
+                tensor.buffer
+                for number in subgraphs_under(self._model, operator)
+                for tensor in self._model.subgraphs[number].tensors
+            )
+            own = frozenset().union(*(under[i] for i in read if i not in self._moving))
+            buffers = own.union(inside)
             under.update(dict.fromkeys(operator.outputs, buffers))
             result.append(
                 Operator(
@@ -224,6 +252,12 @@ class TfliteFile:
             )
 
     def _flops(self, graph: Any, operator: Any) -> int:
+        """An operator's FLOPs; of one that runs subgraphs, as if each ran once."""
+        own = self._own_flops(graph, operator)
+        inner = (self._model.subgraphs[i] for i in subgraphs_under(self._model, operator))
+        return own + sum(self._own_flops(graph, o) for graph in inner for o in graph.operators)
+
+    def _own_flops(self, graph: Any, operator: Any) -> int:
         kind = kind_of(self._model, operator)
         read = [shape_of(graph.tensors[i]) if i >= 0 else () for i in operator.inputs]
         written = [shape_of(graph.tensors[i]) for i in operator.outputs if i >= 0]
@@ -241,13 +275,8 @@ class TfliteFile:
 
     @cached_property
     def flops(self) -> int:
-        """FLOPs of one image; of a file with subroutines, as if each ran once."""
-        others = (
-            self._flops(graph, operator)
-            for graph in self._model.subgraphs[1:]
-            for operator in graph.operators
-        )
-        return sum(operator.flops for operator in self.operators) + sum(others)
+        """FLOPs of one image; of operators that run subgraphs, as if each ran once."""
+        return sum(operator.flops for operator in self.operators)
 
     @cached_property
     def parameter_bytes(self) -> int:
@@ -302,3 +331,12 @@ class TfliteFile:
             [index_of[name] for name in inputs],
             [index_of[name] for name in outputs],
         )
+
+
+def _looks_of(graph: Any) -> list[Any]:
+    """What settling may alter of a graph."""
+    shapes = [
+        (shape_of(t), None if t.shapeSignature is None else tuple(t.shapeSignature), t.buffer)
+        for t in graph.tensors
+    ]
+    return [len(graph.operators), shapes]

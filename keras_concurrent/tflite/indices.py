@@ -64,10 +64,30 @@ def fields_of(owner: Any, what: str) -> list[str]:
     return [field for field, named in _FIELDS.get(type(owner).__name__, ()) if named == what]
 
 
+def options_of(operator: Any) -> dict[str, Any]:
+    """An operator's options that name subgraphs, by the operator's field."""
+    found = {name: getattr(operator, name) for name in ("builtinOptions", "builtinOptions2")}
+    return {name: owner for name, owner in found.items() if fields_of(owner, "subgraph")}
+
+
 def runs_subgraphs(operator: Any) -> bool:
     """Whether an operator's options name subgraphs."""
-    options = (operator.builtinOptions, operator.builtinOptions2)
-    return any(fields_of(owner, "subgraph") for owner in options)
+    return bool(options_of(operator))
+
+
+def subgraphs_under(model: Any, operator: Any) -> list[int]:
+    """The subgraphs that an operator runs, and those that theirs run, each once."""
+    found: dict[int, None] = {}
+    waiting = [operator]
+    while waiting:
+        for owner in options_of(waiting.pop()).values():
+            for field in fields_of(owner, "subgraph"):
+                value = getattr(owner, field)
+                for index in [value] if isinstance(value, int) else () if value is None else value:
+                    if int(index) >= 0 and int(index) not in found:
+                        found[int(index)] = None
+                        waiting += model.subgraphs[int(index)].operators
+    return list(found)
 
 
 def detail_tensors(model: Any, tensor: Any) -> dict[str, int]:

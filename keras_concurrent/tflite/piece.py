@@ -7,8 +7,11 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from keras_concurrent.errors import ModelFileError
-from keras_concurrent.tflite.indices import LEFT_OUT, detail_tensors, fields_of
+from keras_concurrent.tflite.indices import LEFT_OUT, detail_tensors, fields_of, options_of
 from keras_concurrent.tflite.schema import AlignedBuffer, aligned, kind_of, pack, schema
+
+PIECE = "cut by keras_concurrent"
+"""What a piece says of itself."""
 
 
 def cut_piece(
@@ -21,7 +24,7 @@ def cut_piece(
     """Some of a model's operators as a file of their own.
 
     Args:
-        model: the schema's ``ModelT``, of one graph.
+        model: the schema's ``ModelT``.
         moving: indices of the tensors that depend on the model's inputs. The operators that write
             the others are constant: those whose results are needed come along by themselves.
         operators: positions; they keep the model's order.
@@ -92,9 +95,10 @@ class Piece:
         self._tensors: dict[int, int] = {}
         self._buffers: dict[int, int] = {}
         self._codes: dict[int, int] = {}
+        self._graphs: dict[int, int] = {}
         self._model = schema.ModelT()
         self._model.version = source.version
-        self._model.description = "cut by keras_concurrent"
+        self._model.description = PIECE
         self._model.operatorCodes = []
         self._model.buffers = [AlignedBuffer()]  # buffer 0 is the empty one, by convention
         self.graph = schema.SubGraphT()
@@ -107,15 +111,7 @@ class Piece:
         if index < 0:
             return LEFT_OUT  # of optional inputs
         if index not in self._tensors:
-            tensor = copy.copy(self._from.tensors[index])
-            data = self._source.buffers[tensor.buffer].data
-            if data is None or not len(data):
-                tensor.buffer = 0
-            else:
-                if tensor.buffer not in self._buffers:
-                    self._buffers[tensor.buffer] = len(self._model.buffers)
-                    self._model.buffers.append(aligned(data))
-                tensor.buffer = self._buffers[tensor.buffer]
+            tensor = self._with_buffer(self._from.tensors[index])
             self._tensors[index] = len(self.graph.tensors)
             self.graph.tensors.append(tensor)
             self._place_details(tensor)
@@ -130,20 +126,61 @@ class Piece:
         for field, index in named.items():
             setattr(tensor.quantization.details, field, self.place(index))
 
+    def _with_buffer(self, tensor: Any) -> Any:
+        """A copy of a tensor, its buffer taken over, once."""
+        tensor = copy.copy(tensor)
+        data = self._source.buffers[tensor.buffer].data
+        if data is None or not len(data):
+            tensor.buffer = 0
+            return tensor
+        if tensor.buffer not in self._buffers:
+            self._buffers[tensor.buffer] = len(self._model.buffers)
+            self._model.buffers.append(aligned(data))
+        tensor.buffer = self._buffers[tensor.buffer]
+        return tensor
+
     def add(self, operator: Any) -> None:
-        """Take an operator over, with its tensors."""
+        """Take an operator over, with its tensors and the subgraphs that it runs."""
+        operator = self._with_code(operator)
+        for field in fields_of(operator, "tensor"):
+            indices = getattr(operator, field)
+            if indices is not None:
+                setattr(operator, field, [self.place(index) for index in indices])
+        self.graph.operators.append(operator)
+
+    def _with_code(self, operator: Any) -> Any:
+        """A copy of an operator, its code and the subgraphs that it runs taken over, once."""
         operator = copy.copy(operator)
         if operator.opcodeIndex not in self._codes:
             self._codes[operator.opcodeIndex] = len(self._model.operatorCodes)
             self._model.operatorCodes.append(self._source.operatorCodes[operator.opcodeIndex])
         operator.opcodeIndex = self._codes[operator.opcodeIndex]
         for field in fields_of(operator, "debug metadata"):
-            setattr(operator, field, LEFT_OUT)  # a piece has no metadata
-        for field in fields_of(operator, "tensor"):
-            indices = getattr(operator, field)
-            if indices is not None:
-                setattr(operator, field, [self.place(index) for index in indices])
-        self.graph.operators.append(operator)
+            setattr(operator, field, LEFT_OUT)  # a piece has no metadata of that kind
+        for name, options in options_of(operator).items():
+            options = copy.copy(options)
+            setattr(operator, name, options)
+            for field in fields_of(options, "subgraph"):
+                value = getattr(options, field)
+                if isinstance(value, int):
+                    setattr(options, field, self._place_graph(value))
+                elif value is not None:
+                    setattr(options, field, [self._place_graph(index) for index in value])
+        return operator
+
+    def _place_graph(self, index: int) -> int:
+        """Take a subgraph over, once, with all that it has; its new index."""
+        if index < 0:
+            return LEFT_OUT
+        if index not in self._graphs:
+            graph = copy.copy(self._source.subgraphs[index])
+            self._graphs[index] = len(self._model.subgraphs)
+            self._model.subgraphs.append(graph)
+            graph.tensors = [self._with_buffer(tensor) for tensor in graph.tensors]
+            graph.operators = [self._with_code(operator) for operator in graph.operators]
+            for field in fields_of(graph, "debug metadata"):
+                setattr(graph, field, LEFT_OUT)
+        return self._graphs[index]
 
     def packed(self) -> bytes:
         """The piece's bytes."""

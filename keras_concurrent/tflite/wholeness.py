@@ -2,64 +2,62 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
-from keras_concurrent.tflite.indices import LEFT_OUT, detail_tensors, runs_subgraphs
+from keras_concurrent.tflite.indices import (
+    LEFT_OUT,
+    detail_tensors,
+    runs_subgraphs,
+    subgraphs_under,
+)
 from keras_concurrent.tflite.schema import is_numpy, kind_of, text, type_of
 
 _WHAT_IT_DOES = {
     **dict.fromkeys(
-        ("CALL", "CALL_ONCE", "IF", "STABLEHLO_CASE", "STABLEHLO_WHILE", "WHILE"), "is control flow"
-    ),
-    **dict.fromkeys(
         (
-            "ASSIGN_VARIABLE", "HASHTABLE", "HASHTABLE_FIND", "HASHTABLE_IMPORT", "HASHTABLE_SIZE",
-            "READ_VARIABLE", "VAR_HANDLE",
+            "ASSIGN_VARIABLE", "CALL_ONCE", "HASHTABLE", "HASHTABLE_FIND", "HASHTABLE_IMPORT",
+            "HASHTABLE_SIZE", "READ_VARIABLE", "VAR_HANDLE",
         ),
         "keeps a resource between runs",
     ),
     **dict.fromkeys(
         ("MULTINOMIAL", "RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM"), "draws random numbers"
     ),
-    **dict.fromkeys(("UNIQUE", "WHERE"), "gives as many values as it finds"),
 }  # fmt: skip
+# Custom operators that both interpreters have; of no other is known what it does.
+_CUSTOM = {
+    f"CUSTOM {name}"
+    for name in ("AudioSpectrogram", "Mfcc", "NumericVerify", "TFLite_Detection_PostProcess")
+}
 
 
-def reason_to_stay_whole(model: Any) -> str | None:
+def reason_to_stay_whole(model: Any, but_sizes: bool = False) -> str | None:
     """The first reason why pieces of a model would not add up to it.
 
     Args:
         model: the schema's ``ModelT``, checked.
+        but_sizes: whether to look away from sizes that are open, since they are not settled yet.
 
     Returns:
         The reason, as the end of "it stays whole because ...", or ``None`` if it can be cut.
     """
     graph = model.subgraphs[0]
     for operator in graph.operators:
-        kind = kind_of(model, operator)
-        if kind in _WHAT_IT_DOES:
-            return f"the operator {kind} {_WHAT_IT_DOES[kind]}"
-        if kind.startswith("CUSTOM "):
-            return f"the operator {kind.removeprefix('CUSTOM ')!r} is a custom one"
-        if kind.startswith("OPERATOR_"):
-            return f"the operator with the code {kind.removeprefix('OPERATOR_')} is not known"
-        if runs_subgraphs(operator):
-            return f"the operator {kind} runs a subgraph"
-    if len(model.subgraphs) > 1:
-        return f"it has {len(model.subgraphs)} subgraphs"
-    open_batch = any(_is_open(graph.tensors[index], slice(1)) for index in graph.inputs)
+        reason = _reason_of_operator(model, operator)
+        if reason is not None:
+            return reason
     travelling = {*graph.inputs, *graph.outputs}.union(*(o.outputs for o in graph.operators))
     constants = {
         index
         for index, tensor in enumerate(graph.tensors)
         if (data := model.buffers[tensor.buffer].data) is not None and len(data)
     }
+    readers = Counter(index for o in graph.operators for index in set(o.inputs))
     for index, tensor in enumerate(graph.tensors):
         name = repr(text(tensor.name))
-        if tensor.isVariable:
-            return f"the tensor {name} is a variable"
-        if tensor.sparsity is not None:
-            return f"the tensor {name} is sparse"
+        if tensor.isVariable and (index in travelling or readers[index] > 1):
+            return f"the tensor {name} is a variable of several operators"
         for named in detail_tensors(model, tensor).values():
             if named != LEFT_OUT and named not in constants:
                 other = repr(text(graph.tensors[named].name))
@@ -68,9 +66,32 @@ def reason_to_stay_whole(model: Any) -> str | None:
             continue
         if not is_numpy(type_of(tensor)):
             return f"the tensor {name} has the type {type_of(tensor)}"
-        if _is_open(tensor, slice(1 if open_batch else 0, None)):
+        if not but_sizes and is_open(tensor):
             return f"the size of the tensor {name} is known only when it runs"
     return _reason_in_order(model)
+
+
+def _reason_of_operator(model: Any, operator: Any) -> str | None:
+    """Why an operator, or one of a subgraph that it runs, cannot be where another is not."""
+    kind = kind_of(model, operator)
+    if kind in _WHAT_IT_DOES:
+        return f"the operator {kind} {_WHAT_IT_DOES[kind]}"
+    if kind.startswith("CUSTOM ") and kind not in _CUSTOM:
+        return f"the operator {kind.removeprefix('CUSTOM ')!r} is a custom one"
+    if kind.startswith("OPERATOR_"):
+        return f"the operator with the code {kind.removeprefix('OPERATOR_')} is not known"
+    for index in subgraphs_under(model, operator):
+        if index == 0:
+            return f"the operator {kind} runs the graph that it is in"
+        graph = model.subgraphs[index]
+        if any(tensor.isVariable for tensor in graph.tensors):
+            return f"the operator {kind} runs a subgraph with variables"
+        for inner in graph.operators:
+            if not runs_subgraphs(inner):  # those are looked into, too
+                reason = _reason_of_operator(model, inner)
+                if reason is not None:
+                    return reason
+    return None
 
 
 def _reason_in_order(model: Any) -> str | None:
@@ -106,6 +127,7 @@ def moving_tensors(model: Any) -> frozenset[int]:
     return frozenset(moving - {LEFT_OUT})
 
 
-def _is_open(tensor: Any, which: slice) -> bool:
+def is_open(tensor: Any) -> bool:
+    """Whether a tensor has an open size."""
     signature = tensor.shapeSignature
-    return signature is not None and any(size < 0 for size in signature[which])
+    return signature is not None and any(size < 0 for size in signature)

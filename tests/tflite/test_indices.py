@@ -14,7 +14,8 @@ from keras_concurrent.errors import ModelFileError
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
-from keras_concurrent.tflite.indices import INDICES
+from keras_concurrent.tflite.indices import INDICES, options_of
+from keras_concurrent.tflite.piece import Piece
 
 # ---------------------------------------------------------------- the schema
 
@@ -119,10 +120,29 @@ OPTIONS = sorted({kind for kind, _ in INDICES if kind.endswith("OptionsT")})
 
 
 @pytest.mark.parametrize("kind", OPTIONS)
-def test_an_operator_that_names_a_subgraph_stays_whole(small_file, kind):
+def test_an_operator_takes_the_subgraphs_along_that_it_names(small_file, kind):
     model = schema.ModelT.InitFromPackedBuf(small_file.data, 0)
-    holder_of(model, kind)
-    assert TfliteFile(packed(model)).whole_because.endswith("runs a subgraph")
+    options = holder_of(model, kind)
+    fields = [field for owner, field in INDICES if owner == kind]
+    for number in range(1, 2 + len(fields)):  # the first is nobody's
+        inner = schema.SubGraphT()
+        inner.name, inner.tensors, inner.operators = f"graph {number}", [], []
+        inner.inputs, inner.outputs = [], []
+        model.subgraphs.append(inner)
+    for number, field in enumerate(fields, 2):
+        single = isinstance(getattr(options, field), int)
+        setattr(options, field, number if single else [number])
+    piece = Piece(model)
+    piece.add(model.subgraphs[0].operators[-1])
+    made = schema.ModelT.InitFromPackedBuf(piece.packed(), 0)
+    assert [graph.name for graph in made.subgraphs[1:]] == [
+        f"graph {number}".encode() for number in range(2, 2 + len(fields))
+    ]
+    (operator,) = made.subgraphs[0].operators
+    (found,) = options_of(operator).values()
+    named = [np.ravel(getattr(found, field)).tolist() for field in fields]
+    assert named == [[number] for number in range(1, 1 + len(fields))]
+    assert [getattr(options, field) for field in fields] != named  # the source is as it was
 
 
 # ---------------------------------------------------------------- scales of blocks
