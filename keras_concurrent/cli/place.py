@@ -50,7 +50,9 @@ def plan(model: Path, out: Path, as_json: bool, **how: Any) -> None:
     in_int8 = graph.in_int8()
     alone_in_int8 = None if in_int8 is None else one_board(in_int8, where)
     rewritten = None if strips is None else planned.file
-    manifest, _ = assemble(file, best, alone, None, rewritten, strips.bands if strips else None)
+    manifest, _ = assemble(
+        file, best, alone, None, rewritten, strips.strips.bands if strips else None
+    )
     summary = summarise(manifest, None)
     contents = {
         "timeline.png": plan_png(summary, colours_of([work.board for work in summary.boards])),

@@ -17,8 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from keras_concurrent.bands import Band
 from keras_concurrent.board import CLIENT
-from keras_concurrent.edge.bands import Band
 from keras_concurrent.edge.placement import Placement, Program, Send, placement_of
 from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.edge.printable import printable

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from keras_concurrent.bands import Band
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.bands import Band
 from keras_concurrent.edge.bundle import MODEL, Bundle, digest
 from keras_concurrent.edge.manifest import CODES, WHOLE, Manifest, SegmentSpec, TensorSpec
 from keras_concurrent.edge.placement import Event, Placement, Program, Send

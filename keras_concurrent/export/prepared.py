@@ -106,7 +106,7 @@ class PreparedOrder:
             graph=self.graph,
             plan=plan,
             rewritten=rewritten,
-            bands=None if strips is None else strips.bands,
+            bands=None if strips is None else strips.strips.bands,
             preprocessing=order.preprocessing,
             class_names=order.class_names,
         )

@@ -18,7 +18,6 @@ from itertools import pairwise
 from typing import Any
 
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.bands import Band
 from keras_concurrent.export.exchanging import Exchanging
 from keras_concurrent.planning.effort import USUAL, Effort
 from keras_concurrent.planning.given import segments_on
@@ -92,13 +91,6 @@ class StripPlan:
             f"{self.way.count} strips: of {len(self.strips.decisions)} operators {split}"
             f"{f'. Whole: {whole}' if whole else ''}."
         )
-
-    @property
-    def bands(self) -> dict[str, Band]:
-        """What the client cuts out of the image."""
-        return {
-            name: Band(band.input, band.first, band.end) for name, band in self.strips.bands.items()
-        }
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ def test_boards_answer_in_strips_bit_for_bit_as_the_whole(chain, tmp_path):
         tmp_path / "bundle",
         plan=found.plan,
         rewritten=found.strips.file,
-        bands=found.bands,
+        bands=found.strips.bands,
     )
     assert Manifest.from_json(bundle.manifest.to_json()) == bundle.manifest
     bands = bundle.manifest.bands
@@ -79,7 +79,7 @@ def test_the_others_take_over_the_strips_of_a_board_that_leaves(chain, tmp_path)
         tmp_path / "bundle",
         plan=found.plan,
         rewritten=found.strips.file,
-        bands=found.bands,
+        bands=found.strips.bands,
     )
     (image,) = image_for(chain).values()
     (answer,) = Segment(chain.data).run([image])

@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass
 
+from keras_concurrent.bands import Band
 from keras_concurrent.interpreter import Array
 from keras_concurrent.tflite.draft import Draft
 from keras_concurrent.tflite.file import TfliteFile
@@ -27,25 +28,6 @@ from keras_concurrent.tflite.strips.constants import Constants
 from keras_concurrent.tflite.strips.decisions import Choice, Decided, Decision, decide
 from keras_concurrent.tflite.strips.exchanges import exchanged
 from keras_concurrent.tflite.strips.ranges import Ranges, made_by_rows
-
-
-@dataclass(frozen=True)
-class Band:
-    """What the client sends of an input.
-
-    Args:
-        input: the model's input, by name.
-        first: the first row.
-        end: the row behind the last.
-    """
-
-    input: str
-    first: int
-    end: int
-
-    def of(self, value: Array) -> Array:
-        """The band of an input's value, of shape (1, rows, ...)."""
-        return value[:, self.first : self.end]
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,10 @@ from drawn_networks import VALID, Network
 from pieces import check_strips as check
 from pieces import image_for
 
+from keras_concurrent.bands import Band
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.planning.taskgraph import TaskGraph
-from keras_concurrent.tflite.strips.rewriting import Band, strips
+from keras_concurrent.tflite.strips.rewriting import strips
 from keras_concurrent.tflite.strips.work import Span, spans
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from keras_concurrent.edge.bands import Band
+from keras_concurrent.bands import Band
 from keras_concurrent.edge.manifest import TensorSpec
 from keras_concurrent.errors import BundleError
 
