@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from keras_concurrent.edge.learnt import Learnt, read_learnt
+from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.tensorflow_loading import load_tensorflow
 from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.wire.samples import Samples
@@ -21,15 +23,20 @@ class LoadedModel:
         file: in the precision that was asked for.
         original: in float32; of a .tflite, what was given. ``file`` itself where nothing changed.
         samples: images to measure ranges and accuracy on, where there are any.
+        learnt: what a .keras file says of its classes and pictures.
     """
 
     file: TfliteFile
     original: TfliteFile
     samples: Samples | None
+    learnt: Learnt = field(default_factory=Learnt)
 
 
 def read_model(
-    path: Path, precision: str = "float32", calibration: str | None = None
+    path: Path,
+    precision: str = "float32",
+    calibration: str | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> LoadedModel:
     """Read a model, and convert it where it is a Keras one.
 
@@ -38,6 +45,8 @@ def read_model(
         precision: what a Keras model is converted to, see `keras_concurrent.precision`.
         calibration: images to measure ranges and accuracy on, see
             `keras_concurrent.wire.samples.Samples.load`.
+        preprocessing: how a picture becomes what the model takes; by default what a .keras file
+            says of it, see `keras_concurrent.edge.learnt`.
 
     Raises:
         ValueError: a file that is neither or is damaged, a .tflite in another precision, int8
@@ -50,21 +59,39 @@ def read_model(
     if suffix not in (".keras", *TFLITE_SUFFIXES):
         raise ValueError(f"a model must be a .keras or a .tflite file, got {path}")
     if suffix == ".keras":
-        return _converted(path, precision, calibration)
+        if precision == "int8" and calibration is None:
+            raise ValueError(
+                "precision int8 needs images to calibrate on, such as calibration photos"
+            )
+        learnt = learnt_of(path)
+        preprocessing = preprocessing or learnt.preprocessing
+        return replace(_converted(path, precision, calibration, preprocessing), learnt=learnt)
     if precision != "float32":
         raise ValueError(f"precision {precision} needs a .keras model, got {path}")
     file = TfliteFile.read(path)
     samples = None
     if calibration is not None:
-        samples = Samples.load(calibration, file.tensors[file.inputs[0]].shape[1:])
+        shape = file.tensors[file.inputs[0]].shape[1:]
+        samples = Samples.load(calibration, shape, preprocessing)
     return LoadedModel(file, file, samples)
 
 
-def _converted(path: Path, precision: str, calibration: str | None) -> LoadedModel:
-    if precision == "int8" and calibration is None:
-        raise ValueError("precision int8 needs images to calibrate on, such as calibration photos")
+def learnt_of(path: Path) -> Learnt:
+    """What a model's file says of its classes and pictures; nothing of a .tflite.
+
+    Raises:
+        ValueError: a damaged .keras file.
+    """
+    if path.suffix.lower() != ".keras":
+        return Learnt()
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is damaged: it holds no Keras model")
+    return read_learnt(path)
+
+
+def _converted(
+    path: Path, precision: str, calibration: str | None, preprocessing: Preprocessing | None
+) -> LoadedModel:
     load_tensorflow()
     import keras
 
@@ -72,7 +99,9 @@ def _converted(path: Path, precision: str, calibration: str | None) -> LoadedMod
     from keras_concurrent.convert import to_tflite
 
     model = keras.models.load_model(path)
-    samples = None if calibration is None else Samples.load(calibration, model.input_shape[1:])
+    samples = None
+    if calibration is not None:
+        samples = Samples.load(calibration, model.input_shape[1:], preprocessing)
     original = TfliteFile(to_tflite(model), str(path))
     if precision == "float32":
         return LoadedModel(original, original, samples)
