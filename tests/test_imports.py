@@ -33,7 +33,7 @@ MAY_IMPORT = {
     "scoring": ("planning", "networks"),
     "keras": ("networks", "tflite"),
     "training": ("datasets", "edge"),
-    "wire": ("planning", "tflite", "datasets"),
+    "wire": ("planning", "tflite", "datasets", "edge"),
     "measured": ("planning", "tflite", "edge"),
     "export": (
         "keras", "planning", "tflite", "tflite.strips", "wire", "measured", "datasets", "edge",

@@ -16,8 +16,11 @@ from keras_concurrent.cli.options import (
     input_shape,
     input_shapes_of,
     new_path,
+    of_data,
+    of_training,
     options,
     parsed,
+    split_recipe,
 )
 
 staging_options = options(
@@ -148,44 +151,71 @@ def score(network: Path, units: int, shapes: tuple[str, ...], as_json: bool) -> 
     Console().print(table(f"Concurrency score on {units} units (* best)", columns, rows))
 
 
-@command("keras-concurrent train network.json --data photos --epochs 10 --out model.keras")
+@command("keras-concurrent train network.json --data pictures --epochs 30 --out model.keras")
 @click.argument("network", type=existing)
-@click.option("--data", default="photos", show_default=True, help="photos, mnist or digits.")
+@of_data
 @click.option("--epochs", default=10, show_default=True)
+@click.option("--learning-rate", default=5e-3, show_default=True, help="The schedule's peak.")
+@of_training
 @click.option("--seed", default=0, show_default=True)
 @click.option("--out", type=new_path, default=Path("model.keras"), show_default=True)
+@click.option(
+    "--resume", is_flag=True, help="Go on with a training of the same that was interrupted."
+)
 @as_json
-def train(network: Path, data: str, epochs: int, seed: int, out: Path, as_json: bool) -> None:
-    """Train a network from `generate` on images that come inside packages."""
+def train(
+    network: Path, data: str, resize: str, out: Path, resume: bool, as_json: bool, **how: Any
+) -> None:
+    """Train a network from `generate` on any images.
+
+    While it trains, its state is kept beside the model; interrupted, it goes on with --resume.
+    """
     from keras_concurrent import datasets
+    from keras_concurrent.cli.console import progress_bars, progress_lines, stderr
     from keras_concurrent.networks.architecture import Architecture
     from keras_concurrent.tensorflow_loading import load_tensorflow
 
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
     if out.suffix != ".keras":
         raise ValueError(f"--out must end in .keras, got {out}")
+    recipe, _ = split_recipe(how)
     architecture = parsed(Architecture.from_json, network)
-    size = architecture.input_shape[0] if data == "photos" else None
-    dataset = datasets.load(data, size=size)
-    shape = dataset.train_images.shape[1:]
-    if shape != architecture.input_shape or len(dataset.class_names) != architecture.classes:
+    size: int | tuple[int, int] | None = None
+    if data == "photos":
+        size = architecture.input_shape[0]
+    elif Path(data).is_dir():
+        size = architecture.input_shape[:2]
+    with progress_bars() as bars:
+        progress = bars if stderr.is_terminal else progress_lines(say)
+        dataset = datasets.load(data, size, resize=resize, progress=progress("pictures read"))
+    if dataset.image_shape != architecture.input_shape or dataset.classes != architecture.classes:
         raise ValueError(
             f"the network takes images {architecture.input_shape} of {architecture.classes} "
-            f"classes; {data} has {shape} of {len(dataset.class_names)}"
+            f"classes; {data} has {dataset.image_shape} of {dataset.classes}"
         )
+    say(dataset.note)
     out.parent.mkdir(parents=True, exist_ok=True)  # not first when all is trained
+    backup = out.with_name(f".{out.stem}-training.npz")
+    if not resume:
+        backup.unlink(missing_ok=True)
     load_tensorflow()
     import keras
 
     from keras_concurrent import training
     from keras_concurrent.models import build_model
+    from keras_concurrent.training.progress import in_lines
 
-    keras.utils.set_random_seed(seed)
+    keras.utils.set_random_seed(recipe.seed)
     model = build_model(architecture)
-    result = training.train(model, dataset, epochs=epochs, seed=seed)
-    training.save_model(model, out)
+    lines = [] if stderr.is_terminal else [in_lines(say)]
+    result = training.train(model, dataset, recipe, callbacks=lines, backup=backup)
+    training.save_model(model, out, dataset)
     figures = {
         "test_accuracy": result.test_accuracy,
         "seconds": result.seconds,
+        "epochs": len(result.history["loss"]),
         "model": str(out),
     }
     if as_json:

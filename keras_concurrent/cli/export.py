@@ -43,8 +43,8 @@ from keras_concurrent.wire.format import SENT_AS
 )
 @click.option(
     "--calibration",
-    help="Images to measure ranges and accuracy on: photos, mnist, digits, or an .npz file of "
-    "'images' and 'labels'.",
+    help="Images to measure ranges and accuracy on, as `train --data` takes them; an .npz file may "
+    "leave out the labels.",
 )
 @click.option(
     "--pixels",

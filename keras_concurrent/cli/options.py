@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -11,6 +11,7 @@ import click
 
 from keras_concurrent.cli.command import Function
 from keras_concurrent.edge.preprocessing import RANGES, RESIZES, Preprocessing
+from keras_concurrent.recipe import Recipe
 
 Parsed = TypeVar("Parsed")
 
@@ -87,6 +88,39 @@ input_shape = click.option(
     "inputs. An open batch is one.",
 )
 """Of all commands that read a model; see `input_shapes_of`."""
+of_data = options(
+    click.option(
+        "--data", default="photos", show_default=True,
+        help="photos, mnist, digits, cifar10, fashion-mnist or flowers102; or your own: a folder "
+        "with a folder of pictures for each class, an .npz or a folder of IDX files.",
+    ),
+    click.option(
+        "--resize", type=click.Choice(RESIZES), default="stretch", show_default=True,
+        help="All of a folder's picture stretched to the size, or its middle, cropped.",
+    ),
+)  # fmt: skip
+"""Images to train on."""
+of_training = options(
+    click.option("--batch-size", default=32, show_default=True, help="Images a step."),
+    click.option(
+        "--augmentation", default="none", show_default=True,
+        help="Random changes of training images: some of flip,shift,zoom,rotate,brightness, or "
+        "auto: shift, and flip where they are in colour.",
+    ),
+    click.option("--label-smoothing", default=0.0, show_default=True, help="Such as 0.1."),
+    click.option("--weight-decay", default=0.0, show_default=True, help="Such as 0.004."),
+    click.option(
+        "--averaging", default=0.0, show_default=True,
+        help="Average the weights over this share of the steps, such as 0.05.",
+    ),
+    click.option(
+        "--patience", type=int, help="Stop after so many epochs without a better accuracy."
+    ),
+    click.option(
+        "--class-weights", is_flag=True, help="Let rare classes count as much as frequent ones."
+    ),
+)  # fmt: skip
+"""What a `keras_concurrent.recipe.Recipe` calls the same."""
 keys_folder = click.option(
     "--keys",
     type=existing,
@@ -141,6 +175,14 @@ def _numbers(option: str, text: str) -> tuple[float, ...]:
         return tuple(float(each) for each in text.split(","))
     except ValueError:
         raise ValueError(f"{option} must look like 0.5 or 0.4,0.5,0.6, got {text!r}") from None
+
+
+def split_recipe(options: dict[str, Any]) -> tuple[Recipe, dict[str, Any]]:
+    """The recipe that options say, and the options that are none of its."""
+    names = {field.name for field in fields(Recipe)}
+    said = {name: value for name, value in options.items() if name in names}
+    others = {name: value for name, value in options.items() if name not in names}
+    return Recipe(**said), others
 
 
 def keys_folder_of(cluster: Path, keys: Path | None) -> Path | None:

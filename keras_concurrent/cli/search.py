@@ -13,10 +13,19 @@ from click.core import ParameterSource
 
 from keras_concurrent.children import UNTIL_STDIN_CLOSES, end_with_parent
 from keras_concurrent.cli.command import command
-from keras_concurrent.cli.options import as_json, described, existing, new_path, options
+from keras_concurrent.cli.options import (
+    as_json,
+    described,
+    existing,
+    new_path,
+    of_data,
+    of_training,
+    options,
+    split_recipe,
+)
 
 asked = options(
-    click.option("--data", default="photos", show_default=True, help="A name, or a .npz file."),
+    of_data,
     click.option("--size", type=int, help="Side of an image in pixels, where it can be chosen."),
     click.option("--images", type=int, help="Use at most so many training images."),
     click.option("--cluster", type=existing, help="The cluster file; described boards without."),
@@ -32,7 +41,11 @@ asked = options(
     ),
     click.option("--trials", default=20, show_default=True, help="Networks to train."),
     click.option("--epochs", default=5, show_default=True, help="Of each."),
-    click.option("--batch-size", default=32, show_default=True),
+    click.option(
+        "--final-epochs", default=20, show_default=True,
+        help="Before an export the best is trained anew for so long on all images; 0: it is not.",
+    ),
+    of_training,
     click.option("--samples", default=10_000, show_default=True, help="To screen first; 0: none."),
     click.option("--kinds", help="Generators, such as DP,lanes."),
     click.option("--vertices", help="Sizes of the graphs, such as 8,12,16."),
@@ -40,10 +53,10 @@ asked = options(
     click.option("--channel-caps", help="Most channels, such as 32,64."),
     click.option("--convolutions", help="separable, dense or both."),
     click.option("--seed", default=0, show_default=True),
-)
+)  # fmt: skip
 
 
-@command("keras-concurrent search --data photos --latency-ms 30 --trials 20 --export bundle")
+@command("keras-concurrent search --data pictures --boards 4 --latency-ms 30 --export bundle")
 @asked
 @click.option("--out", type=new_path, default=Path("search"), show_default=True, help="Folder.")
 @click.option("--resume", type=existing, help="Go on with the search in this folder.")
@@ -64,12 +77,13 @@ def search(
     Screens thousands of candidates, trains the most promising, and writes a leaderboard, a picture
     and what the parameters matter into a folder. An exported bundle whose own plan misses the
     latency is written all the same, and the command says so and fails. Killed and started again
-    with --resume, it goes on. Other machines take part with `--resume FOLDER --worker HOST:PORT
-    --name NAME`.
+    with --resume, it goes on within the training that ran. Other machines take part with `--resume
+    FOLDER --worker HOST:PORT --name NAME`.
     """
-    from keras_concurrent.cli.console import progress_bars
+    from keras_concurrent.cli.console import progress_bars, progress_lines, stderr
     from keras_concurrent.edge.testbed.local_boards import free_ports
     from keras_concurrent.search.limits import missed
+    from keras_concurrent.search.settings import Settings
     from keras_concurrent.search.workers import Role, supervise
     from keras_concurrent.tensorflow_loading import load_tensorflow
 
@@ -78,21 +92,32 @@ def search(
     role = Role(chief, worker, name)
     if local_workers is not None and (chief or worker or local_workers < 1):
         raise ValueError("--local-workers must be at least 1, without --chief and --worker")
-    folder = resume or out
     if resume is not None:
         _refuse_given((*how, "out"))
+        folder = resume
+        settings = Settings.read(folder)
     else:
         settings, folder = _settings(**how), _new(out)
-        settings.searched()  # what is wrong with data or space is said before a folder is there
-        settings.write(folder)
-    load_tensorflow()
-    from keras_concurrent.search.tuning.session import Session
 
-    session = Session(folder)
-    if not worker:
-        with progress_bars() as progress:
-            session.screen(progress("screening"))
-    watch = session.watch(lambda line: click.echo(line, err=True))
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    say(f"reading {settings.data}")
+    with progress_bars() as bars:
+        progress = bars if stderr.is_terminal else progress_lines(say)
+        dataset = settings.loaded(progress("pictures read"))
+        say(f"{dataset.note} {len(dataset.train_labels):,} images to learn from, "
+            f"{len(dataset.test_labels):,} for the test")  # fmt: skip
+        settings.searched()  # what is wrong with data or space is said before a folder is there
+        if resume is None:
+            settings.write(folder)
+        load_tensorflow()
+        from keras_concurrent.search.tuning.session import Session
+
+        session = Session(folder, settings)
+        if not worker:
+            session.screen(progress("screened"))
+    watch = session.watch(say)
     if local_workers:
         supervise(folder, local_workers, free_ports(1)[0], watch.look)
     elif worker:
@@ -108,7 +133,7 @@ def search(
     figures |= {"best": best.trial, "values": dict(best.values), **best.figures}
     unkept: list[str] = []
     if bundle is not None:
-        exported, figures["test_accuracy"] = session.export(best, bundle)
+        exported, figures["test_accuracy"] = session.export(best, bundle, say)
         come_to = {
             "latency_s": exported.placement("boards").predicted_latency_s,
             "one_board_latency_s": exported.placement("one_board").predicted_latency_s,
@@ -186,10 +211,13 @@ def _settings(
             space[key] = [_whole(key, part) for part in text.split(",")]
     if latency_ms is not None:
         limits = (f"latency_s <= {latency_ms / 1e3:g}", *limits)
+    recipe, rest = split_recipe(rest)
     return Settings(
         Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link, cores=cores),
         limits=limits,
         space=space,
+        recipe=recipe,
+        seed=recipe.seed,
         **rest,
     )
 

@@ -70,8 +70,9 @@ def load(
             f"name must be one of {', '.join(_LOADERS)}, got {str(name)!r}, which is no folder and "
             "no .npz file either"
         )
-    height, width, _ = dataset.image_shape
-    if size not in (None, (height, width)) and not height == width == size:
+    height, width, channels = dataset.image_shape
+    own = ((height, width), (height, width, channels))
+    if size not in (None, *own) and not height == width == size:
         raise ValueError(f"size of {name} must be {height}x{width} or None, got {size!r}")
     return dataset
 

@@ -83,9 +83,13 @@ class Dataset:
         return len(self.class_names)
 
     @property
-    def preprocessing(self) -> Preprocessing:
-        """How a picture becomes what a network trained on this set takes."""
-        return Preprocessing("0..1", resize=self.resize)
+    def preprocessing(self) -> Preprocessing | None:
+        """How a picture becomes what a network trained on this set takes.
+
+        ``None`` where images are neither grey nor in colour, and so no pictures.
+        """
+        pictures = self.image_shape[2] in (1, 3)
+        return Preprocessing("0..1", resize=self.resize) if pictures else None
 
     def split(self, share: float, seed: int = 0) -> tuple[Indices, Indices]:
         """Indices of the training images to learn from, and of those held back to choose by.

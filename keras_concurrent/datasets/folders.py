@@ -28,7 +28,7 @@ from keras_concurrent.datasets.dataset import Dataset
 from keras_concurrent.datasets.splitting import stratified
 from keras_concurrent.edge.images import SUFFIXES, opened_picture, picture_pixels
 
-Size = int | tuple[int, int]
+Size = int | tuple[int, ...]
 Progress = Callable[[int, int], None]
 Pictures = list[tuple[Path, int]]  # files and their classes' numbers
 
@@ -50,8 +50,8 @@ def from_folder(
 
     Args:
         folder: that of the classes, or of ``train`` and ``test``.
-        size: side of an image in pixels, or (height, width). By default the pictures' own where all
-            have the same, 96 otherwise.
+        size: side of an image in pixels, (height, width), or these and 1 or 3 channels. By default
+            the pictures' own where all have the same, 96 otherwise; one channel where all are grey.
         seed: of the split, where there is one.
         resize: ``"stretch"`` or ``"crop"``, see
             `keras_concurrent.edge.preprocessing.Preprocessing`.
@@ -67,8 +67,7 @@ def from_folder(
         looks = list(pool.map(_look, every))
     channels = 1 if all(grey for grey, _ in looks) else 3
     sizes = {size for _, size in looks}
-    height, width = _sides(size, sizes)
-    shape = (height, width, channels)
+    height, width, channels = shape = _shape(size, sizes, channels)
     read = _read(every, shape, resize, progress)
     resized = (
         ""
@@ -156,13 +155,16 @@ def _look(path: Path) -> tuple[bool, tuple[int, int]]:
         return picture.mode in _GREY, (picture.height, picture.width)
 
 
-def _sides(size: Size | None, own: set[tuple[int, int]]) -> tuple[int, int]:
-    if size is None:
-        return next(iter(own)) if len(own) == 1 else (USUAL_SIDE, USUAL_SIDE)
-    height, width = (size, size) if isinstance(size, int) else size
-    if min(height, width) < 1:
-        raise ValueError(f"size must be at least 1 pixel, got {size!r}")
-    return height, width
+def _shape(size: Size | None, own: set[tuple[int, int]], channels: int) -> tuple[int, int, int]:
+    sides: tuple[int, ...] = (size, size) if isinstance(size, int) else size or ()
+    if not sides:
+        sides = next(iter(own)) if len(own) == 1 else (USUAL_SIDE, USUAL_SIDE)
+    shape = sides if len(sides) == 3 else (*sides, channels)
+    if len(shape) != 3 or min(shape) < 1 or shape[2] not in (1, 3):
+        raise ValueError(
+            f"size must be a side in pixels, (height, width) or (height, width, 1 or 3), got {size}"
+        )
+    return shape[0], shape[1], shape[2]
 
 
 def _read(

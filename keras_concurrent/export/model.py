@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from keras_concurrent.edge.learnt import Learnt, read_learnt
+from keras_concurrent.edge.preprocessing import Preprocessing
 from keras_concurrent.tensorflow_loading import load_tensorflow
 from keras_concurrent.tflite.file import TfliteFile
 from keras_concurrent.tflite.settling import InputShapes
@@ -22,11 +24,13 @@ class LoadedModel:
         file: in the precision that was asked for.
         original: in float32; of a .tflite, what was given. ``file`` itself where nothing changed.
         samples: images to measure ranges and accuracy on, where there are any.
+        learnt: what a .keras file says of its classes and pictures.
     """
 
     file: TfliteFile
     original: TfliteFile
     samples: Samples | None
+    learnt: Learnt = field(default_factory=Learnt)
 
 
 def read_model(
@@ -34,6 +38,7 @@ def read_model(
     precision: str = "float32",
     calibration: str | None = None,
     input_shapes: InputShapes | None = None,
+    preprocessing: Preprocessing | None = None,
 ) -> LoadedModel:
     """Read a model, and convert it where it is a Keras one.
 
@@ -43,6 +48,8 @@ def read_model(
         calibration: images to measure ranges and accuracy on, see
             `keras_concurrent.wire.samples.Samples.load`.
         input_shapes: sizes that the model leaves open, see `keras_concurrent.TfliteFile`.
+        preprocessing: how a picture becomes what the model takes; by default what a .keras file
+            says of it, see `keras_concurrent.edge.learnt`.
 
     Raises:
         ValueError: a file that is neither or is damaged, a .tflite in another precision, int8
@@ -56,23 +63,44 @@ def read_model(
     if suffix not in (".keras", *TFLITE_SUFFIXES):
         raise ValueError(f"a model must be a .keras or a .tflite file, got {path}")
     if suffix == ".keras":
-        return _converted(path, precision, calibration, input_shapes or {})
+        if precision == "int8" and calibration is None:
+            raise ValueError(
+                "precision int8 needs images to calibrate on, such as calibration photos"
+            )
+        learnt = learnt_of(path)
+        preprocessing = preprocessing or learnt.preprocessing
+        converted = _converted(path, precision, calibration, preprocessing, input_shapes or {})
+        return replace(converted, learnt=learnt)
     if precision != "float32":
         raise ValueError(f"precision {precision} needs a .keras model, got {path}")
     file = TfliteFile.read(path, input_shapes)
     samples = None
     if calibration is not None:
-        samples = Samples.load(calibration, file.tensors[file.inputs[0]].shape[1:])
+        shape = file.tensors[file.inputs[0]].shape[1:]
+        samples = Samples.load(calibration, shape, preprocessing)
     return LoadedModel(file, file, samples)
 
 
-def _converted(
-    path: Path, precision: str, calibration: str | None, input_shapes: InputShapes
-) -> LoadedModel:
-    if precision == "int8" and calibration is None:
-        raise ValueError("precision int8 needs images to calibrate on, such as calibration photos")
+def learnt_of(path: Path) -> Learnt:
+    """What a model's file says of its classes and pictures; nothing of a .tflite.
+
+    Raises:
+        ValueError: a damaged .keras file.
+    """
+    if path.suffix.lower() != ".keras":
+        return Learnt()
     if not zipfile.is_zipfile(path):
         raise ValueError(f"{path} is damaged: it holds no Keras model")
+    return read_learnt(path)
+
+
+def _converted(
+    path: Path,
+    precision: str,
+    calibration: str | None,
+    preprocessing: Preprocessing | None,
+    input_shapes: InputShapes,
+) -> LoadedModel:
     load_tensorflow()
     import keras
 
@@ -82,7 +110,9 @@ def _converted(
     model = keras.models.load_model(path)
     if input_shapes:
         model = with_input_shapes(model, input_shapes)
-    samples = None if calibration is None else Samples.load(calibration, model.input_shape[1:])
+    samples = None
+    if calibration is not None:
+        samples = Samples.load(calibration, model.input_shape[1:], preprocessing)
     original = TfliteFile(to_tflite(model), str(path))
     if precision == "float32":
         return LoadedModel(original, original, samples)

@@ -21,7 +21,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from keras_concurrent import datasets
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import digest
 from keras_concurrent.edge.preprocessing import Preprocessing
@@ -73,14 +72,16 @@ class Order:
         lose_points: percentage points of accuracy that ``wire="auto"`` may lose at most; kept
             where there are images to tell.
         input_shapes: sizes of inputs that the model leaves open, see `keras_concurrent.TfliteFile`.
-        preprocessing: how a picture becomes what the model takes, kept in the bundle.
-        class_names: by class, in the order of the model's output; kept in the bundle.
+        preprocessing: how a picture becomes what the model takes, kept in the bundle; by default
+            what a .keras file of this package's training says.
+        class_names: by class, in the order of the model's output; kept in the bundle; by default
+            as ``preprocessing``.
 
     Raises:
         ValueError: an unknown precision or wire, a negative ``lose_points``, fewer strips than 2
             or a number of them beside a placement, pins or a wire, a placement beside
             pins or a wire, which ask for a search, or preprocessing to other values than 0..1
-            beside pixels or a calibration of such values.
+            beside pixels.
     """
 
     model: Path
@@ -127,11 +128,6 @@ class Order:
             return
         if self.pixels:
             raise ValueError(f"pixels are bytes of values of 0..1, preprocessing gives {said}")
-        if self.calibration in (*datasets.NAMES, *datasets.DOWNLOADED):
-            raise ValueError(
-                f"calibration {self.calibration} has values of 0..1, preprocessing gives {said}: "
-                "give an .npz file of images as the model takes them"
-            )
 
     @property
     def _of_own_operators(self) -> bool:
@@ -156,7 +152,14 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
             takes none; preprocessing or class names that do not suit the model.
         ConcurrentError: the model cannot be read, converted or run, or the timings cannot be read.
     """
-    model = read_model(order.model, order.precision, order.calibration, order.input_shapes)
+    model = read_model(
+        order.model, order.precision, order.calibration, order.input_shapes, order.preprocessing
+    )
+    order = replace(
+        order,
+        preprocessing=order.preprocessing or model.learnt.preprocessing,
+        class_names=order.class_names or model.learnt.class_names,
+    )
     remarks = []
     timings = None if order.timings is None else BoardTimings.read(order.timings)
     if timings is not None and timings.model_sha256 != digest(model.file.data):

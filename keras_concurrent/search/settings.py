@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from keras_concurrent import datasets
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.files import write_beside
+from keras_concurrent.recipe import Recipe
 from keras_concurrent.search.limits import Limit, limits_of
 from keras_concurrent.search.space import Space
 from keras_concurrent.versioned import FileKind
@@ -21,7 +20,7 @@ from keras_concurrent.versioned import FileKind
 TUNERS = ("random", "hyperband", "bayesian", "grid", "optuna")
 _FILE = "search.json"
 _CLUSTER = "cluster.toml"
-_KIND = FileKind("a search", 1, "begin another in a folder of its own")
+_KIND = FileKind("a search", 2, "begin another in a folder of its own")
 
 
 @dataclass(frozen=True)
@@ -30,13 +29,16 @@ class Settings:
 
     Args:
         cluster: the boards.
-        data: a name for `keras_concurrent.datasets.load`, or a ``.npz`` file, see `load_data`.
+        data: a name or a path for `keras_concurrent.datasets.load`.
         size: side of an image in pixels, where the data set lets one choose.
-        images: use at most so many training images.
+        resize: how a folder's pictures are brought to it.
+        images: use at most so many training images, each class in its share.
         tuner: one of ``TUNERS``.
         trials: how many; Hyperband finds its number itself.
-        epochs: how long each trial trains; with Hyperband, the longest.
-        batch_size: images a step.
+        recipe: how each trial trains, but for optimiser and rate, which are the candidate's; with
+            Hyperband ``epochs`` is of the longest.
+        final_epochs: how long the chosen network is trained anew, on all training images, before it
+            is exported; 0 exports it as its trial left it.
         limits: such as ``"latency_s <= 0.03"``.
         samples: candidates to be screened before training; 0 leaves the screening out.
         seed: what all draws come from: candidates, first weights, orders of images.
@@ -49,11 +51,12 @@ class Settings:
     cluster: Cluster
     data: str = "photos"
     size: int | None = None
+    resize: str = "stretch"
     images: int | None = None
     tuner: str = "random"
     trials: int = 20
-    epochs: int = 5
-    batch_size: int = 32
+    recipe: Recipe = field(default_factory=lambda: Recipe(epochs=5))
+    final_epochs: int = 20
     limits: tuple[str, ...] = ()
     samples: int = 10_000
     seed: int = 0
@@ -63,7 +66,7 @@ class Settings:
         if self.tuner not in TUNERS:
             raise ValueError(f"tuner must be one of {', '.join(TUNERS)}, got {self.tuner!r}")
         for name, least in (
-            ("trials", 1), ("epochs", 1), ("batch_size", 1), ("samples", 0), ("seed", 0),
+            ("trials", 1), ("final_epochs", 0), ("samples", 0), ("seed", 0),
         ):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name} must be at least {least}, got {getattr(self, name)!r}")
@@ -76,17 +79,25 @@ class Settings:
         """The limits."""
         return limits_of(self.limits)
 
-    @cached_property
+    @property
     def dataset(self) -> datasets.Dataset:
-        """The images."""
-        loaded = load_data(self.data, self.size)
-        if self.images is None:
-            return loaded
-        kept = slice(self.images)
-        return datasets.Dataset(
-            loaded.name, loaded.train_images[kept], loaded.train_labels[kept], loaded.test_images,
-            loaded.test_labels, loaded.class_names, loaded.note,
-        )  # fmt: skip
+        """The images, read once."""
+        return self.loaded()
+
+    def loaded(
+        self, progress: Callable[[int, int], None] = lambda done, total: None
+    ) -> datasets.Dataset:
+        """The images, read once.
+
+        Args:
+            progress: is told how many pictures of a folder are read, and of how many.
+        """
+        if "_loaded" not in self.__dict__:
+            loaded = datasets.load(self.data, self.size, resize=self.resize, progress=progress)
+            if self.images is not None:
+                loaded = loaded.fewer(self.images, self.seed)
+            self.__dict__["_loaded"] = loaded
+        return self.__dict__["_loaded"]  # type: ignore[no-any-return] # it was put there above
 
     def searched(self) -> Space:
         """The space for the images."""
@@ -99,6 +110,7 @@ class Settings:
     def write(self, folder: Path) -> None:
         """Write them into a search's folder."""
         told = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "cluster"}
+        told["recipe"] = asdict(self.recipe)
         write_beside(folder / _CLUSTER, self.cluster.to_toml().encode())
         write_beside(folder / _FILE, _KIND.to_json(told).encode())
 
@@ -113,7 +125,8 @@ class Settings:
         try:
             told = _KIND.content(json.loads(path.read_text(encoding="utf-8")))
             limits = tuple(told.pop("limits"))
-            return cls(Cluster.read(folder / _CLUSTER), limits=limits, **told)
+            recipe = Recipe(**told.pop("recipe"))
+            return cls(Cluster.read(folder / _CLUSTER), limits=limits, recipe=recipe, **told)
         except FileNotFoundError:
             raise ValueError(f"{folder} must be a search's folder, with a {_FILE}") from None
         except (KeyError, TypeError, ValueError) as error:
@@ -125,35 +138,3 @@ class Settings:
         return json.dumps(asdict(self)) == json.dumps(asdict(other))
 
     __hash__ = None  # type: ignore[assignment] # it holds dictionaries
-
-
-def load_data(name: str, size: int | None = None) -> datasets.Dataset:
-    """A data set by its name, or from a ``.npz`` file of one's own.
-
-    The file holds ``train_images`` and ``test_images`` (n, height, width, channels; float32 in
-    0..1, or bytes), ``train_labels`` and ``test_labels`` (n; whole numbers from 0), and may hold
-    ``class_names``.
-
-    Raises:
-        ValueError: an unknown name, or a file that lacks something.
-    """
-    if not name.endswith(".npz"):
-        return datasets.load(name, size=size)
-    try:
-        opened = np.load(name, allow_pickle=False)
-    except (EOFError, ValueError) as error:
-        raise ValueError(f"{name} is not an .npz file of arrays: {error}") from error
-    with opened as file:
-        wanted = ("train_images", "train_labels", "test_images", "test_labels")
-        lacking = [key for key in wanted if key not in file]
-        if lacking:
-            raise ValueError(f"{name} must hold {', '.join(wanted)}; it lacks {', '.join(lacking)}")
-        arrays = {key: file[key] for key in wanted}
-        classes = int(max(arrays["train_labels"].max(), arrays["test_labels"].max())) + 1
-        names = tuple(map(str, file["class_names"] if "class_names" in file else range(classes)))
-    for part in ("train", "test"):
-        images = arrays[f"{part}_images"]
-        scale = 255.0 if images.dtype == np.uint8 else 1.0
-        arrays[f"{part}_images"] = (images / scale).astype(np.float32)
-        arrays[f"{part}_labels"] = arrays[f"{part}_labels"].astype(np.int32)
-    return datasets.Dataset(name=name, class_names=names, note=f"from {name}", **arrays)

@@ -1,16 +1,20 @@
-"""A search as it goes on: a line for each trial that has ended, and the leaderboard on disk."""
+"""A search as it goes on: what trains, a line for each trial that has ended, the leaderboard."""
 
 from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from keras_concurrent.durations import about
 from keras_concurrent.files import write_beside
+from keras_concurrent.search.pace import TrialPace, read_paces
 from keras_concurrent.search.results import Result, leaderboard, ranked, read_results
 
 _POLL_S = 0.5
+_EVERY_S = 10.0  # a trial that trains is told of
 _ENDED = ("COMPLETED", "FAILED")
 
 
@@ -20,9 +24,11 @@ class Watch:
     Args:
         folder: where the tuner keeps its trials.
         table: the leaderboard to write, a CSV file.
-        tell: is given a line for each trial that has ended since the last look.
+        tell: is given a line for each trial that has ended since the last look, and now and then
+            one for each that trains, with the time that is left.
         trials: how many there will be, where that is known.
         metric: shown beside the latency.
+        clock: monotonic seconds.
     """
 
     def __init__(
@@ -32,13 +38,17 @@ class Watch:
         tell: Callable[[str], object],
         trials: int | None = None,
         metric: str = "val_accuracy",
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = folder
         self._table = table
         self._tell = tell
         self._trials = trials
         self._metric = metric
+        self._clock = clock
         self._told: set[str] = set()
+        self._paced_after: dict[str, float] = {}
+        self._whole_s: dict[str, float] = {}
 
     def look(self) -> int:
         """Tell what is new; gives the number of trials that have ended."""
@@ -51,7 +61,30 @@ class Watch:
             for result in new:
                 self._told.add(result.trial)
                 self._tell(self._line(result, best[0] if best else None))
+        self._look_at_paces(len(ended), {r.trial for r in ended})
         return len(ended)
+
+    def _look_at_paces(self, ended: int, over: set[str]) -> None:
+        paces = [pace for pace in read_paces(self._folder) if pace.trial not in over]
+        self._whole_s |= {pace.trial: pace.whole_s for pace in paces if pace.share < 1}
+        now = self._clock()
+        for pace in paces:
+            if now < self._paced_after.get(pace.trial, now):
+                continue
+            self._paced_after[pace.trial] = now + _EVERY_S
+            self._tell(
+                f"trial {pace.trial}: epoch {pace.epoch}/{pace.epochs}, {100 * pace.share:.0f} %, "
+                f"accuracy {pace.accuracy:.3f}, {about(pace.left_s)} left{self._rest(ended, paces)}"
+            )
+
+    def _rest(self, ended: int, paces: Sequence[TrialPace]) -> str:
+        """What all trials still take, by the pace of those seen and as many processes as now."""
+        if not self._trials or not self._whole_s:
+            return ""
+        undone = self._trials - ended - sum(pace.share for pace in paces)
+        each_s = sum(self._whole_s.values()) / len(self._whole_s)
+        left_s = max(0.0, undone) * each_s / len(paces)
+        return f"; all {self._trials} trials: {about(left_s)}"
 
     def _line(self, result: Result, best: Result | None) -> str:
         count = f"{len(self._told)}/{self._trials}" if self._trials else f"{len(self._told)}"

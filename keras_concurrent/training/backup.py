@@ -30,10 +30,18 @@ class Backup(keras.callbacks.Callback):
         path: of the file; its folder exists.
         about: what is trained, plain JSON: a file about something else is refused.
         stopping: the early stopping, where there is one; its state is kept too.
+        first: the epoch that the training begins with.
     """
 
-    def __init__(self, path: Path, about, stopping: keras.callbacks.EarlyStopping | None = None):
+    def __init__(
+        self,
+        path: Path,
+        about,
+        stopping: keras.callbacks.EarlyStopping | None = None,
+        first: int = 0,
+    ):
         super().__init__()
+        self.first = first
         self.path = Path(path)
         self.about = json.loads(json.dumps(about))
         self.stopping = stopping
@@ -48,13 +56,13 @@ class Backup(keras.callbacks.Callback):
             model: compiled, its optimiser built.
 
         Returns:
-            How many epochs are done; 0 without a file.
+            The epoch to go on with.
 
         Raises:
             ValueError: the file is about another training.
         """
         if not self.path.exists():
-            return 0
+            return self.first
         try:
             with open(self.path, "rb") as content:  # NumPy leaves open what it cannot read
                 file = np.load(content, allow_pickle=False)
@@ -73,7 +81,7 @@ class Backup(keras.callbacks.Callback):
             variable.assign(array)
         self.logs = told["logs"]
         self._kept = {"told": told, "arrays": kept}
-        return len(self.logs)
+        return self.first + len(self.logs)
 
     def on_train_begin(self, logs=None):
         """Give an early stopping its memory back, which it has just dropped."""
@@ -88,7 +96,7 @@ class Backup(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch, logs=None):
         """Keep the state after the epochs before."""
-        if epoch and len(self.logs) == epoch and time.monotonic() >= self._not_before:
+        if self.logs and time.monotonic() >= self._not_before:
             begun = time.monotonic()
             self._save()
             now = time.monotonic()

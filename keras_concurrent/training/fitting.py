@@ -18,7 +18,7 @@ from keras_concurrent.training.batches import Batches, EachEpoch, balanced
 from keras_concurrent.training.progress import ProgressBar
 from keras_concurrent.training.settling import settle_normalization
 
-_NO_DECAY = ["^bias", "^beta", "^gamma", "^weight_"]  # the last are the weights of edges
+_NO_DECAY = [rf"(^|/){name}" for name in ("bias", "beta", "gamma", "weight_")]  # weight_: an edge's
 _WATCHED = "val_accuracy"
 
 
@@ -152,11 +152,10 @@ def fit(
     keeper = None
     if backup is not None:
         about = {**asdict(recipe), "images": len(batches.chosen), "first": initial_epoch}
-        keeper = Backup(backup, about, stopping)
+        keeper = Backup(backup, about, stopping, initial_epoch)
         last.append(keeper)
-        done = keeper.restore(model)
+        initial_epoch = keeper.restore(model)
         _remind(callbacks, keeper.logs)
-        initial_epoch = done or initial_epoch
     history = model.fit(
         batches,
         validation_data=validation,
@@ -169,7 +168,7 @@ def fit(
     if keeper is not None:
         keeper.done()
         history.history = {name: [logs[name] for logs in keeper.logs] for name in keeper.logs[-1]}
-        history.epoch = list(range(recipe.epochs))[-len(keeper.logs) :]
+        history.epoch = [keeper.first + number for number in range(len(keeper.logs))]
     return history
 
 

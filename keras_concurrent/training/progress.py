@@ -71,8 +71,8 @@ class Pace(keras.callbacks.Callback):
 
     Args:
         tell: is given the share that is done (0..1), epochs done and of how many, the accuracy on
-            the training images so far in the epoch, and the seconds that are left by the pace of
-            this run; after the first batch, and then as often as said.
+            the training images so far in the epoch, and the seconds that are left by the pace since
+            the first batch, which is mostly compiled; from the second on, as often as said.
         every_s: seconds between two words.
     """
 
@@ -84,8 +84,8 @@ class Pace(keras.callbacks.Callback):
         self._every_s = every_s
 
     def on_train_begin(self, logs=None):
-        """Start the clock."""
-        self._begun = self._after = time.monotonic()
+        """Forget the pace of another training."""
+        self._after = self._begun = time.monotonic()
         self._first = None
 
     def on_epoch_begin(self, epoch, logs=None):
@@ -97,8 +97,8 @@ class Pace(keras.callbacks.Callback):
         now, steps = time.monotonic(), self.params["steps"] or 1
         done = self._epoch * steps + batch + 1
         if self._first is None:
-            self._first = done - 1
-        if now < self._after:
+            self._begun, self._first = now, done
+        if now < self._after or done == self._first:
             return
         self._after = now + self._every_s
         total = self.params["epochs"] * steps

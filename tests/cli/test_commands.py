@@ -3,6 +3,7 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from command_line import run
@@ -243,6 +244,28 @@ def test_a_wrong_search_leaves_its_folder_free(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run("search", "--data", "digits", "--kinds", "XX", status=2)
     assert [*tmp_path.iterdir()] == []
+
+
+def test_train_takes_images_of_ones_own_and_the_model_says_what_it_learnt(tmp_path):
+    from keras_concurrent.edge.learnt import read_learnt
+
+    recipe, model = tmp_path / "network.json", tmp_path / "model.keras"
+    run("generate", "--vertices", 2, "--input-shape", "8x8x1", "--classes", 2, "--filters", 4,
+        "--out", recipe)  # fmt: skip
+    images = np.zeros((40, 8, 8), np.uint8)
+    images[20:, ::2] = 200  # sorted by class, without channels
+    np.savez(tmp_path / "own.npz", train_images=images, train_labels=np.repeat(["no", "yes"], 20))
+    told = run("train", recipe, "--data", tmp_path / "own.npz", "--epochs", 2, "--averaging", 0.1,
+               "--label-smoothing", 0.1, "--out", model, "--json")  # fmt: skip
+    assert json.loads(told.stdout)["epochs"] == 2
+    assert "bytes of 0..200, divided by 255. A random fifth of each class" in told.stderr
+    assert "epoch 1/2, 100 % of the training" not in told.stderr  # not every batch has its line
+    assert read_learnt(model).class_names == ("no", "yes")
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "model.keras", "network.json", "own.npz",
+    ]  # fmt: skip
+    wrong = run("train", recipe, "--data", "digits", "--out", model, status=2).stderr
+    assert "digits has (8, 8, 1) of 10" in wrong
 
 
 def test_a_model_that_cannot_be_saved_is_not_trained(tmp_path):

@@ -8,6 +8,7 @@ from PIL import Image
 
 from keras_concurrent.files import write_beside
 from keras_concurrent.search import Limit
+from keras_concurrent.search.pace import TrialPace, forget_paces
 from keras_concurrent.search.plots import draw_pareto
 from keras_concurrent.search.results import (
     Result,
@@ -129,3 +130,30 @@ def test_a_watch_tells_of_each_trial_once_and_keeps_the_table(tmp_path):
     with watch.looking():
         record(tmp_path / "trials", SOME[4])
     assert len(told) == 5
+
+
+def test_a_watch_tells_how_far_trials_are_and_how_long_the_rest_takes(tmp_path):
+    told, now = [], [0.0]
+    trials = tmp_path / "trials"
+    watch = Watch(trials, tmp_path / "table.csv", told.append, trials=5, clock=lambda: now[0])
+    TrialPace("3", 0.25, 2, 5, 0.5, 60.0).write(trials, "worker-0")  # 80 s in all
+    TrialPace("4", 0.5, 3, 5, 0.6, 60.0).write(trials, "worker-1")  # 120 s in all
+    assert watch.look() == 0
+    # 4.25 of 5 trials are left, of 100 s on the mean, for two processes: 212 s.
+    assert told == [
+        "trial 3: epoch 2/5, 25 %, accuracy 0.500, about 60 s left; all 5 trials: about 4 min",
+        "trial 4: epoch 3/5, 50 %, accuracy 0.600, about 60 s left; all 5 trials: about 4 min",
+    ]
+    now[0] = 5.0
+    watch.look()
+    assert len(told) == 2  # not again so soon
+    now[0] = 11.0
+    forget_paces(trials, "worker-0")
+    record(trials, SOME[0])
+    watch.look()
+    assert told[2].startswith("1/5  trial 0")
+    # 3.5 of 5 are left for the process that still trains: 350 s.
+    assert told[3].endswith("all 5 trials: about 6 min")
+    assert len(told) == 4
+    forget_paces(trials)
+    assert not list(trials.glob("*.pace"))

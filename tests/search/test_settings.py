@@ -6,20 +6,27 @@ import numpy as np
 import pytest
 
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.recipe import Recipe
 from keras_concurrent.search import Space
-from keras_concurrent.search.settings import Settings, load_data
+from keras_concurrent.search.settings import Settings
 
 CLUSTER = Cluster.of("pi4", 2, "1gbit")
 
 
 def test_settings_are_read_as_they_were_written(tmp_path):
     settings = Settings(
-        CLUSTER, "digits", images=50, limits=("latency_s <= 0.01",), space={"kinds": ["DP"]}
+        CLUSTER,
+        "digits",
+        images=50,
+        limits=("latency_s <= 0.01",),
+        space={"kinds": ["DP"]},
+        recipe=Recipe(epochs=3, patience=2),
     )
     settings.write(tmp_path)
     assert Settings.read(tmp_path) == settings
     assert settings.searched() == Space((8, 8, 1), 10, kinds=("DP",))
-    assert len(settings.dataset.train_labels) == 50
+    labels = settings.dataset.train_labels
+    assert np.bincount(labels).tolist() == [5] * 10  # of every digit
     with pytest.raises(ValueError, match="must be a search's folder"):
         Settings.read(tmp_path / "nothing")
     told = json.loads((tmp_path / "search.json").read_text())
@@ -35,9 +42,3 @@ def test_settings_are_read_as_they_were_written(tmp_path):
 def test_settings_check_themselves(wrong):
     with pytest.raises(ValueError, match=r"must"):
         Settings(CLUSTER, **wrong)
-
-
-def test_a_file_of_images_says_what_it_lacks(tmp_path):
-    np.savez(tmp_path / "a.npz", train_images=np.zeros((2, 4, 4, 1)))
-    with pytest.raises(ValueError, match="it lacks train_labels, test_images, test_labels"):
-        load_data(str(tmp_path / "a.npz"))

@@ -41,7 +41,10 @@ def model(small_file, tmp_path):
     rng = np.random.default_rng(2)
     images = rng.random((40, *SHAPE), dtype=np.float32)
     labels = np.array([Segment(small_file.data).run([i[None]])[0].argmax() for i in images])
-    np.savez(tmp_path / "images.npz", images=images, labels=labels)
+    np.savez(
+        tmp_path / "images.npz", train_images=images[:20], train_labels=labels[:20],
+        test_images=images[20:], test_labels=labels[20:],
+    )  # fmt: skip
     return tmp_path / "model.tflite"
 
 
@@ -118,7 +121,7 @@ def test_images_as_bytes(model):
     ("words", "message"),
     [
         (("--precision", "int8"), "precision int8 needs a .keras model, got"),
-        (("--calibration", "nothing"), "must be one of photos, mnist, digits or an .npz file, got"),
+        (("--calibration", "nothing"), "flowers102, got 'nothing', which is no folder and no"),
         (("--calibration", "digits"), "must have the model's shape (16, 16, 3), got (8, 8, 1)"),
         (
             ("--wire", "auto", "--placement", "cluster.toml"),
@@ -195,7 +198,7 @@ def test_a_lighter_precision_is_compared_with_the_float32_model(trained, samples
     model.save(tmp_path / "model.keras")
     (tmp_path / "cluster.toml").write_text(SLOW.to_toml())
     images = np.concatenate([samples.calibration, samples.validation])
-    np.savez(tmp_path / "images.npz", images=images)
+    np.savez(tmp_path / "images.npz", train_images=images)
     words = (
         "export", tmp_path / "model.keras", "--cluster", tmp_path / "cluster.toml", "--out",
         tmp_path / "b", "--evaluations", 1000, "--calibration", tmp_path / "images.npz", "--json",

@@ -12,7 +12,8 @@
     search/importance.csv    what the parameters explain of the accuracy
     search/tensorboard/      for ``tensorboard --logdir``: curves and hyperparameters
 
-A search that was killed goes on where it was: the trial that ran begins again.
+A search that was killed goes on where it was, within the trial that ran: after the last epoch whose
+end was kept in ``trials/trial_ID/training.npz``.
 """
 
 from __future__ import annotations
@@ -22,19 +23,19 @@ import csv
 import io
 import json
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
 import keras
 import keras_tuner
 
-from keras_concurrent.convert import to_tflite
-from keras_concurrent.datasets.scaling import values_of
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.errors import ConcurrentError
-from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.files import write_beside
 from keras_concurrent.search.limits import Limit
+from keras_concurrent.search.pace import TrialPace, forget_paces
 from keras_concurrent.search.plots import draw_pareto
 from keras_concurrent.search.results import (
     Result,
@@ -45,17 +46,24 @@ from keras_concurrent.search.results import (
 )  # fmt: skip
 from keras_concurrent.search.screening import SCREENED, Screening, screen
 from keras_concurrent.search.settings import Settings
-from keras_concurrent.search.space import architecture_of
+from keras_concurrent.search.tuning.chosen import (
+    export,
+    settled,
+    trained_to_the_end,
+    with_best_weights,
+)
 from keras_concurrent.search.tuning.hypermodel import ConcurrentHyperModel
 from keras_concurrent.search.tuning.oracle import constrain
 from keras_concurrent.search.watch import Watch
 from keras_concurrent.search.workers import Role, patient, sole
-from keras_concurrent.tflite.file import TfliteFile
-from keras_concurrent.training import save_model
+from keras_concurrent.training.batches import Batches
+from keras_concurrent.training.fitting import training_batches
+from keras_concurrent.training.progress import Pace
 
 METRIC = "val_accuracy"
 ALONE = Role()
 _HELD_BACK = 0.2  # of the training images, to choose by; the test images stay unseen
+_PACE_S = 1.0
 
 
 class Session:
@@ -63,11 +71,12 @@ class Session:
 
     Args:
         folder: where the search is kept; its settings are there already.
+        settings: the same, where they are at hand with their images read.
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, settings: Settings | None = None):
         self.folder = Path(folder)
-        self.settings = Settings.read(self.folder)
+        self.settings = settings or Settings.read(self.folder)
         self.trials = self.folder / "trials"
 
     @cached_property
@@ -78,7 +87,26 @@ class Session:
     @cached_property
     def hypermodel(self):
         """Of the space, with its costs on the cluster."""
-        return ConcurrentHyperModel(self.space, self.settings.cluster, seed=self.settings.seed)
+        return ConcurrentHyperModel(
+            self.space, self.settings.cluster, seed=self.settings.seed,
+            recipe=self.settings.recipe, images=len(self._parts[0]),
+        )  # fmt: skip
+
+    @cached_property
+    def _parts(self):
+        """Indices of the training images to learn from, and of those to choose by."""
+        return self.settings.dataset.split(_HELD_BACK, self.settings.seed)
+
+    def _fitted_on(self):
+        """What trials learn from and are compared by, as ``model.fit`` takes it."""
+        data, recipe = self.settings.dataset, self.settings.recipe
+        learnt, held = self._parts
+        return {
+            "x": training_batches(data, replace(recipe, seed=self.settings.seed), learnt),
+            "validation_data": Batches(
+                data.train_images, data.train_labels, data.classes, recipe.batch_size, chosen=held
+            ),
+        }
 
     @property
     def results(self) -> tuple[Result, ...]:
@@ -138,7 +166,9 @@ class Session:
             "max_consecutive_failed_trials": 10**9,  # a failure is recorded, and no end
         }
         if asked.tuner == "hyperband":
-            return keras_tuner.Hyperband(self.hypermodel, max_epochs=asked.epochs, **how, **where)
+            return keras_tuner.Hyperband(
+                self.hypermodel, max_epochs=asked.recipe.epochs, **how, **where
+            )
         how["max_trials"] = asked.trials
         if asked.tuner == "random":
             return keras_tuner.RandomSearch(self.hypermodel, **how, **where)
@@ -166,23 +196,39 @@ class Session:
         Raises:
             ConcurrentError: no candidate keeps the limits, or another process hands out the trials.
         """
-        data = self.settings.dataset
-        held = max(1, int(_HELD_BACK * len(data.train_labels)))
+        fitted_on = self._fitted_on()
         keras.utils.set_random_seed(self.settings.seed)
         alone = contextlib.nullcontext() if role.worker else sole(self.folder)
         with alone, contextlib.redirect_stdout(sys.stderr):  # KerasTuner prints where it reads from
+            if not role.worker:
+                forget_paces(self.trials)
             tuner = self.tuner(role)
+            tuner.run_trial = self._kept(tuner.run_trial, role.name)
             tuner.search(
-                values_of(data.train_images[held:]),
-                data.train_labels[held:],
-                validation_data=(values_of(data.train_images[:held]), data.train_labels[:held]),
-                epochs=self.settings.epochs,
-                batch_size=self.settings.batch_size,
+                **fitted_on,
+                epochs=self.settings.recipe.epochs,
                 callbacks=[
                     keras.callbacks.TensorBoard(self.folder / "tensorboard", write_graph=False)
                 ],
                 verbose=0,
             )
+
+    def _kept(self, run, name: str):
+        """``run_trial`` that keeps each trial's state within its training, and tells its pace."""
+
+        def kept(trial, *args, **kwargs):
+            def tell(share, epoch, epochs, accuracy, left_s):
+                pace = TrialPace(trial.trial_id, share, epoch + 1, epochs, accuracy, left_s)
+                pace.write(self.trials, name)
+
+            backup = self.trials / f"trial_{trial.trial_id}" / "training.npz"
+            kwargs["callbacks"] = [*kwargs.get("callbacks", ()), Pace(tell, _PACE_S)]
+            try:
+                return run(trial, *args, backup=backup, **kwargs)
+            finally:
+                forget_paces(self.trials, name)
+
+        return kept
 
     def finish(self) -> Result | None:
         """Write what was found; gives the best trial, where there is one."""
@@ -205,40 +251,32 @@ class Session:
 
     def model(self, result: Result) -> keras.Model:
         """A trial's network with its best weights; trained again where no checkpoint is here."""
-        hp = keras_tuner.HyperParameters()
-        self.hypermodel.declare_hyperparameters(hp)
-        hp.values = dict(result.values)
-        model = self.hypermodel.build(hp)
         checkpoint = self.trials / f"trial_{result.trial}" / "checkpoint.weights.h5"
-        if checkpoint.exists():
-            model.load_weights(checkpoint)
-        else:
-            data = self.settings.dataset
-            held = max(1, int(_HELD_BACK * len(data.train_labels)))
-            self.hypermodel.fit(
-                hp, model, values_of(data.train_images[held:]), data.train_labels[held:],
-                epochs=self.settings.epochs, batch_size=self.settings.batch_size, verbose=0,
-            )  # fmt: skip
-        return model
+        return with_best_weights(self.hypermodel, result, checkpoint, self._fitted_on())
 
-    def export(self, result: Result, path: Path) -> tuple[Bundle, float]:
+    def export(
+        self, result: Result, path: Path, say: Callable[[str], object] = lambda line: None
+    ) -> tuple[Bundle, float]:
         """Turn a trial into ``model.keras`` in the search's folder and a bundle for the boards.
+
+        Its network is trained anew, longer and on all training images, unless the settings say
+        otherwise; killed meanwhile, that goes on too.
+
+        Args:
+            result: the trial.
+            path: the bundle's folder.
+            say: is given lines about how far the final training is.
 
         Returns:
             The bundle, and the accuracy on the test images.
         """
-        model = self.model(result)
-        data = self.settings.dataset
-        _, accuracy = model.evaluate(values_of(data.test_images), data.test_labels, verbose=0)
-        save_model(model, self.folder / "model.keras")
-        bundle = export_bundle(
-            TfliteFile(to_tflite(model)),
-            self.settings.cluster,
-            path,
-            architecture=architecture_of(result.values).to_json(),
-            class_names=data.class_names,
-        )
-        return bundle, float(accuracy)
+        if self.settings.final_epochs:
+            model, accuracy = trained_to_the_end(
+                self.hypermodel, result, self.settings, self.folder, say
+            )
+        else:
+            model, accuracy = settled(self.model(result), self.settings)
+        return export(model, result, self.settings, self.folder, path), accuracy
 
 
 def _unkept(screening: Screening, limits: list[Limit]) -> str:

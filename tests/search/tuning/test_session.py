@@ -7,15 +7,18 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from keras_concurrent import datasets
 from keras_concurrent.cli import main
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.datasets.scaling import values_of
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.errors import ConcurrentError
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.networks.architecture import Architecture
+from keras_concurrent.recipe import Recipe
 from keras_concurrent.search import ConcurrentHyperModel, architecture_of
 from keras_concurrent.search.results import read_results
-from keras_concurrent.search.settings import Settings, load_data
+from keras_concurrent.search.settings import Settings
 from keras_concurrent.search.tuning.optuna_oracle import OptunaOracle
 from keras_concurrent.search.tuning.session import Session
 
@@ -54,7 +57,7 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
     asked = (
         "--data", images, "--boards", 2, "--trials", 2, "--epochs", 1, "--samples", 30,
         "--vertices", "2,3", "--kinds", "DP", "--filters", "4", "--channel-caps", "8",
-        "--convolutions", "separable", "--latency-ms", 5,
+        "--convolutions", "separable", "--latency-ms", 5, "--final-epochs", 0,
     )  # fmt: skip
     # The process dies in its second trial.
     fit, calls = ConcurrentHyperModel.fit, []
@@ -89,12 +92,13 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
     made = Bundle(bundle)
     assert Architecture.from_json(made.manifest.architecture) == network
     # The exported model is the trained one.
-    data = load_data(str(images))
+    data = datasets.load(images)
     segment = Segment((bundle / "model.tflite").read_bytes())
-    answers = [segment.run([image[None]])[0].argmax() for image in data.test_images]
+    pictures = values_of(data.test_images)
+    answers = [segment.run([image[None]])[0].argmax() for image in pictures]
     assert np.mean(answers == data.test_labels) == pytest.approx(figures["test_accuracy"])
     # And boards answer from the bundle, with the cluster file that the search kept.
-    np.save(tmp_path / "image.npy", data.test_images[0])
+    np.save(tmp_path / "image.npy", pictures[0])
     told = CliRunner().invoke(
         main,
         [
@@ -104,7 +108,7 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
     )  # fmt: skip
     assert told.exit_code == 0, told.output + told.stderr
     said = np.float32(json.loads(told.stdout)["outputs"]["classes"]["values"])
-    np.testing.assert_allclose(said, segment.run([data.test_images[:1]])[0][0], atol=1e-6)
+    np.testing.assert_allclose(said, segment.run([pictures[:1]])[0][0], atol=1e-6)
     for name in ("leaderboard.csv", "pareto.png", "importance.csv", "screening.csv"):
         assert (folder / name).stat().st_size > 10
     assert list((folder / "tensorboard").rglob("*tfevents*"))
@@ -119,7 +123,7 @@ def test_from_images_to_a_bundle_through_a_kill(images, tmp_path, monkeypatch):
 def test_a_bundle_that_misses_the_wish_is_written_and_told_of(images, tmp_path):
     folder, bundle = tmp_path / "search", tmp_path / "bundle"
     Settings(
-        CLUSTER, str(images), samples=0, trials=1, epochs=1,
+        CLUSTER, str(images), samples=0, trials=1, recipe=Recipe(epochs=1), final_epochs=0,
         space={"vertices": [2], "kinds": ["DP"], "filters": [4], "channel_caps": [8]},
     ).write(folder)  # fmt: skip
     figures = json.loads(run("--resume", folder, "--json").stdout)
@@ -158,7 +162,7 @@ def test_limits_that_nothing_keeps_are_told_before_any_training(images, tmp_path
 @pytest.mark.parametrize("tuner", ["hyperband", "bayesian", "grid", "optuna"])
 def test_every_tuner_can_be_asked_for(tuner, images, tmp_path):
     Settings(
-        CLUSTER, str(images), tuner=tuner, samples=0, epochs=2, trials=3,
+        CLUSTER, str(images), tuner=tuner, samples=0, recipe=Recipe(epochs=2), trials=3,
         space={"vertices": [2], "kinds": ["DP"], "filters": [4], "channel_caps": [8]},
     ).write(tmp_path)  # fmt: skip
     made = Session(tmp_path).tuner()

@@ -140,6 +140,20 @@ def test_the_seed_decides_the_training():
     assert losses[0] == losses[1] != losses[2]
 
 
+def test_tuning_what_changes_nothing_says_so(tmp_path):
+    """KerasTuner's own way to restrict a search, by a parameter that these networks do not have."""
+    hp = keras_tuner.HyperParameters()
+    hp.Float("learning_rate", 1e-4, 1e-2)
+    with pytest.warns(UserWarning, match=r"learning_rate: not among .* are adam_rate"):
+        keras_tuner.RandomSearch(
+            ConcurrentHyperModel(SPACE), objective="val_accuracy", max_trials=1, hyperparameters=hp,
+            directory=tmp_path,
+        )  # fmt: skip
+    known = keras_tuner.HyperParameters()
+    known.Float("adam_rate", 1e-4, 1e-3)  # one of the space's own is nothing to speak of
+    ConcurrentHyperModel(SPACE).declare_hyperparameters(known)
+
+
 def test_objectives_work_with_any_keras_model(tmp_path):
     def build(hp):
         model = keras.Sequential(
