@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -147,10 +148,34 @@ def read_image(path: Path, spec: TensorSpec, preprocessing: Preprocessing | None
         except (EOFError, ValueError) as error:
             raise ValueError(f"{path} must hold one array of numbers: {error}") from error
         return loaded
+    return read_picture(path, str(path), spec, preprocessing)
+
+
+def read_picture(
+    source: Path | BinaryIO,
+    name: str,
+    spec: TensorSpec,
+    preprocessing: Preprocessing | None = None,
+    formats: tuple[str, ...] | None = None,
+) -> Array:
+    """A picture as a model's input takes it; see `read_image`.
+
+    Args:
+        source: the picture's file.
+        name: what it is called in errors.
+        spec: shape ``(1, h, w, c)``, dtype and scale of the input.
+        preprocessing: how pictures become values; by default see `settled`.
+        formats: those that are read, by Pillow's names; ``None`` for all that it knows.
+
+    Raises:
+        ValueError: it is no picture, or so large that reading it may be an attack; the input is
+            none, or see `settled`.
+    """
     if not is_picture(spec):
         raise ValueError(f"the model takes no picture but an array of shape {spec.shape}: use .npy")
     preprocessing = settled(preprocessing or Preprocessing(), spec)
-    values = preprocessing.applied(_pixels(path, spec, preprocessing.resize))
+    pixels = _pixels(source, name, spec, preprocessing.resize, formats)
+    values = preprocessing.applied(pixels)
     if spec.scale is not None:
         return spec.quantised(values)
     if np.issubdtype(np.dtype(spec.dtype), np.integer):
@@ -158,21 +183,30 @@ def read_image(path: Path, spec: TensorSpec, preprocessing: Preprocessing | None
     return values.astype(spec.dtype)
 
 
-def _pixels(path: Path, spec: TensorSpec, resize: str) -> Array:
+def _pixels(
+    source: Path | BinaryIO,
+    name: str,
+    spec: TensorSpec,
+    resize: str,
+    formats: tuple[str, ...] | None,
+) -> Array:
     """A picture's bytes, in the shape of the input."""
     try:
         from PIL import Image, ImageOps, UnidentifiedImageError
     except ImportError as error:
         raise MissingExtraError("Pillow", "report") from error
     try:
-        with Image.open(path) as opened:
+        with Image.open(source, formats=formats) as opened:
             picture = opened.convert("L" if spec.shape[3] == 1 else "RGB")
     except UnidentifiedImageError:
-        raise ValueError(f"{path} is not an image that Pillow reads") from None
+        read = "that Pillow reads" if formats is None else f"of {' or '.join(formats)}"
+        raise ValueError(f"{name} is not an image {read}") from None
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{name} is too large: {error}") from error
     except OSError as error:
         if error.errno is not None:  # the file system's word, not Pillow's
             raise
-        raise ValueError(f"{path} is a damaged image: {error}") from error
+        raise ValueError(f"{name} is a damaged image: {error}") from error
     size = (spec.shape[2], spec.shape[1])
     picture = ImageOps.fit(picture, size) if resize == "crop" else picture.resize(size)
     return np.asarray(picture).reshape(spec.shape)
