@@ -1,6 +1,5 @@
 """A service on a free port, with boards in this process: asked over a real socket."""
 
-import asyncio
 import http.client
 import json
 import threading
@@ -52,7 +51,7 @@ def serving_in_process(bundle, model="small", access=None, preprocessing=None, *
         begun = threading.Event()
         app = application(service, watcher, preprocessing)
         made = server(app, service, access, begun.set)
-        thread = threading.Thread(target=lambda: asyncio.run(made.serve([listening])))
+        thread = threading.Thread(target=made.run, args=([listening],))
         thread.start()
         try:
             assert begun.wait(10)

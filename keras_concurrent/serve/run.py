@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import signal
 import socket
 from collections.abc import Callable
@@ -76,7 +75,7 @@ def run(made: uvicorn.Server, listening: socket.socket) -> None:
     try:
         for number in told:
             signal.signal(number, lambda *_: None)
-        asyncio.run(made.serve([listening]))
+        made.run([listening])
     finally:
         for number, handler in told.items():
             signal.signal(number, handler)

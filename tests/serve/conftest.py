@@ -2,7 +2,6 @@
 
 import pytest
 from in_process import slow_boards
-from served import serving_in_process
 
 
 @pytest.fixture(scope="session")
@@ -15,5 +14,7 @@ def bundle(small_file, tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def served(bundle):
+    from served import serving_in_process  # skips where the extra 'serve' is not installed
+
     with serving_in_process(bundle) as each:
         yield each
