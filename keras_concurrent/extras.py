@@ -21,10 +21,13 @@ EXTRA_OF = {
     "optuna": "optuna",
     "ortools": "polish",
     "PIL": "report",
+    "prometheus_client": "serve",
     "skimage": "data",
     "sklearn": "data",
+    "starlette": "serve",
     "tensorflow": "design",
     "tflite_runtime": "edge",
+    "uvicorn": "serve",
     "zenoh": "edge",
 }
 """The packages that are no requirement of all, by the names that they are imported by."""

@@ -27,6 +27,7 @@ MAY_IMPORT = {
     "edge.client": ("edge", "edge.link"),
     "edge.testbed": ("edge", "edge.link", "edge.board", "edge.client"),
     "edge.watch": ("edge", "edge.link", "edge.client", "edge.testbed"),
+    "serve": ("edge", "edge.link", "edge.client", "edge.watch"),
     "networks": ("planning",),
     "tflite": ("planning",),
     "tflite.strips": ("planning", "tflite"),

@@ -12,5 +12,6 @@ from keras_concurrent.cli import (  # noqa: F401 - they add their commands
     infer,
     place,
     search,
+    serve,
 )
 from keras_concurrent.cli.command import main as main

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -51,6 +51,7 @@ def infer(
     """
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.edge.bundle import Bundle
+    from keras_concurrent.edge.classes import scores_of, told
     from keras_concurrent.edge.images import image_files
     from keras_concurrent.edge.testbed.local_boards import answering
 
@@ -75,14 +76,12 @@ def infer(
             asked_s = time.perf_counter()
             answers = client.infer(array, deadline_s=deadline_s)
             latency_s = time.perf_counter() - asked_s
-            scores = {
-                name: manifest.tensors[name].dequantised(codes) for name, codes in answers.items()
-            }
-            click.echo(
-                json.dumps(_object(path, manifest, scores, latency_s))
-                if as_json
-                else _line(path, manifest, scores, latency_s)
-            )
+            scores = scores_of(manifest, answers)
+            if as_json:
+                of = {"image": str(path), "latency_s": latency_s}
+                click.echo(json.dumps({**of, "outputs": told(manifest, scores)}))
+            else:
+                click.echo(_line(path, manifest, scores, latency_s))
 
 
 def _read(
@@ -115,32 +114,10 @@ def _read(
 
 def _line(path: Path, manifest: Manifest, scores: dict[str, Array], latency_s: float) -> str:
     """An image's classes, the best five of each output."""
+    from keras_concurrent.edge.classes import best_of
+
     said = []
     for name, values in scores.items():
-        best = ", ".join(map(str, _best(name, manifest, values)))
+        best = ", ".join(map(str, best_of(manifest, name, values)))
         said.append(f"{name}: {best}" if len(scores) > 1 else best)
     return f"{path}: {'; '.join(said)} ({latency_s * 1e3:.1f} ms)"
-
-
-def _object(
-    path: Path, manifest: Manifest, scores: dict[str, Array], latency_s: float
-) -> dict[str, Any]:
-    from dataclasses import asdict
-
-    return {
-        "image": str(path),
-        "latency_s": latency_s,
-        "outputs": {
-            name: {
-                "values": values.ravel().tolist(),
-                "best": [asdict(each) for each in _best(name, manifest, values)],
-            }
-            for name, values in scores.items()
-        },
-    }
-
-
-def _best(name: str, manifest: Manifest, scores: Array) -> Any:
-    from keras_concurrent.edge.classes import best_classes
-
-    return best_classes(scores, manifest.class_names if manifest.is_of_classes(name) else ())

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
+from keras_concurrent.edge.manifest import Manifest
 from keras_concurrent.interpreter import Array
 
 
@@ -43,3 +45,24 @@ def best_classes(
     return tuple(
         ScoredClass(int(each), float(flat[each]), names[each] if names else None) for each in order
     )
+
+
+def best_of(manifest: Manifest, output: str, scores: Array) -> tuple[ScoredClass, ...]:
+    """An output's best classes, by name where the bundle has names for them."""
+    return best_classes(scores, manifest.class_names if manifest.is_of_classes(output) else ())
+
+
+def scores_of(manifest: Manifest, answer: Mapping[str, Array]) -> dict[str, Array]:
+    """A model's outputs as real values, where its integers stand for such."""
+    return {name: manifest.tensors[name].dequantised(codes) for name, codes in answer.items()}
+
+
+def told(manifest: Manifest, scores: Mapping[str, Array]) -> dict[str, Any]:
+    """Scores and best classes of every output, for JSON."""
+    return {
+        name: {
+            "values": values.ravel().tolist(),
+            "best": [asdict(each) for each in best_of(manifest, name, values)],
+        }
+        for name, values in scores.items()
+    }

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 
@@ -149,10 +149,34 @@ def read_image(path: Path, spec: TensorSpec, preprocessing: Preprocessing | None
         except (EOFError, ValueError) as error:
             raise ValueError(f"{path} must hold one array of numbers: {error}") from error
         return loaded
+    return read_picture(path, str(path), spec, preprocessing)
+
+
+def read_picture(
+    source: Path | BinaryIO,
+    name: str,
+    spec: TensorSpec,
+    preprocessing: Preprocessing | None = None,
+    formats: tuple[str, ...] | None = None,
+) -> Array:
+    """A picture as a model's input takes it; see `read_image`.
+
+    Args:
+        source: the picture's file.
+        name: what it is called in errors.
+        spec: shape ``(1, h, w, c)``, dtype and scale of the input.
+        preprocessing: how pictures become values; by default see `settled`.
+        formats: those that are read, by Pillow's names; ``None`` for all that it knows.
+
+    Raises:
+        ValueError: it is no picture, or so large that reading it may be an attack; the input is
+            none, or see `settled`.
+    """
     if not is_picture(spec):
         raise ValueError(f"the model takes no picture but an array of shape {spec.shape}: use .npy")
     preprocessing = settled(preprocessing or Preprocessing(), spec)
-    pixels = picture_pixels(path, spec.shape[1:], preprocessing.resize)[np.newaxis]
+    pixels = picture_pixels(source, spec.shape[1:], preprocessing.resize, name, formats)
+    pixels = pixels[np.newaxis]
     values = preprocessing.applied(pixels)
     if spec.scale is not None:
         return spec.quantised(values)
@@ -161,18 +185,26 @@ def read_image(path: Path, spec: TensorSpec, preprocessing: Preprocessing | None
     return values.astype(spec.dtype)
 
 
-def picture_pixels(path: Path, shape: Sequence[int], resize: str = "stretch") -> Array:
+def picture_pixels(
+    source: Path | BinaryIO,
+    shape: Sequence[int],
+    resize: str = "stretch",
+    name: str | None = None,
+    formats: tuple[str, ...] | None = None,
+) -> Array:
     """A picture's bytes, brought to a shape.
 
     Training reads its pictures by this same function, so that a network is asked what it learnt.
 
     Args:
-        path: the picture's file.
+        source: the picture's file.
         shape: height, width and channels, 1 or 3.
         resize: see `keras_concurrent.edge.preprocessing.Preprocessing`.
+        name: what it is called in errors; by default its path.
+        formats: those that are read, by Pillow's names; ``None`` for all that it knows.
 
     Raises:
-        ValueError: no picture, or a damaged one.
+        ValueError: no picture, a damaged one, or one so large that reading it may be an attack.
         MissingExtraError: Pillow is not installed.
     """
     try:
@@ -180,7 +212,7 @@ def picture_pixels(path: Path, shape: Sequence[int], resize: str = "stretch") ->
     except ImportError as error:
         raise MissingExtraError("Pillow", "report") from error
     height, width, channels = shape
-    with opened_picture(path) as opened:
+    with opened_picture(source, name, formats) as opened:
         picture = opened.convert("L" if channels == 1 else "RGB")
     size = (width, height)
     picture = ImageOps.fit(picture, size) if resize == "crop" else picture.resize(size)
@@ -188,23 +220,24 @@ def picture_pixels(path: Path, shape: Sequence[int], resize: str = "stretch") ->
 
 
 @contextlib.contextmanager
-def opened_picture(path: Path) -> Iterator[Any]:
-    """A picture's file as Pillow opens it.
-
-    Raises:
-        ValueError: no picture, or a damaged one.
-        MissingExtraError: Pillow is not installed.
-    """
+def opened_picture(
+    source: Path | BinaryIO, name: str | None = None, formats: tuple[str, ...] | None = None
+) -> Iterator[Any]:
+    """A picture's file as Pillow opens it; arguments and errors as of `picture_pixels`."""
     try:
         from PIL import Image, UnidentifiedImageError
     except ImportError as error:
         raise MissingExtraError("Pillow", "report") from error
+    name = str(source) if name is None else name
     try:
-        with Image.open(path) as opened:
+        with Image.open(source, formats=formats) as opened:
             yield opened
     except UnidentifiedImageError:
-        raise ValueError(f"{path} is not an image that Pillow reads") from None
+        read = "that Pillow reads" if formats is None else f"of {' or '.join(formats)}"
+        raise ValueError(f"{name} is not an image {read}") from None
+    except Image.DecompressionBombError as error:
+        raise ValueError(f"{name} is too large: {error}") from error
     except OSError as error:
         if error.errno is not None:  # the file system's word, not Pillow's
             raise
-        raise ValueError(f"{path} is a damaged image: {error}") from error
+        raise ValueError(f"{name} is a damaged image: {error}") from error
