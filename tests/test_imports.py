@@ -25,6 +25,7 @@ MAY_IMPORT = {
     "edge.link": ("edge",),
     "edge.board": ("edge", "edge.link"),
     "edge.client": ("edge", "edge.link"),
+    "edge.litert": ("edge", "edge.link", "edge.client"),
     "edge.testbed": ("edge", "edge.link", "edge.board", "edge.client"),
     "edge.watch": ("edge", "edge.link", "edge.client", "edge.testbed"),
     "serve": ("edge", "edge.link", "edge.client", "edge.watch"),

@@ -159,18 +159,18 @@ def application(
     v2, v1 = "/v2/models/{name}", "/v1/models/{name}"
     version = "/versions/{version}"
     return Starlette(
-        routes=[
+        routes=[  # those that are asked most come first, as each is tried
+            *_routes([v2 + "/infer", v2 + version + "/infer"], asks(infer), "POST"),
+            Route("/recognise", asks(recognise), methods=["POST", "PUT"]),
+            *_routes([v1 + ":predict", v1 + version + ":predict"], asks(predict_), "POST"),
             Route("/", show),
             Route("/live.json", state),
             Route("/metrics", scrape),
-            Route("/recognise", asks(recognise), methods=["POST", "PUT"]),
             Route("/v2", server),
             Route("/v2/health/live", alive),
             Route("/v2/health/ready", ready),
             *_routes([v2, v2 + version], model),
             *_routes([v2 + "/ready", v2 + version + "/ready"], model_ready),
-            *_routes([v2 + "/infer", v2 + version + "/infer"], asks(infer), "POST"),
-            *_routes([v1 + ":predict", v1 + version + ":predict"], asks(predict_), "POST"),
             *_routes([v1 + "/metadata", v1 + version + "/metadata"], signature),
             *_routes([v1, v1 + version], status),
         ],

@@ -62,16 +62,24 @@ class Metrics:
     Args:
         model: name of the model.
         predicted_s: the plan's latency.
+        in_flight: how many images the boards work on, asked when somebody looks.
+        waiting: likewise, how many wait.
     """
 
-    def __init__(self, model: str, predicted_s: float) -> None:
+    def __init__(
+        self,
+        model: str,
+        predicted_s: float,
+        in_flight: Callable[[], int],
+        waiting: Callable[[], int],
+    ) -> None:
         self._registry = CollectorRegistry()
         self._triton = _Triton(model)
         self._registry.register(self._triton)
-        self._pending = Gauge(
+        Gauge(
             "nv_inference_pending_request_count", "Images that wait to be sent to the boards",
             ("model", "version"), registry=self._registry,
-        ).labels(model, VERSION)  # fmt: skip
+        ).labels(model, VERSION).set_function(waiting)  # fmt: skip
         self._requests = self._histogram(
             "request_seconds", "From a request's last byte to its answer", "protocol"
         )
@@ -83,7 +91,8 @@ class Metrics:
             "Where a board's time went while an image was recognised, of images looked at closely",
             "board", "part",
         )  # fmt: skip
-        self._in_flight = self._gauge("images_in_flight", "Images that the boards work on")
+        flying = self._gauge("images_in_flight", "Images that the boards work on")
+        flying.set_function(in_flight)
         self._refused = Counter(
             "keras_concurrent_refused_images_total", "Images refused because too many wait",
             registry=self._registry,
@@ -142,11 +151,6 @@ class Metrics:
         values["nv_inference_exec_count"] += 1
         values["nv_inference_queue_duration_us"] += waited_s * 1e6
         values["nv_inference_compute_infer_duration_us"] += seconds * 1e6
-
-    def busy(self, in_flight: int, waiting: int) -> None:
-        """How many images the boards work on, and how many wait."""
-        self._in_flight.set(in_flight)
-        self._pending.set(waiting)
 
     # ------------------------------------------------------------- boards
 

@@ -92,7 +92,12 @@ class Service:
         self.client, self.manifest, self.model = client, bundle.manifest, model
         self.predicted = bundle.placement("boards")
         """The plan."""
-        self.metrics = Metrics(model, self.predicted.predicted_latency_s)
+        self.metrics = Metrics(
+            model,
+            self.predicted.predicted_latency_s,
+            in_flight=lambda: self.in_flight,
+            waiting=lambda: self.waiting,
+        )
         self.latest: deque[Answered] = deque(maxlen=_REMEMBERED)
         """The images that were answered last."""
         self.ending = False
@@ -146,7 +151,6 @@ class Service:
         deadline_s = min(timeout_s or self._deadline_s, self._deadline_s)
         due_s = time.monotonic() + deadline_s
         self._taken += len(images)
-        self._tell()
         if len(images) == 1:
             return [await self._one(images[0], due_s)]
         asked = [asyncio.ensure_future(self._one(image, due_s)) for image in images]
@@ -174,7 +178,6 @@ class Service:
         finally:
             if not handed_over:
                 self._taken -= 1
-                self._tell()
         waiter: asyncio.Future[Outputs] = loop.create_future()
 
         def done(future: Future[Outputs]) -> None:  # in the client's thread
@@ -185,7 +188,6 @@ class Service:
             # Here, not where it is awaited: who asked may have gone, and the image goes on.
             self._slots.release()
             self._taken -= 1
-            self._tell()
             error = future.exception()
             self._note(now_s - began_s, failed=error is not None)
             if error is None:
@@ -202,9 +204,6 @@ class Service:
 
         future.add_done_callback(done)
         return await waiter
-
-    def _tell(self) -> None:
-        self.metrics.busy(self.in_flight, self.waiting)
 
     def _note(self, latency_s: float, *, failed: bool) -> None:
         self._images += 1

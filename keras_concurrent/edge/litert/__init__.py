@@ -1,0 +1,1 @@
+"""The boards behind the interface of LiteRT's interpreter."""
