@@ -7,13 +7,15 @@ arithmetic, without TensorFlow. `keras_concurrent.networks.staging` makes one fr
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from keras_concurrent.networks.block_work import FLOAT_BYTES, Shape, Work, work_of_blocks
-from keras_concurrent.networks.convolutions import Unit, check_block, units_of
+from keras_concurrent.networks.capacity import parameters_of, receptive_field_of
+from keras_concurrent.networks.convolutions import Unit, check_block, ends_rectified, units_of
 from keras_concurrent.networks.generators import SOURCE
 from keras_concurrent.networks.network_work import tasks_of_network
 from keras_concurrent.networks.shapes import (
@@ -185,6 +187,34 @@ class Architecture:
         """Whether a sum of these inputs has weights: with the paper's block even of one."""
         return self.block == "paper" or len(inputs) > 1
 
+    def multiplies(self, name: str, inputs: Sequence[str], common: Shape) -> bool:
+        """Whether the weight of a term of a sum takes a product in the converted model.
+
+        Otherwise there is none, or it is part of a convolution: of the one that widens the term, or
+        of the last of the block that gives it, where no ReLU and no other reader is between.
+
+        Args:
+            name: of the block that gives the term.
+            inputs: all terms.
+            common: their shape in the sum.
+        """
+        if self.block == "paper":
+            return True
+        widens = self.shapes[name][2] < common[2]
+        folded = name in self._convolutions_read_once and self.window(name, common) == (1, 1)
+        return self.weighs(inputs) and not widens and not folded
+
+    @cached_property
+    def _convolutions_read_once(self) -> frozenset[str]:
+        """Blocks that end with a convolution and that one block reads, or the sink."""
+        if ends_rectified(self.block):
+            return frozenset()
+        reads = Counter(name for block in self.blocks for name in block.inputs)
+        if self.head == "merge":
+            reads.update(self.outputs)
+        ends = (block.name for block in self.blocks if not self.units(block)[-1].shortcut)
+        return frozenset(name for name in ends if reads[name] == 1)
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """The blocks that no block reads: what the sink takes."""
@@ -204,21 +234,7 @@ class Architecture:
     @cached_property
     def parameters(self) -> int:
         """Number of weights of the whole network, moving averages included, as Keras counts."""
-        _, _, source = self.shapes[SOURCE]
-        total = 0
-        if self.stem_filters is not None:
-            total += 9 * self.input_shape[2] * source + 4 * source
-        for block in self.blocks:
-            total += self._join_parameters(block.inputs, self.scaled_shape(block)[2])
-            for unit in self.units(block):
-                total += sum(convolution.parameters for convolution in unit.all_convolutions)
-        features = [self.shapes[name][2] for name in self.outputs]
-        if self.head == "concat":
-            width = sum(features)
-        else:
-            width = max(features)
-            total += self._join_parameters(self.outputs, width)
-        return total + (width + 1) * self.classes
+        return parameters_of(self)
 
     @cached_property
     def receptive_field(self) -> int:
@@ -226,23 +242,7 @@ class Architecture:
 
         The largest over the last blocks; where the network is deep it exceeds the image.
         """
-        seen = {SOURCE: 3 if self.stem_filters else 1}
-        steps = {SOURCE: self.stem_strides}  # pixels from one position to the next
-        for block in self.blocks:
-            step = max(steps[name] for name in block.inputs)
-            reach = max(seen[name] + step - steps[name] for name in block.inputs)
-            for unit in self.units(block):
-                for convolution in unit.convolutions:
-                    reach += (convolution.kernel - 1) * step
-                    step *= convolution.strides
-            seen[block.name], steps[block.name] = reach, step
-        return max(seen[name] for name in self.outputs)
-
-    def _join_parameters(self, inputs: Sequence[str], widest: int) -> int:
-        """Weights of a scaling block and of the weighted sum behind it."""
-        channels = [self.shapes[name][2] for name in inputs]
-        weights = len(channels) if self.weighs(inputs) else 0
-        return weights + sum((c + 1) * widest for c in channels if c < widest)
+        return receptive_field_of(self)
 
     def block_bytes(self, name: str) -> int:
         """Bytes of a block's output in float32."""

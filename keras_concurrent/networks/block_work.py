@@ -35,8 +35,7 @@ def work_of_blocks(architecture: Architecture) -> dict[str, Work]:
     """What every block computes, by its name.
 
     A pooled or squashed tensor that several blocks read is computed once, as the converter
-    arranges it, and counted at its first reader. The weight of a term that is widened and not
-    squashed becomes part of the 1x1 convolution that widens it.
+    arranges it, and counted at its first reader.
     """
     shapes = architecture.shapes
     shared: set[tuple[str, str, int, int]] = set()
@@ -46,7 +45,7 @@ def work_of_blocks(architecture: Architecture) -> dict[str, Work]:
         each = flops.elementwise(scaled)
         squashes = architecture.squashes(block)
         many = len(block.inputs)
-        products = many if architecture.weighs(block.inputs) else 0
+        products = sum(architecture.multiplies(n, block.inputs, scaled) for n in block.inputs)
         total = values = operators = 0
         for name in block.inputs:
             channels = shapes[name][2]
@@ -61,7 +60,6 @@ def work_of_blocks(architecture: Architecture) -> dict[str, Work]:
                 total += flops.convolution(scaled, (1, 1), channels)
                 values += pooled + each + (channels + 1) * scaled[2]
                 operators += 1
-                products -= not squashes
             elif ("squash", name, down, across) in shared:
                 continue
             else:

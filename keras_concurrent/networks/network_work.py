@@ -182,7 +182,6 @@ class _Writer:
     ) -> tuple[_Amount, list[str]]:
         """The weighted sum of a vertex; of a long one all but the last addition is written."""
         each, channels = math.prod(common), common[2]
-        weighs = self.network.weighs(inputs)
         work, read = _Amount(), []
         for number, name in enumerate(inputs):
             term = self.terms[reader, name]
@@ -196,7 +195,7 @@ class _Writer:
                 )
             if term.squashes:
                 work.add(each, 2 * each)
-            if weighs and (term.squashes or not term.widens):  # else in the 1x1 convolution
+            if self.network.multiplies(name, inputs, common):
                 work.add(each, 2 * each, 1)  # times its weight
             if number:
                 work.add(each, 3 * each)

@@ -68,6 +68,13 @@ def test_a_sum_of_a_narrow_and_a_wide_tensor_by_hand():
     )
 
 
+def part_of_a_convolution(tensor):
+    """Whether the converter makes a factor of a tensor part of the convolution that gives it."""
+    before = tensor.op.type == "BiasAdd"  # a 1x1 convolution that widens
+    normalized = tensor.op.type == "AddV2" and "normalization" in tensor.op.name
+    return before or (normalized and len(tensor.consumers()) == 1)
+
+
 def traced_flops(model):
     """FLOPs of a model's answer by the operations of its graph, batch normalisations left out."""
     shape = (1, *model.input_shape[1:])
@@ -96,7 +103,7 @@ def traced_flops(model):
         elif operation.type == "Softmax" or (operation.type == "AddV2" and rank == 4):
             total += out
         elif operation.type == "Mul" and rank == 4:
-            total += 0 if reads[0].op.type == "BiasAdd" else out  # part of a 1x1 convolution
+            total += 0 if part_of_a_convolution(reads[0]) else out
     return total
 
 

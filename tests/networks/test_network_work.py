@@ -42,7 +42,7 @@ def file_of(network):
         ("lanes", {"block": "plain", "depth": 2, "wiring": {}, "staging": "balanced"}),
         ("WS", {"block": "residual", "depth": 2, "wiring": {}, "head": "merge"}),
         ("DP", {"block": "separable", "wiring": {}, "stem_filters": 8, "stem_strides": 2}),
-        ("DP", {"block": "inverted", "wiring": {}, "staging": "greedy"}),
+        ("BA", {"block": "inverted", "wiring": {"m": 2}, "head": "merge"}),
     ],
 )
 def test_all_tasks_come_to_what_the_converter_makes(kind, how):
