@@ -24,12 +24,14 @@ class FileKind:
         version: the schema's; 1 or more.
         remedy: what to do about a file of another version: ``"export the model anew"``.
         error: class of the error that says so.
+        reads: older versions whose keys mean the same, though newer ones are missing.
     """
 
     name: str
     version: int
     remedy: str
     error: type[Exception] = ValueError
+    reads: tuple[int, ...] = ()
 
     def to_json(self, content: Mapping[str, Any]) -> str:
         """The text of a JSON file: its version, then its keys."""
@@ -54,7 +56,7 @@ class FileKind:
         if not isinstance(data, dict):
             raise self.error(f"{what} must hold keys and values, got {type(data).__name__}")
         version = data.get(VERSION_KEY)
-        if type(version) is not int or version != self.version:  # True is no 1
+        if type(version) is not int or version not in (self.version, *self.reads):  # True is no 1
             raise self.error(
                 f"{what} must have {VERSION_KEY} {self.version}, got {version!r}: {self.remedy}"
             )

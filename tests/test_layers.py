@@ -11,7 +11,14 @@ import pytest
 from keras.src.testing import TestCase
 
 from keras_concurrent import layers
-from keras_concurrent.layers import ConvBlock, ScalingBlock, TransformationBlock, WeightedSum
+from keras_concurrent.layers import (
+    BranchBlock,
+    ConvBlock,
+    ScalingBlock,
+    TransformationBlock,
+    WeightedSum,
+)
+from keras_concurrent.networks.convolutions import BRANCHES
 
 
 @dataclass(frozen=True)
@@ -27,11 +34,13 @@ class Example:
 
 
 MIXED = [(2, 8, 8, 3), (2, 4, 4, 5), (2, 2, 4, 1)]
+ODD = [(2, 9, 7, 3), (2, 5, 4, 5)]  # 9 and 7 halve to 5 and 4
 EXAMPLES = {
     "scaling one": Example(ScalingBlock, (2, 8, 8, 3), [(2, 8, 8, 3)], 0, 0),
     "scaling equal": Example(ScalingBlock, [(2, 4, 4, 3)] * 2, [(2, 4, 4, 3)] * 2, 0, 0),
     # The first and the third are widened to 5 channels: kernel and bias each.
     "scaling mixed": Example(ScalingBlock, MIXED, [(2, 2, 4, 5)] * 3, 4, 0),
+    "scaling halved": Example(ScalingBlock, ODD, [(2, 5, 4, 5)] * 2, 2, 0, {"padding": "same"}),
     "sum one": Example(WeightedSum, (2, 4, 4, 3), (2, 4, 4, 3), 1, 0),
     "sum three": Example(
         WeightedSum,
@@ -43,6 +52,14 @@ EXAMPLES = {
     ),
     "sum flat": Example(WeightedSum, [(2, 7)] * 2, (2, 7), 2, 0),
     "sum plain": Example(WeightedSum, [(2, 7)] * 2, (2, 7), 2, 0, {"activation": None}),
+    "sum squashed weights": Example(
+        WeightedSum,
+        [(2, 7)] * 2,
+        (2, 7),
+        2,
+        0,
+        {"activation": None, "weight_activation": "sigmoid"},
+    ),
     # Depthwise and pointwise kernels, gamma and beta; moving mean and variance.
     "conv separable": Example(ConvBlock, (2, 8, 8, 3), (2, 8, 8, 6), 4, 2, {"filters": 6}),
     "conv dense": Example(
@@ -73,6 +90,36 @@ EXAMPLES = {
         2,
         {"filters": 6, "strides": 2, "separable": False, "weight_initializer": "glorot_uniform"},
     ),
+    # A kernel, gamma and beta a convolution; moving mean and variance.
+    "plain one": Example(BranchBlock, (2, 7, 8, 3), (2, 7, 8, 6), 3, 2, {"filters": 6}),
+    # One widening of 2, two weights, then 3 for each of two convolutions and the projection.
+    "residual mixed": Example(
+        BranchBlock,
+        ODD,
+        (2, 2, 1, 6),
+        2 + 2 + 3 * 3,
+        3 * 2,
+        {"filters": 6, "block": "residual", "depth": 2, "strides": 4},
+    ),
+    "residual same shape": Example(
+        BranchBlock, (2, 5, 5, 6), (2, 5, 5, 6), 3, 2, {"filters": 6, "block": "residual"}
+    ),
+    "separable mixed": Example(
+        BranchBlock,
+        ODD,
+        (2, 3, 2, 6),
+        2 + 2 + 4 * 3,
+        4 * 2,
+        {"filters": 6, "block": "separable", "depth": 2, "strides": 2, "momentum": 0.8},
+    ),
+    "inverted two": Example(
+        BranchBlock,
+        (2, 6, 6, 2),
+        (2, 3, 3, 4),
+        6 * 3,
+        6 * 2,
+        {"filters": 4, "block": "inverted", "depth": 2, "strides": 2},
+    ),
 }
 each_example = pytest.mark.parametrize("example", EXAMPLES.values(), ids=list(EXAMPLES))
 
@@ -93,9 +140,10 @@ def test_every_public_layer_is_in_the_table():
     public = {
         value
         for name, value in inspect.getmembers(layers, inspect.isclass)
-        if issubclass(value, keras.layers.Layer) and value.__module__ == layers.__name__
+        if issubclass(value, keras.layers.Layer)
     }
     assert public == {example.kind for example in EXAMPLES.values()}
+    assert {kind.__name__ for kind in public} == set(layers.__all__)
 
 
 # The harness feeds a generator to fit.
@@ -157,7 +205,7 @@ def test_mixed_precision_computes_low_and_keeps_weights_in_float32(example, poli
 
 @pytest.mark.parametrize(
     "example",
-    [e for e in EXAMPLES.values() if e.inputs is not MIXED],
+    [e for e in EXAMPLES.values() if e.inputs not in (MIXED, ODD)],
     ids=lambda e: e.kind.__name__,
 )
 def test_unknown_sizes_and_batch_are_given_on(example):
@@ -298,6 +346,81 @@ def test_a_transformation_block_is_its_three_parts():
     assert whole.shape == (2, 1, 2, 6)
 
 
+def test_the_sum_of_xie_et_al_squashes_its_weights_and_not_its_inputs():
+    layer = WeightedSum(activation=None, weight_activation="sigmoid")
+    a, b = np.float32([[100.0, -2.0]]), np.float32([[10.0, 20.0]])
+    layer.build([a.shape, b.shape])
+    layer.set_weights([np.float32(0), np.float32(np.log(3))])  # sigmoids 1/2 and 3/4
+    np.testing.assert_allclose(layer([a, b]), [[50 + 7.5, -1 + 15]], rtol=1e-6)
+
+
+def test_scaling_by_halvings_pools_a_rest_too():
+    row = np.float32([3, 1, 4, 1, 5]).reshape(1, 1, 5, 1)
+    pooled, _ = ScalingBlock("same")([row, np.zeros((1, 1, 3, 1), "float32")])
+    np.testing.assert_array_equal(pooled[0, 0, :, 0], [3, 4, 5])
+    # Of 13 positions windows of 4 leave 4, as two halvings do; three are beyond the edges.
+    image = random((1, 13, 10, 2))
+    pooled, _ = ScalingBlock("same")([image, np.zeros((1, 4, 3, 2), "float32")])
+    assert pooled.shape == (1, 4, 3, 2)
+    np.testing.assert_array_equal(keras.ops.max(pooled, (1, 2)), image.max((1, 2)))
+
+
+def as_usual(x, weights, rectifies):
+    """Convolutions of SAME padding with their normalisations, by Keras's functions."""
+    for kernel, (gamma, beta, mean, variance), strides, rectified in zip(
+        weights[0], weights[1], weights[2], rectifies, strict=True
+    ):
+        depthwise = kernel.shape[-1] == 1
+        convolve = keras.ops.depthwise_conv if depthwise else keras.ops.conv
+        x = convolve(x, kernel, strides=strides, padding="same")
+        x = (x - mean) / np.sqrt(variance + 1e-3) * gamma + beta
+        x = keras.ops.relu(x) if rectified else x
+    return x
+
+
+def drawn(block, given):
+    """A block with random weights, its kernels and its normalisations' weights."""
+    block(given)
+    rng = np.random.default_rng(3)
+    block.set_weights([rng.uniform(-0.5, 1.5, w.shape) for w in block.get_weights()])
+    for normalization in block._normalizations:
+        normalization.moving_variance.assign(rng.uniform(0.5, 2, normalization.gamma.shape))
+    kernels = [w.numpy() for w in block.weights if "kernel" in w.path and "widen" not in w.path]
+    return kernels, [[w.numpy() for w in n.weights] for n in block._normalizations]
+
+
+def test_a_residual_branch_is_two_convolutions_beside_a_projection():
+    given = random((2, 5, 6, 3))
+    block = BranchBlock(4, "residual", depth=2, strides=2)
+    (first, second, beside), (a, b, c) = drawn(block, given)
+    main = as_usual(given, ([first, second], [a, b], [2, 1]), [True, False])
+    short = as_usual(given, ([beside], [c], [2]), [False])
+    assert beside.shape == (1, 1, 3, 4)
+    np.testing.assert_allclose(block(given), keras.ops.relu(main + short), rtol=1e-4, atol=1e-5)
+
+
+def test_an_inverted_branch_adds_its_input_where_the_shape_stays_and_ends_without_a_relu():
+    given = random((2, 5, 6, 3))
+    block = BranchBlock(3, "inverted", depth=2)
+    kernels, normalized = drawn(block, given)
+    assert [kernel.shape for kernel in kernels[:3]] == [(1, 1, 3, 18), (3, 3, 18, 1), (1, 1, 18, 3)]
+    x = given
+    for at in (0, 3):
+        part = kernels[at : at + 3], normalized[at : at + 3], [1, 1, 1]
+        x = x + as_usual(x, part, [True, True, False])
+    assert float(keras.ops.min(x)) < 0
+    np.testing.assert_allclose(block(given), x, rtol=1e-4, atol=1e-4)
+
+
+def test_a_plain_branch_is_the_weighted_sum_then_its_convolutions():
+    given = random([(2, 4, 4, 3)] * 2)
+    block = BranchBlock(5, depth=2)
+    kernels, normalized = drawn(block, given)
+    block.weighted_sum.set_weights([np.float32(0), np.float32(np.log(3))])
+    x = as_usual(0.5 * given[0] + 0.75 * given[1], (kernels, normalized, [1, 1]), [True] * 2)
+    np.testing.assert_allclose(block(given), x, rtol=1e-4, atol=1e-5)
+
+
 # ---------------------------------------------------------------- order, structure, errors
 
 
@@ -324,7 +447,9 @@ def test_a_dict_is_taken_in_its_own_order_eagerly_and_in_a_model():
     assert float(model(given)[0, 0, 0, 0]) == pytest.approx(eager)
 
 
-@pytest.mark.parametrize("kind", [ScalingBlock, WeightedSum, lambda: TransformationBlock(2)])
+@pytest.mark.parametrize(
+    "kind", [ScalingBlock, WeightedSum, lambda: TransformationBlock(2), lambda: BranchBlock(2)]
+)
 def test_a_layer_built_for_two_inputs_refuses_another_number(kind):
     layer = kind()
     x = np.zeros((1, 4, 4, 2), "float32")
@@ -343,7 +468,8 @@ def test_sizes_that_no_window_reconciles_are_refused(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", [ScalingBlock, lambda: TransformationBlock(2), lambda: ConvBlock(2)]
+    "kind",
+    [ScalingBlock, *(lambda k=k: k(2) for k in (TransformationBlock, ConvBlock, BranchBlock))],
 )
 def test_a_rank_other_than_4_is_refused(kind):
     with pytest.raises(ValueError, match=r"expects inputs of rank 4 .*shape \(1, 4, 2\)"):
@@ -351,7 +477,8 @@ def test_a_rank_other_than_4_is_refused(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", [ScalingBlock, lambda: TransformationBlock(2), lambda: ConvBlock(2)]
+    "kind",
+    [ScalingBlock, *(lambda k=k: k(2) for k in (TransformationBlock, ConvBlock, BranchBlock))],
 )
 def test_an_unknown_number_of_channels_is_refused(kind):
     with pytest.raises(ValueError, match="needs to know the number of channels"):
@@ -376,6 +503,34 @@ def test_a_bad_argument_is_named(kind, name, value):
         kind(**{"filters": 4, name: value})
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"block": "paper"}, f"`block` must be one of {', '.join(BRANCHES)}. Received: .*'paper'"),
+        ({"depth": 0}, "`depth` must be .*Received: depth=0"),
+        ({"strides": 4}, "a power of two of at most 2 .* Received: strides=4 with depth=1"),
+        ({"strides": 3, "depth": 3}, "Received: strides=3 with depth=3"),
+    ],
+)
+def test_a_branch_that_cannot_be_is_refused(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        BranchBlock(4, **arguments)
+
+
+def test_another_padding_is_refused():
+    with pytest.raises(
+        ValueError, match=r"`padding` must be one of valid, same. Received: .*'full'"
+    ):
+        ScalingBlock("full")
+
+
+@pytest.mark.parametrize("kind", [lambda: ScalingBlock("same"), lambda: BranchBlock(2)])
+def test_sizes_that_do_not_halve_to_each_other_are_refused(kind):
+    inputs = [np.zeros((1, 9, 4, 2), "float32"), np.zeros((1, 4, 4, 2), "float32")]
+    with pytest.raises(ValueError, match=r"one that halves to the smallest .*9 on axis 1 beside 4"):
+        kind()(inputs)
+
+
 # ---------------------------------------------------------------- saved models
 
 LOAD = """
@@ -397,6 +552,7 @@ def test_a_saved_model_answers_identically_in_a_fresh_process(tmp_path):
     y = ConvBlock(4, strides=2, momentum=0.7)(x)
     scaled = ScalingBlock()([x, y])
     z = WeightedSum(weight_initializer="random_uniform")(scaled)
+    z = BranchBlock(3, "residual", depth=2, strides=2)([z, x])
     model = keras.Model([a, b], [y, z])
     rng = np.random.default_rng(0)
     for weight in model.weights:
@@ -412,7 +568,7 @@ def test_a_saved_model_answers_identically_in_a_fresh_process(tmp_path):
         text=True,
     )
     kinds = json.loads(done.stdout.splitlines()[-1])
-    assert {"TransformationBlock", "ConvBlock", "ScalingBlock", "WeightedSum"} < set(kinds)
+    assert set(layers.__all__) < set(kinds)
     loaded = np.load(tmp_path / "out.npz")
     for name, ours in zip(loaded.files, arrays(model([data["a"], data["b"]])), strict=True):
         np.testing.assert_array_equal(loaded[name], ours)

@@ -28,7 +28,7 @@ staging_options = options(
     click.option("--classes", default=10, show_default=True, help="Number of classes."),
     click.option(
         "--staging",
-        type=click.Choice(["uniform", "greedy", "probabilistic", "merges"]),
+        type=click.Choice(["uniform", "greedy", "probabilistic", "merges", "balanced"]),
         default="probabilistic",
         show_default=True,
     ),
@@ -37,7 +37,17 @@ staging_options = options(
     click.option(
         "--probability", default=0.5, show_default=True, help="Of halving, when probabilistic."
     ),
-    click.option("--dense/--separable", default=False, help="Kind of convolution."),
+    click.option("--dense/--separable", default=False, help="Convolutions of the paper's block."),
+    click.option(
+        "--block",
+        type=click.Choice(["paper", "plain", "residual", "separable", "inverted"]),
+        default="paper",
+        show_default=True,
+        help="What every vertex is: the paper's block, or usual convolutions.",
+    ),
+    click.option("--depth", default=1, show_default=True, help="Convolutions a vertex; paper: 1."),
+    click.option("--stem-filters", type=int, help="Of a convolution before all; without it none."),
+    click.option("--stem-strides", default=1, show_default=True, help="2 halves in the stem."),
 )
 
 
@@ -80,7 +90,7 @@ def _assignment(text: str) -> tuple[str, int | float]:
 
 def _staged(
     graph: Any, seed: int, *, input_shape: str, classes: int, staging: str, filters: int,
-    channel_cap: int, probability: float, dense: bool,
+    channel_cap: int, probability: float, dense: bool, **blocks: Any,
 ) -> Any:  # fmt: skip
     from keras_concurrent.networks.staging import stage
 
@@ -98,6 +108,7 @@ def _staged(
         probability=probability,
         separable=not dense,
         seed=seed,
+        **blocks,
     )
 
 

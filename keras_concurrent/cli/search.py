@@ -51,7 +51,10 @@ asked = options(
     click.option("--vertices", help="Sizes of the graphs, such as 8,12,16."),
     click.option("--filters", help="Channels of the first blocks, such as 8,16."),
     click.option("--channel-caps", help="Most channels, such as 32,64."),
-    click.option("--convolutions", help="separable, dense or both."),
+    click.option("--stagings", help="How resolutions fall, such as probabilistic,balanced."),
+    click.option("--convolutions", help="separable, dense or both, of the paper's block."),
+    click.option("--blocks", help="What a vertex is, such as paper,plain,separable."),
+    click.option("--depths", help="Convolutions a vertex of other blocks, such as 1,2."),
     click.option("--seed", default=0, show_default=True),
 )  # fmt: skip
 
@@ -195,17 +198,22 @@ def _new(out: Path) -> Path:
 def _settings(
     cluster: Path | None, boards: int, kind: str, link: str, cores: int | None,
     latency_ms: float | None, limits: tuple[str, ...], kinds: str | None, vertices: str | None,
-    filters: str | None, channel_caps: str | None, convolutions: str | None, **rest: Any,
+    filters: str | None, channel_caps: str | None, stagings: str | None,
+    convolutions: str | None, blocks: str | None, depths: str | None, **rest: Any,
 ) -> Any:  # fmt: skip
     from keras_concurrent.cluster import Cluster
     from keras_concurrent.search.settings import Settings
 
     space: dict[str, Any] = {}
-    for key, text in (("kinds", kinds), ("convolutions", convolutions)):
+    for key, text in (
+        ("kinds", kinds), ("stagings", stagings), ("convolutions", convolutions),
+        ("blocks", blocks),
+    ):  # fmt: skip
         if text:
             space[key] = text.split(",")
     for key, text in (
         ("vertices", vertices), ("filters", filters), ("channel_caps", channel_caps),
+        ("depths", depths),
     ):  # fmt: skip
         if text:
             space[key] = [_whole(key, part) for part in text.split(",")]

@@ -7,30 +7,39 @@ arithmetic, without TensorFlow. `keras_concurrent.networks.staging` makes one fr
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import Any
 
 from keras_concurrent.networks.block_work import FLOAT_BYTES, Shape, Work, work_of_blocks
+from keras_concurrent.networks.capacity import parameters_of, receptive_field_of
+from keras_concurrent.networks.convolutions import Unit, check_block, ends_rectified, units_of
 from keras_concurrent.networks.generators import SOURCE
 from keras_concurrent.networks.network_work import tasks_of_network
+from keras_concurrent.networks.shapes import (
+    check_input_shape,
+    common_shape,
+    source_shape,
+    window_side,
+)
 from keras_concurrent.planning.taskgraph import Task, TaskGraph
 from keras_concurrent.versioned import FileKind
 
-_FILE = FileKind("an architecture", 1, "generate it anew")
+_FILE = FileKind("an architecture", 2, "generate it anew", reads=(1,))  # 1: the paper's block
 HEADS = ("concat", "merge")
 
 
 @dataclass(frozen=True)
 class Block:
-    """One vertex: a transformation block.
+    """One vertex: a transformation block, or a short branch of usual ones.
 
     Args:
         name: ``"vertex_07"``.
         inputs: the names of the blocks it reads, ``"source"`` among them or alone.
         filters: output channels.
-        strides: 2 where it halves the resolution, otherwise 1.
+        strides: 2 where it halves the resolution, 4 where twice, otherwise 1.
     """
 
     name: str
@@ -49,11 +58,18 @@ class Architecture:
         blocks: in topological order.
         stem_filters: filters of a 3x3 convolution between the image and the blocks; ``None`` hands
             the image itself to every first block, so that no board waits for another's stem.
-        separable: separable convolutions, as in the paper, or dense ones.
+        separable: whether the paper's block has separable convolutions, as in the paper, or dense
+            ones; the others are what their names say.
         head: how the sink joins the last blocks. ``"concat"`` averages each over its positions
             and joins the vectors: a board then sends a few hundred bytes. ``"merge"`` is a
-            transformation block without a convolution, whose result is averaged.
+            block without a convolution, whose result is averaged.
         recipe: where the blocks came from (generator, seed, staging), for the record.
+        block: what every vertex is, one of `keras_concurrent.networks.convolutions.BLOCKS`.
+            ``"paper"`` is the paper's transformation block, which squashes what it reads and needs
+            sizes that are whole multiples of each other; the others weigh what they read, halve
+            odd sizes too (rounded up), and start with their convolution where they read one tensor.
+        depth: convolutions a vertex; 1 with the paper's block.
+        stem_strides: 2 halves the resolution in the stem.
 
     Raises:
         ValueError: a block that reads an unknown or later block, a value out of range, or sizes
@@ -67,11 +83,14 @@ class Architecture:
     separable: bool = True
     head: str = "concat"
     recipe: Mapping[str, Any] = field(default_factory=dict)
+    block: str = "paper"
+    depth: int = 1
+    stem_strides: int = 1
 
     def __post_init__(self) -> None:
         check_input_shape(self.input_shape)
-        if self.stem_filters is not None and self.stem_filters < 1:
-            raise ValueError(f"stem_filters must be at least 1 or None, got {self.stem_filters!r}")
+        source_shape(self.input_shape, self.stem_filters, self.stem_strides)  # checks the stem
+        check_block(self.block, self.depth)
         if self.classes < 2:
             raise ValueError(f"classes must be at least 2, got {self.classes!r}")
         if self.head not in HEADS:
@@ -93,6 +112,12 @@ class Architecture:
                         f"block {block.name!r}: {what} must be at least 1, "
                         f"got {getattr(block, what)!r}"
                     )
+            allowed = [2**halvings for halvings in range(self.depth + 1)]
+            if self.block != "paper" and block.strides not in allowed:
+                raise ValueError(
+                    f"block {block.name!r}: strides must be one of "
+                    f"{', '.join(map(str, allowed))} with depth {self.depth}, got {block.strides!r}"
+                )
         _ = self.shapes  # raises where sizes do not fit
 
     @cached_property
@@ -103,18 +128,42 @@ class Architecture:
     @cached_property
     def _all_shapes(self) -> tuple[dict[str, Shape], dict[str, Shape]]:
         """Output shapes by name, and what the blocks' scaling blocks make of their inputs."""
-        height, width, channels = self.input_shape
-        shapes = {SOURCE: (height, width, self.stem_filters or channels)}
+        shapes = {SOURCE: source_shape(self.input_shape, self.stem_filters, self.stem_strides)}
         scaled = {}
+        padding = self.padding
         for block in self.blocks:
-            common = common_shape(block.name, [shapes[name] for name in block.inputs])
+            common = common_shape(block.name, [shapes[name] for name in block.inputs], padding)
             height, width, _ = scaled[block.name] = common
-            if block.strides > 1 and (height % block.strides or width % block.strides):
+            strides = block.strides
+            if strides > 1 and padding == "valid" and (height % strides or width % strides):
                 raise ValueError(
-                    f"block {block.name!r} cannot stride {block.strides} over {height}x{width}"
+                    f"block {block.name!r} cannot stride {strides} over {height}x{width}"
                 )
-            shapes[block.name] = (height // block.strides, width // block.strides, block.filters)
+            shapes[block.name] = (-(-height // strides), -(-width // strides), block.filters)
         return shapes, scaled
+
+    @property
+    def padding(self) -> str:
+        """How blocks pool what they read, see `keras_concurrent.networks.shapes`."""
+        return "valid" if self.block == "paper" else "same"
+
+    def window(self, name: str, common: Shape) -> tuple[int, int]:
+        """By what a block's output is pooled to fit a common shape."""
+        height, width, _ = self.shapes[name]
+        down = window_side(height, common[0], self.padding)
+        across = window_side(width, common[1], self.padding)
+        return down or 1, across or 1  # never None: `common_shape` has looked
+
+    def units(self, block: Block) -> tuple[Unit, ...]:
+        """What a block computes after the sum of its inputs."""
+        return units_of(
+            self.block,
+            self.scaled_shape(block)[2],
+            block.filters,
+            block.strides,
+            self.depth,
+            self.separable,
+        )
 
     def scaled_shape(self, block: Block) -> Shape:
         """The common shape of a block's inputs after its scaling block."""
@@ -123,15 +172,48 @@ class Architecture:
     @property
     def sink_shape(self) -> Shape:
         """The common shape of the last blocks, to which the ``"merge"`` head scales them."""
-        return common_shape("the sink", [self.shapes[name] for name in self.outputs])
+        return common_shape("the sink", [self.shapes[name] for name in self.outputs], self.padding)
 
     def squashes(self, block: Block) -> bool:
-        """Whether a block puts a sigmoid on its inputs.
+        """Whether a block puts a sigmoid on its inputs, as the paper's does.
 
         One that reads the image itself does not: pixels are bounded already, and a sigmoid that
         all first blocks share would be computed on one board and sent to all others.
         """
-        return self.stem_filters is not None or block.inputs != (SOURCE,)
+        image_alone = self.stem_filters is None and block.inputs == (SOURCE,)
+        return self.block == "paper" and not image_alone
+
+    def weighs(self, inputs: Sequence[str]) -> bool:
+        """Whether a sum of these inputs has weights: with the paper's block even of one."""
+        return self.block == "paper" or len(inputs) > 1
+
+    def multiplies(self, name: str, inputs: Sequence[str], common: Shape) -> bool:
+        """Whether the weight of a term of a sum takes a product in the converted model.
+
+        Otherwise there is none, or it is part of a convolution: of the one that widens the term, or
+        of the last of the block that gives it, where no ReLU and no other reader is between.
+
+        Args:
+            name: of the block that gives the term.
+            inputs: all terms.
+            common: their shape in the sum.
+        """
+        if self.block == "paper":
+            return True
+        widens = self.shapes[name][2] < common[2]
+        folded = name in self._convolutions_read_once and self.window(name, common) == (1, 1)
+        return self.weighs(inputs) and not widens and not folded
+
+    @cached_property
+    def _convolutions_read_once(self) -> frozenset[str]:
+        """Blocks that end with a convolution and that one block reads, or the sink."""
+        if ends_rectified(self.block):
+            return frozenset()
+        reads = Counter(name for block in self.blocks for name in block.inputs)
+        if self.head == "merge":
+            reads.update(self.outputs)
+        ends = (block.name for block in self.blocks if not self.units(block)[-1].shortcut)
+        return frozenset(name for name in ends if reads[name] == 1)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -152,25 +234,7 @@ class Architecture:
     @cached_property
     def parameters(self) -> int:
         """Number of weights of the whole network, moving averages included, as Keras counts."""
-        _, _, source = self.shapes[SOURCE]
-        total = 0
-        if self.stem_filters is not None:
-            total += 9 * self.input_shape[2] * source + 4 * source
-        for block in self.blocks:
-            widest = self.scaled_shape(block)[2]
-            total += self._join_parameters(block.inputs, widest)
-            if self.separable:
-                total += 9 * widest + widest * block.filters
-            else:
-                total += 9 * widest * block.filters
-            total += 4 * block.filters  # batch normalisation
-        features = [self.shapes[name][2] for name in self.outputs]
-        if self.head == "concat":
-            width = sum(features)
-        else:
-            width = max(features)
-            total += self._join_parameters(self.outputs, width)
-        return total + (width + 1) * self.classes
+        return parameters_of(self)
 
     @cached_property
     def receptive_field(self) -> int:
@@ -178,20 +242,7 @@ class Architecture:
 
         The largest over the last blocks; where the network is deep it exceeds the image.
         """
-        seen = {SOURCE: 3 if self.stem_filters else 1}
-        steps = {SOURCE: 1}  # pixels from one position to the next
-        for block in self.blocks:
-            height = self.scaled_shape(block)[0]
-            step = self.input_shape[0] // height
-            pooled = max(seen[name] + step - steps[name] for name in block.inputs)
-            seen[block.name] = pooled + 2 * step
-            steps[block.name] = step * block.strides
-        return max(seen[name] for name in self.outputs)
-
-    def _join_parameters(self, inputs: Sequence[str], widest: int) -> int:
-        """Weights of a scaling block and of the weighted sum behind it."""
-        channels = [self.shapes[name][2] for name in inputs]
-        return len(channels) + sum((c + 1) * widest for c in channels if c < widest)
+        return receptive_field_of(self)
 
     def block_bytes(self, name: str) -> int:
         """Bytes of a block's output in float32."""
@@ -248,32 +299,3 @@ class Architecture:
             return cls(**{**data, "blocks": blocks, "input_shape": tuple(data["input_shape"])})
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             raise ValueError(f"not an architecture file: {error}") from error
-
-
-def check_input_shape(shape: Sequence[int]) -> None:
-    """Raise ValueError unless it is height, width and channels."""
-    if len(shape) != 3 or min(shape) < 1:
-        raise ValueError(f"input_shape must be (height, width, channels), got {shape!r}")
-
-
-def common_shape(reader: str, shapes: Sequence[Shape]) -> Shape:
-    """Height, width and channels to which a scaling block brings tensors of these shapes.
-
-    Raises:
-        ValueError: sizes that cannot be pooled to the smallest; names the ``reader``.
-    """
-    height, width, channels = shapes[0]
-    for shape in shapes[1:]:  # two to a block, thousands of blocks a second: no min() of generators
-        if shape[0] < height:
-            height = shape[0]
-        if shape[1] < width:
-            width = shape[1]
-        if shape[2] > channels:
-            channels = shape[2]
-    for shape in shapes:
-        if shape[0] % height or shape[1] % width:
-            raise ValueError(
-                f"{reader} expects every input size to be a whole multiple of the smallest, "
-                f"got {shape[0]}x{shape[1]} beside {height}x{width}"
-            )
-    return height, width, channels

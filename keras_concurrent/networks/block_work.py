@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple
 
 from keras_concurrent import flops
+from keras_concurrent.networks.convolutions import Convolution, Unit
 
 if TYPE_CHECKING:  # an architecture's `block_work` calls this
     from keras_concurrent.networks.architecture import Architecture
@@ -44,16 +45,16 @@ def work_of_blocks(architecture: Architecture) -> dict[str, Work]:
         each = flops.elementwise(scaled)
         squashes = architecture.squashes(block)
         many = len(block.inputs)
-        # Products with the weights, and their sum.
-        total, values, operators = each * (2 * many - 1), each * (5 * many - 3), 2 * many - 1
+        products = sum(architecture.multiplies(n, block.inputs, scaled) for n in block.inputs)
+        total = values = operators = 0
         for name in block.inputs:
-            height, width, channels = shapes[name]
-            down, across = height // scaled[0], width // scaled[1]
+            channels = shapes[name][2]
+            down, across = architecture.window(name, scaled)
             pooled = scaled[0] * scaled[1] * channels
             if (down > 1 or across > 1) and ("pool", name, down, across) not in shared:
                 shared.add(("pool", name, down, across))
                 total += flops.pooling((*scaled[:2], channels), (down, across))
-                values += height * width * channels + pooled
+                values += math.prod(shapes[name]) + pooled
                 operators += 1
             if channels < scaled[2]:
                 total += flops.convolution(scaled, (1, 1), channels)
@@ -67,7 +68,11 @@ def work_of_blocks(architecture: Architecture) -> dict[str, Work]:
                 total += each
                 values += 2 * each
                 operators += 1
-        convolved = convolution_work(shapes[block.name], scaled, architecture.separable)
+        # Products with the weights, and their sum.
+        total += each * (products + many - 1)
+        values += each * (2 * products + 3 * (many - 1))
+        operators += products + many - 1
+        convolved = convolution_work(architecture.units(block), scaled)
         result[block.name] = Work(
             total + convolved.flops,
             FLOAT_BYTES * values + convolved.touched_bytes,
@@ -77,7 +82,7 @@ def work_of_blocks(architecture: Architecture) -> dict[str, Work]:
 
 
 class ConvolutionWork(NamedTuple):
-    """What a convolution computes, see `Work`, and the number of its weights."""
+    """What a block's convolutions compute, see `Work`, and the number of their weights."""
 
     flops: int
     touched_bytes: int
@@ -86,18 +91,38 @@ class ConvolutionWork(NamedTuple):
 
 
 @lru_cache(maxsize=4096)  # the blocks of a network have few shapes
-def convolution_work(out: Shape, scaled: Shape, separable: bool) -> ConvolutionWork:
-    """A block's 3x3 convolution with its weights, its batch normalisation folded into it."""
-    read, written, channels = math.prod(scaled), math.prod(out), scaled[2]
-    if not separable:
-        weights = (9 * channels + 1) * out[2]
-        values = read + written + weights
-        return ConvolutionWork(
-            flops.convolution(out, (3, 3), channels), FLOAT_BYTES * values, 1, weights
-        )
-    between = (*out[:2], channels)
-    weights = 10 * channels + (channels + 1) * out[2]
-    values = read + 2 * math.prod(between) + written + weights
-    depthwise = flops.depthwise(between, (3, 3))
-    pointwise = flops.convolution(out, (1, 1), channels)
-    return ConvolutionWork(depthwise + pointwise, FLOAT_BYTES * values, 2, weights)
+def convolution_work(units: tuple[Unit, ...], scaled: Shape) -> ConvolutionWork:
+    """A block's convolutions with their weights, their batch normalisations folded into them.
+
+    Args:
+        units: from `keras_concurrent.networks.convolutions`.
+        scaled: shape of what the first reads.
+    """
+    total = values = operators = weights = 0
+    shape = scaled
+    for unit in units:
+        read = shape
+        for convolution in unit.all_convolutions:
+            source = read if convolution is unit.projection else shape
+            shape = convolved_shape(convolution, source)
+            window = (convolution.kernel, convolution.kernel)
+            if convolution.depthwise:
+                total += flops.depthwise(shape, window)
+            else:
+                total += flops.convolution(shape, window, convolution.channels)
+            own = convolution.kernel_weights + convolution.filters  # and a bias
+            values += math.prod(source) + math.prod(shape) + own
+            weights += own
+            operators += 1
+        if unit.shortcut:
+            total += flops.elementwise(shape)
+            values += 3 * math.prod(shape)
+            operators += 1
+    return ConvolutionWork(total, FLOAT_BYTES * values, operators, weights)
+
+
+def convolved_shape(convolution: Convolution, shape: Shape) -> Shape:
+    """What a convolution makes of a tensor's shape."""
+    height, width, _ = shape
+    strides = convolution.strides
+    return -(-height // strides), -(-width // strides), convolution.filters

@@ -101,12 +101,13 @@ class _Writer:
             self._note(block.name, block.inputs, architecture.scaled_shape(block), squashes)
         if self.merges:
             self.sink_shape = architecture.sink_shape
-            self._note(_SINK, architecture.outputs, self.sink_shape, True)
+            squashes = architecture.block == "paper"
+            self._note(_SINK, architecture.outputs, self.sink_shape, squashes)
 
     def _note(self, reader: str, inputs: Sequence[str], common: Shape, squashes: bool) -> None:
         for name in inputs:
-            height, width, channels = self.shapes[name]
-            window = (height // common[0], width // common[1])
+            channels = self.shapes[name][2]
+            window = self.network.window(name, common)
             shape = (common[0], common[1], channels)
             reading = _Reading(reader, window, shape, squashes, channels < common[2])
             self.readings.setdefault(name, {}).setdefault(window, []).append(reading)
@@ -131,7 +132,7 @@ class _Writer:
         for block in network.blocks:
             shape, common = self.shapes[block.name], network.scaled_shape(block)
             work, read = self._summed(block.name, block.inputs, common)
-            convolved = convolution_work(shape, common, network.separable)
+            convolved = convolution_work(network.units(block), common)
             work.flops += convolved.flops
             work.values += convolved.touched_bytes // FLOAT_BYTES
             work.weights += convolved.weights
@@ -160,7 +161,7 @@ class _Writer:
             at = f"{name}/{window[0]}x{window[1]}"
             if window != (1, 1):
                 work.add(flops.pooling(shape, window), math.prod(self.shapes[name]) + values)
-                if bare < len(readings):  # some widen what is pooled, others squash it
+                if bare < len(readings):  # some do not squash what is pooled, or widen it first
                     self._write(work, at, (held,), first, values)
                     held, work = at, _Amount()
             once = bare > 1 or (bare == 1 and work.operators > 0)
@@ -194,7 +195,8 @@ class _Writer:
                 )
             if term.squashes:
                 work.add(each, 2 * each)
-            work.add(each, 2 * each, 1)  # times its weight
+            if self.network.multiplies(name, inputs, common):
+                work.add(each, 2 * each, 1)  # times its weight
             if number:
                 work.add(each, 3 * each)
                 if len(inputs) > _MOST_TERMS and number < len(inputs) - 1:

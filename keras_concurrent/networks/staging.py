@@ -7,29 +7,35 @@ Staging without a bottleneck: resolution and channels change block by block, not
 ``greedy``        every block below the channel cap halves the resolution, doubles the channels
 ``probabilistic`` the same with probability 0.5 (the paper's choice)
 ``merges``        only where a stage of an FB graph ends: the prior work's bottleneck
+``balanced``      evenly along the depth of the graph, down to a side of about 7
 ================= ================================================================================
 
-A size is halved only while it is even, so that every two resolutions in a network stay whole
-multiples of each other and a pooling window always fits.
+With the paper's block a size is halved only while it is even, so that every two resolutions in a
+network stay whole multiples of each other and a pooling window always fits. The other blocks halve
+odd sizes too, rounded up.
+
+``balanced`` staging suits images of any size: the vertices of one depth (the longest path from the
+image) have one resolution, each resolution has an equal share of the convolutions of a longest
+path, and channels grow with each halving up to the cap. A path of fewer convolutions than halvings
+ends at a larger side.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from typing import Any
 
 import networkx as nx
 
-from keras_concurrent.networks.architecture import (
-    Architecture,
-    Block,
-    check_input_shape,
-    common_shape,
-)
+from keras_concurrent.networks.architecture import Architecture, Block
 from keras_concurrent.networks.block_work import Shape
+from keras_concurrent.networks.convolutions import check_block
 from keras_concurrent.networks.generators import SINK, SOURCE
+from keras_concurrent.networks.shapes import check_input_shape, common_shape, source_shape
 
-STAGINGS = ("uniform", "greedy", "probabilistic", "merges")
+STAGINGS = ("uniform", "greedy", "probabilistic", "merges", "balanced")
+LAST_SIDE = 7  # as usual networks have it
 
 
 def stage(
@@ -44,8 +50,11 @@ def stage(
     probability: float = 0.5,
     seed: int = 0,
     stem_filters: int | None = None,
+    stem_strides: int = 1,
     separable: bool = True,
     head: str = "concat",
+    block: str = "paper",
+    depth: int = 1,
 ) -> Architecture:
     """Give every vertex of a graph its filters and its stride (paper, section III-B).
 
@@ -56,14 +65,18 @@ def stage(
         staging: one of ``STAGINGS``.
         filters: channels of a first block that does not halve the resolution; with a stem, the
             stem's channels take their place.
-        channel_cap: channels stop growing here; a block at the cap downsamples no more.
+        channel_cap: channels stop growing here; a block at the cap downsamples no more, but for
+            ``balanced`` staging.
         growth: by how much channels grow where the resolution halves; 1 keeps them.
         probability: with ``probabilistic`` staging, the chance that a block below the cap halves
             the resolution and doubles the channels.
         seed: draws that chance.
         stem_filters: see `Architecture`.
+        stem_strides: see `Architecture`.
         separable: see `Architecture`.
         head: see `Architecture`.
+        block: see `Architecture`.
+        depth: see `Architecture`.
 
     Returns:
         The architecture; its ``recipe`` holds the graph's recipe and these arguments.
@@ -85,31 +98,40 @@ def stage(
     if not 0.0 <= probability <= 1.0:
         raise ValueError(f"probability must lie between 0 and 1, got {probability!r}")
     check_input_shape(input_shape)
+    check_block(block, depth)
     vertices = [v for v in graph if v not in (SOURCE, SINK)]
     digits = len(str(max(vertices)))
     names = {SOURCE: SOURCE, **{v: f"vertex_{v:0{digits}d}" for v in vertices}}
     merges = set(graph.graph.get("merges", ()))
     rng = random.Random(seed)
-    shapes: dict[Any, Shape] = {SOURCE: (*input_shape[:2], stem_filters or input_shape[2])}
+    shapes: dict[Any, Shape] = {SOURCE: source_shape(input_shape, stem_filters, stem_strides)}
+    padding = "valid" if block == "paper" else "same"
+    levels = (
+        _balanced_levels(graph, shapes[SOURCE][:2], depth, padding) if staging == "balanced" else {}
+    )
     blocks = []
     for vertex in vertices:  # ids ascend along every edge
         inputs = sorted(graph.predecessors(vertex), key=names.__getitem__)
-        height, width, channels = common_shape(names[vertex], [shapes[v] for v in inputs])
+        common = common_shape(names[vertex], [shapes[v] for v in inputs], padding)
+        height, width, channels = common
         if inputs == [SOURCE] and stem_filters is None:
             channels = filters
-        wanted = (
-            staging == "greedy"
-            or (staging == "probabilistic" and rng.random() < probability)
-            or (staging == "merges" and vertex in merges)
-        )
-        halves = wanted and channels < channel_cap and height % 2 == 0 and width % 2 == 0
-        if halves:
-            height, width = height // 2, width // 2
-            channels = min(round(growth * channels), channel_cap)
-        shapes[vertex] = (height, width, channels)
-        blocks.append(
-            Block(names[vertex], tuple(names[v] for v in inputs), channels, 2 if halves else 1)
-        )
+        if staging == "balanced":
+            halvings = levels[vertex] - max(levels[v] for v in inputs)
+            grown = (stem_filters or filters) * growth ** levels[vertex]
+            channels = min(round(grown), channel_cap)
+        else:
+            wanted = (
+                staging == "greedy"
+                or (staging == "probabilistic" and rng.random() < probability)
+                or (staging == "merges" and vertex in merges)
+            )
+            halvings = int(wanted and channels < channel_cap and _halves((height, width), padding))
+            if halvings:
+                channels = min(round(growth * channels), channel_cap)
+        strides = 2**halvings
+        shapes[vertex] = (-(-height // strides), -(-width // strides), channels)
+        blocks.append(Block(names[vertex], tuple(names[v] for v in inputs), channels, strides))
     recipe = {
         **graph.graph,
         "staging": staging,
@@ -127,4 +149,32 @@ def stage(
         separable=separable,
         head=head,
         recipe=recipe,
+        block=block,
+        depth=depth,
+        stem_strides=stem_strides,
     )
+
+
+def _halves(size: tuple[int, int], padding: str) -> bool:
+    """Whether a size can be halved once more."""
+    if padding == "valid":
+        return size[0] % 2 == 0 and size[1] % 2 == 0
+    return max(size) > 1
+
+
+def _balanced_levels(
+    graph: nx.DiGraph, size: tuple[int, int], depth: int, padding: str
+) -> dict[Any, int]:
+    """How often the resolution is halved between the first blocks' input and a vertex's output."""
+    halvings, (height, width) = 0, size
+    wanted = max(0, round(math.log2(min(size) / LAST_SIDE)))
+    while halvings < wanted and _halves((height, width), padding):
+        height, width, halvings = -(-height // 2), -(-width // 2), halvings + 1
+    convolved = {SOURCE: 0}  # convolutions of a longest path from the image to here
+    for vertex in graph:
+        if vertex not in (SOURCE, SINK):
+            before = [convolved[v] for v in graph.predecessors(vertex)]
+            convolved[vertex] = max(before) + depth
+    longest = max(convolved.values())
+    halvings = min(halvings, longest)  # one a convolution at most
+    return {v: at * (halvings + 1) // (longest + 1) for v, at in convolved.items()}

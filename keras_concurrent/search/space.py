@@ -13,7 +13,10 @@ A candidate is a dictionary of values, one for each parameter that applies to it
 ``halving``          the chance that a block halves the resolution; only probabilistic staging
 ``filters``          channels of the first blocks
 ``channel_cap``      where channels stop growing
-``convolution``      ``"separable"`` or ``"dense"``
+``block``            what a vertex is, see `keras_concurrent.networks.convolutions`; the paper's
+                     where it is not said
+``plain_depth``, ... convolutions a vertex, ``BLOCK_depth``; only with that block
+``convolution``      ``"separable"`` or ``"dense"``; only with the paper's block
 ``optimizer``        ``"adam"`` or ``"sgd"``
 ``adam_rate``, ...   its learning rate; only with that optimiser
 ==================== ============================================================================
@@ -33,6 +36,7 @@ from typing import TypeAlias
 
 from keras_concurrent.networks.architecture import Architecture
 from keras_concurrent.networks.block_work import Shape
+from keras_concurrent.networks.convolutions import BLOCKS
 from keras_concurrent.networks.generators import KINDS, defaults, generate
 from keras_concurrent.networks.staging import STAGINGS, stage
 from keras_concurrent.recipe import OPTIMIZERS
@@ -69,7 +73,9 @@ class Space:
         halvings: chances for probabilistic staging.
         filters: channels of the first blocks.
         channel_caps: none below any of ``filters``.
-        convolutions: some of ``CONVOLUTIONS``.
+        convolutions: some of ``CONVOLUTIONS``, of the paper's block.
+        blocks: some of `keras_concurrent.networks.convolutions.BLOCKS`.
+        depths: numbers of convolutions a vertex, but for the paper's block, which has one.
         optimizers: some of ``OPTIMIZERS``.
         rates: smallest and largest learning rate by optimiser; others have their defaults.
         wiring: values of generators' parameters, by kind and name; kinds that are not in it have
@@ -89,6 +95,8 @@ class Space:
     filters: tuple[int, ...] = (16, 8, 24, 32)
     channel_caps: tuple[int, ...] = (64, 32, 128)
     convolutions: tuple[str, ...] = ("separable", "dense")
+    blocks: tuple[str, ...] = ("paper",)
+    depths: tuple[int, ...] = (2, 1)
     optimizers: tuple[str, ...] = ("adam",)
     rates: Mapping[str, tuple[float, float]] = field(default_factory=dict)
     wiring: Mapping[str, Mapping[str, Sequence[Value]]] = field(default_factory=dict)
@@ -96,6 +104,7 @@ class Space:
     def __post_init__(self) -> None:
         self._check_names()
         _check(self.graph_seeds >= 1, "graph_seeds", "at least 1", self.graph_seeds)
+        _check(min(self.depths) >= 1, "depths", "at least 1", self.depths)
         least = min(self.channel_caps)
         _check(max(self.filters) <= least, "filters", f"at most {least}, a cap", self.filters)
         for name, (low, high) in self._rates.items():
@@ -116,11 +125,13 @@ class Space:
             ("kinds", KINDS),
             ("stagings", tuple(s for s in STAGINGS if s != "merges")),
             ("convolutions", CONVOLUTIONS),
+            ("blocks", BLOCKS),
             ("optimizers", OPTIMIZERS),
             ("vertices", None),
             ("halvings", None),
             ("filters", None),
             ("channel_caps", None),
+            ("depths", None),
         ):
             chosen = getattr(self, name)
             _check(len(chosen) > 0, name, "at least one value", chosen)
@@ -179,13 +190,26 @@ class Space:
             ),
             Choice("filters", self.filters),
             Choice("channel_cap", self.channel_caps),
-            Choice("convolution", self.convolutions),
+            *self._blocks,
             Choice("optimizer", self.optimizers),
             *(
                 Real(f"{name}_rate", low, high, ("optimizer", name))
                 for name, (low, high) in self._rates.items()
             ),
         )
+
+    @property
+    def _blocks(self) -> Iterator[Parameter]:
+        """What a vertex is; of the paper's block alone only its convolution has to be chosen."""
+        papers_alone = self.blocks == ("paper",)
+        if not papers_alone:
+            yield Choice("block", self.blocks)
+        for block in self.blocks:
+            when = None if papers_alone else ("block", block)
+            if block == "paper":
+                yield Choice("convolution", self.convolutions, when)
+            else:
+                yield Choice(f"{block}_depth", self.depths, when)
 
     def _applying(self, values: Values) -> Iterator[Parameter]:
         """The parameters that apply, as ``values`` grows."""
@@ -244,6 +268,8 @@ def architecture_of(values: Values) -> Architecture:
             for name, value in values.items()
             if name.startswith(f"{kind}_")
         }
+        block = str(values.get("block", "paper"))
+        usual = block != "paper"
         seed = int(values["graph_seed"])
         sides = [int(side) for side in str(values["image"]).split("x")]
         _check(len(sides) == 3, "image", "a shape such as 32x32x3", values["image"])
@@ -255,7 +281,9 @@ def architecture_of(values: Values) -> Architecture:
             probability=float(values.get("halving", 0.5)),
             filters=int(values["filters"]),
             channel_cap=int(values["channel_cap"]),
-            separable=values["convolution"] == "separable",
+            separable=usual or values["convolution"] == "separable",
+            block=block,
+            depth=int(values[f"{block}_depth"]) if usual else 1,
             seed=seed,
         )
     except KeyError as error:

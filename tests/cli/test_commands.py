@@ -49,6 +49,15 @@ def test_generate_writes_a_recipe_that_score_reads_from_a_pipe(tmp_path):
     assert "Concurrency score on 2 units" in run("score", path, "--units", 2).stdout
 
 
+def test_generate_takes_other_blocks_a_stem_and_photographs_of_odd_sizes():
+    words = "generate --kind lanes --vertices 16 --input-shape 299x299x3 --block residual --depth 2"
+    stem = "--staging balanced --stem-filters 8 --stem-strides 2"
+    network = Architecture.from_json(run(*words.split(), *stem.split()).stdout)
+    assert (network.block, network.depth) == ("residual", 2)
+    assert network.shapes["source"] == (150, 150, 8)
+    assert min(height for height, _, _ in network.shapes.values()) == 10
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
@@ -60,6 +69,8 @@ def test_generate_writes_a_recipe_that_score_reads_from_a_pipe(tmp_path):
         (("--input-shape", "48"), "--input-shape must look like 48x48x3, got '48'"),
         (("--filters", "0"), "filters must be at least 1"),
         (("--staging", "none"), "'none' is not one of"),
+        (("--block", "dense"), "'dense' is not one of"),
+        (("--depth", "2"), "depth must be at least 1, with the paper's block 1, got 2"),
     ],
 )
 def test_wrong_usage_is_status_2_with_one_clear_message(words, message):

@@ -1,4 +1,5 @@
 import json
+import math
 
 import pytest
 from hypothesis import given, settings
@@ -176,6 +177,95 @@ def test_staging_works_at_the_usual_sizes(side, staging):
     assert last[0] == last[1] == (side if staging == "uniform" else smallest)
 
 
+LAST_SIDES = {8: 8, 28: 7, 32: 8, 48: 6, 96: 6, 224: 7, 299: 10}
+
+
+@pytest.mark.parametrize(("side", "last"), LAST_SIDES.items())
+@pytest.mark.parametrize(("vertices", "depth"), [(5, 1), (8, 1), (3, 2)])
+def test_balanced_staging_ends_at_a_side_of_about_7(side, last, vertices, depth):
+    network = stage(
+        generate("chain", vertices, seed=0), (side, side, 3), 10, staging="balanced", filters=4,
+        channel_cap=40, block="plain", depth=depth,
+    )  # fmt: skip
+    shapes = sizes(network)
+    assert shapes[-1][:2] == (last, last)
+    halvings = round(math.log2(side / last))
+    for block, (height, _, channels) in zip(network.blocks, shapes, strict=True):
+        level = round(math.log2(side / height))
+        assert channels == min(4 * 2**level, 40)
+        assert block.strides <= 2**depth
+    # No resolution but the image's own, which a stem may take, is left out or lasts much longer.
+    ends = [round(math.log2(side / height)) for height, _, _ in shapes]
+    convolutions = vertices * depth
+    for level in range(1, halvings + 1):
+        before = sum(end < level for end in ends) * depth
+        assert abs(before - level * (convolutions + 1) / (halvings + 1)) <= depth
+
+
+def test_balanced_staging_by_hand():
+    network = stage(
+        generate("chain", 6, seed=0), (28, 28, 1), 10, staging="balanced", block="plain"
+    )
+    assert sizes(network) == [(28, 28, 16)] * 2 + [(14, 14, 32)] * 2 + [(7, 7, 64)] * 2
+    photograph = stage(
+        generate("chain", 4, seed=0), (299, 224, 3), 10, staging="balanced", block="residual",
+        stem_filters=8, stem_strides=2, channel_cap=100,
+    )  # fmt: skip
+    assert photograph.shapes["source"] == (150, 112, 8)
+    assert sizes(photograph) == [(75, 56, 16), (38, 28, 32), (19, 14, 64), (10, 7, 100)]
+
+
+def test_with_the_paper_s_block_balanced_staging_halves_while_sizes_are_even():
+    network = stage(generate("chain", 8, seed=0), (100, 100, 3), 10, staging="balanced")
+    assert sizes(network)[-1] == (25, 25, 64)
+    assert sizes(stage(CHAIN, (299, 299, 3), 10, staging="balanced")) == [(299, 299, 16)] * 5
+
+
+@given(
+    kind=st.sampled_from(["DP", "ER", "WS", "lanes", "BA"]),
+    seed=st.integers(0, 10**6),
+    side=st.integers(8, 300),
+    depth=st.integers(1, 3),
+)
+@settings(max_examples=60, deadline=None)
+def test_vertices_of_one_depth_have_one_shape_when_balanced(kind, seed, side, depth):
+    graph = generate(kind, 16, seed=seed)
+    network = stage(
+        graph, (side, side + 5, 3), 10, staging="balanced", block="plain", depth=depth, seed=seed
+    )
+    depths = {"source": 0}
+    for block in network.blocks:
+        depths[block.name] = 1 + max(depths[name] for name in block.inputs)
+    by_depth = {}
+    for name, at in depths.items():
+        by_depth.setdefault(at, set()).add(network.shapes[name])
+    assert all(len(shapes) == 1 for shapes in by_depth.values())
+    heights = [next(iter(by_depth[at]))[0] for at in sorted(by_depth)]
+    assert heights == sorted(heights, reverse=True)
+
+
+def test_other_blocks_halve_odd_sizes_up():
+    greedy = stage(
+        CHAIN, (28, 5, 1), 10, staging="greedy", filters=8, channel_cap=512, block="plain"
+    )
+    assert sizes(greedy) == [(14, 3, 16), (7, 2, 32), (4, 1, 64), (2, 1, 128), (1, 1, 256)]
+    blocks = (
+        Block("a", ("source",), 4, 2),
+        Block("b", ("a",), 4, 2),
+        Block("c", ("b", "source"), 4, 1),
+    )
+    network = Architecture((13, 9, 1), 2, blocks, block="plain")
+    assert network.shapes["c"] == (4, 3, 4)
+    assert network.window("source", (4, 3, 4)) == (4, 4)
+
+
+def test_a_file_of_the_version_before_is_the_paper_s_block():
+    data = json.loads(three_vertices().to_json())
+    for key in ("block", "depth", "stem_strides"):
+        del data[key]
+    assert Architecture.from_json(json.dumps({**data, "schema_version": 1})) == three_vertices()
+
+
 def test_a_stem_gives_the_first_blocks_its_channels():
     architecture = stage(CHAIN, (32, 32, 3), 10, staging="uniform", stem_filters=24)
     assert architecture.shapes["source"] == (32, 32, 24)
@@ -242,8 +332,8 @@ def changed(**keys):
         ("{", "not an architecture file"),
         ("[]", "not an architecture file"),
         ("3", "not an architecture file"),
-        ("{}", "an architecture must have schema_version 1, got None"),
-        (changed(schema_version=2), "must have schema_version 1, got 2: generate it anew"),
+        ("{}", "an architecture must have schema_version 2, got None"),
+        (changed(schema_version=3), "must have schema_version 2, got 3: generate it anew"),
         (changed(colour="red"), "colour"),
         (changed(head="sum"), "head must be one of concat, merge, got 'sum'"),
         (changed(blocks=[{"name": "a"}]), "inputs"),
@@ -283,6 +373,15 @@ def test_a_missing_key_is_named(key):
             "block names must differ, got 'a' twice",
         ),
         ({"blocks": (Block("a", ("source",), 4, 3),)}, "block 'a' cannot stride 3 over 8x8"),
+        ({"block": "dense"}, "block must be one of paper, plain, .*got 'dense'"),
+        ({"depth": 2}, "depth must be at least 1, with the paper's block 1, got 2 with 'paper'"),
+        ({"block": "plain", "depth": 0}, "depth must be at least 1.*got 0 with 'plain'"),
+        ({"stem_strides": 2}, "stem_strides must be 1 or, of a stem, 2, got 2 with .*=None"),
+        ({"stem_filters": 4, "stem_strides": 3}, "stem_strides must be .*got 3 with .*=4"),
+        (
+            {"block": "plain", "blocks": (Block("a", ("source",), 4, 4),)},
+            "block 'a': strides must be one of 1, 2 with depth 1, got 4",
+        ),
         (
             {
                 "input_shape": (12, 12, 1),

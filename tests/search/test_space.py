@@ -78,6 +78,32 @@ def test_every_drawn_candidate_has_what_applies_to_it_and_nothing_else():
         assert network.recipe["kind"] == values["kind"]
 
 
+def test_blocks_that_are_asked_for_are_drawn_with_their_depths():
+    space = Space(
+        (30, 30, 3), 10, blocks=("residual", "paper", "plain"), depths=(3, 1),
+        stagings=("balanced", "greedy"),
+    )  # fmt: skip
+    assert space.defaults()["block"] == "residual"
+    assert space.defaults()["residual_depth"] == 3
+    seen = set()
+    for index in range(60):
+        values = space.draw(0, index)
+        block = values["block"]
+        assert ("convolution" in values) == (block == "paper")
+        assert {name for name in values if name.endswith("_depth")} == (
+            set() if block == "paper" else {f"{block}_depth"}
+        )
+        network = architecture_of(values)
+        assert (network.block, network.depth) == (block, values.get(f"{block}_depth", 1))
+        seen.add((network.block, network.depth, network.recipe["staging"]))
+    assert len(seen) == 2 * (2 + 1 + 2)
+
+
+def test_a_record_without_a_block_is_of_the_paper_s():
+    assert "block" not in SPACE.defaults()
+    assert architecture_of(SPACE.defaults()).block == "paper"
+
+
 def test_small_graphs_have_the_defaults_that_fit_them():
     space = Space((32, 32, 3), 10, kinds=("lanes", "BA"), vertices=(4, 9))
     values = {parameter.name: getattr(parameter, "values", ()) for parameter in space.parameters}
@@ -109,6 +135,8 @@ def test_the_default_candidate_is_the_first_of_everything():
         ({"wiring": {"DP": {"q": (1,)}}}, "wiring of DP must be some of p, alpha, beta"),
         ({"vertices": (8, 8)}, "vertices must be different values"),
         ({"graph_seeds": 0}, "graph_seeds must be at least 1"),
+        ({"blocks": ("dense",)}, "blocks must be some of paper, plain"),
+        ({"depths": (0, 1)}, "depths must be at least 1"),
         ({"classes": 1}, "classes must be at least 2"),
     ],
 )

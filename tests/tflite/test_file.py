@@ -17,6 +17,10 @@ from pieces import board_groups, check_pieces, image_for, random_groups, run
 from keras_concurrent.convert import to_tflite
 from keras_concurrent.errors import ModelFileError, UnknownOperatorWarning
 from keras_concurrent.interpreter import Segment, quiet
+from keras_concurrent.models import build_model
+from keras_concurrent.networks.convolutions import BRANCHES
+from keras_concurrent.networks.generators import generate
+from keras_concurrent.networks.staging import stage
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.file import TfliteFile
 
@@ -64,6 +68,19 @@ def test_a_board_assignment_runs_bit_for_bit_or_is_refused_as_cyclic(
 def test_what_boards_run_between_waits_answers_bit_for_bit_as_the_whole(small_file, seed, boards):
     graph = TaskGraph.from_tflite(small_file)
     check_pieces(small_file, board_groups(graph, random.Random(seed), boards), seed)
+
+
+@pytest.mark.parametrize("block", BRANCHES)
+def test_usual_blocks_in_pieces_answer_bit_for_bit_as_the_whole(block):
+    network = stage(
+        generate("WS", 8, seed=2), (13, 11, 3), 5, staging="greedy", filters=4, channel_cap=16,
+        block=block, depth=2,
+    )  # fmt: skip
+    keras.utils.set_random_seed(0)
+    file = TfliteFile(to_tflite(build_model(network)))
+    graph = TaskGraph.from_tflite(file)
+    check_pieces(file, [[task.name] for task in graph.tasks])
+    check_pieces(file, board_groups(graph, random.Random(1), 3))
 
 
 def test_every_operator_alone_answers_bit_for_bit_as_the_whole(small_file):

@@ -34,12 +34,22 @@ def test_an_operator_touches_what_it_reads_and_writes():
     assert dense.operator_count == sigmoid.operator_count == 1
 
 
-@pytest.mark.parametrize(("kind", "separable"), [("DP", True), ("WS", False), ("lanes", True)])
-def test_an_architecture_knows_what_the_converter_makes_of_its_blocks(kind, separable):
+@pytest.mark.parametrize(
+    ("kind", "how"),
+    [
+        ("DP", {"separable": True}),
+        ("WS", {"separable": False}),
+        ("lanes", {"separable": True}),
+        ("WS", {"block": "plain", "depth": 2}),
+        ("DP", {"block": "residual", "depth": 2}),
+        ("ER", {"block": "separable", "depth": 2}),
+        ("lanes", {"block": "inverted"}),
+    ],
+)
+def test_an_architecture_knows_what_the_converter_makes_of_its_blocks(kind, how):
     network = stage(
-        generate(kind, 12, seed=3), (32, 32, 3), 10, filters=8, channel_cap=32,
-        separable=separable, seed=3,
-    )  # fmt: skip
+        generate(kind, 12, seed=3), (32, 32, 3), 10, filters=8, channel_cap=32, seed=3, **how
+    )
     model = build_model(network)
     rng = np.random.default_rng(0)
     for weight in model.weights:
