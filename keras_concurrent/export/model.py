@@ -34,6 +34,7 @@ def read_model(
     precision: str = "float32",
     calibration: str | None = None,
     input_shapes: InputShapes | None = None,
+    signature: str | None = None,
 ) -> LoadedModel:
     """Read a model, and convert it where it is a Keras one.
 
@@ -43,6 +44,7 @@ def read_model(
         calibration: images to measure ranges and accuracy on, see
             `keras_concurrent.wire.samples.Samples.load`.
         input_shapes: sizes that the model leaves open, see `keras_concurrent.TfliteFile`.
+        signature: of a .tflite the signature that is to run; by default its first graph.
 
     Raises:
         ValueError: a file that is neither or is damaged, a .tflite in another precision, int8
@@ -56,10 +58,12 @@ def read_model(
     if suffix not in (".keras", *TFLITE_SUFFIXES):
         raise ValueError(f"a model must be a .keras or a .tflite file, got {path}")
     if suffix == ".keras":
+        if signature is not None:
+            raise ValueError(f"signature needs a .tflite, got {path}")
         return _converted(path, precision, calibration, input_shapes or {})
     if precision != "float32":
         raise ValueError(f"precision {precision} needs a .keras model, got {path}")
-    file = TfliteFile.read(path, input_shapes)
+    file = TfliteFile.read(path, input_shapes, signature)
     samples = None
     if calibration is not None:
         samples = Samples.load(calibration, file.tensors[file.inputs[0]].shape[1:])
