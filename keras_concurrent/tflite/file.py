@@ -52,9 +52,9 @@ class TfliteFile:
 
     Attributes:
         origin: what to call the file in errors.
-        whole_because: why the file cannot be cut (shared variables, resources, custom operators of
-            which nothing is known, text, sizes known only at run time, random numbers), as the end
-            of "it stays whole because ..."; ``None`` for one that can.
+        whole_because: why the file cannot be cut (shared variables, resources, operators that this
+            machine's interpreter has not, text, sizes known only at run time, random numbers), as
+            the end of "it stays whole because ..."; ``None`` for one that can.
 
     Raises:
         ModelFileError: no .tflite, a damaged one, one of another schema version than 3, one above

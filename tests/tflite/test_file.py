@@ -454,7 +454,10 @@ BUILTIN = schema.BuiltinOperator
         (with_operator(BUILTIN.RANDOM_UNIFORM), "the operator RANDOM_UNIFORM draws random"),
         (with_places, "the size of the tensor 'places' is known only when it runs"),
         (with_an_operator_of_the_future, "this machine's interpreter refuses it: Didn't find op"),
-        (with_operator(BUILTIN.CUSTOM, b"Detect"), "the operator 'Detect' is a custom one"),
+        (
+            with_operator(BUILTIN.CUSTOM, b"Detect"),
+            "this machine's interpreter refuses it: it has not",
+        ),
         (with_operator(9999), "the operator with the code 9999 is not known"),
         (with_tensor(isVariable=True), "the tensor 'sum' is a variable of several operators"),
         (with_tensor(type=schema.TensorType.STRING), "the tensor 'sum' has the type string"),
