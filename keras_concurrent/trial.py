@@ -25,7 +25,7 @@ from keras_concurrent.children import Child
 from keras_concurrent.errors import BundleError, TrialError
 from keras_concurrent.interpreter import Segment, load_interpreter, reason_of
 
-_WITHIN_S = 120  # that a file is given: large ones take seconds on a small board
+_WITHIN_S = 60  # that a file is given: the largest take seconds
 _REASON_BYTES = 4000
 
 

@@ -30,7 +30,13 @@ if TYPE_CHECKING:
 
 @command("keras-concurrent infer bundle image.png --cluster cluster.toml --local")
 @click.argument("bundle", type=existing)
-@click.argument("images", type=existing, nargs=-1, required=True)
+@click.argument("images", type=existing, nargs=-1)
+@click.option(
+    "--input",
+    "given",
+    multiple=True,
+    help="One file for each of a model's several inputs: name=file.",
+)
 @of_pictures
 @cluster_file
 @local
@@ -41,11 +47,13 @@ if TYPE_CHECKING:
 )
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object an image instead.")
 def infer(
-    bundle: Path, images: tuple[Path, ...], value_range: str | None, mean: str | None,
-    deviation: str | None, resize: str | None, cluster: Path, local: bool, emulate: bool,
-    keys: Path | None, pace: Path | None, deadline_s: float, as_json: bool,
+    bundle: Path, images: tuple[Path, ...], given: tuple[str, ...], value_range: str | None,
+    mean: str | None, deviation: str | None, resize: str | None, cluster: Path, local: bool,
+    emulate: bool, keys: Path | None, pace: Path | None, deadline_s: float, as_json: bool,
 ) -> None:  # fmt: skip
     """Recognise images (.npy, .png, .jpg, ...), or all in a folder, on the boards.
+
+    A model of several inputs is asked once, with --input for each of them.
 
     How pictures become what the model takes is kept in the bundle; options change it.
     """
@@ -58,7 +66,10 @@ def infer(
     opened, where = Bundle(bundle), Cluster.read(cluster)
     manifest = opened.manifest
     said = preprocessing_of(value_range, mean, deviation, resize, manifest.preprocessing)
-    arrays, how = _read(image_files(images), manifest, said or Preprocessing())
+    if bool(images) == bool(given):
+        raise ValueError("give images, or --input name=file for each of a model's several inputs")
+    asked = [_of_inputs(given, manifest)] if given else _of_one(image_files(images), manifest)
+    questions, how = _read(asked, manifest, said or Preprocessing())
     if how is None and said is not manifest.preprocessing:
         raise ValueError("--range, --mean, --deviation and --resize are for pictures, got arrays")
     if how is not None and not as_json:
@@ -72,47 +83,87 @@ def infer(
         missing = [board for board in client.boards if board in client.absent]
         if missing:
             click.echo(f"without {', '.join(missing)}: see keras-concurrent doctor", err=True)
-        for path, array in arrays.items():
+        for named, values in zip(asked, questions, strict=True):
             asked_s = time.perf_counter()
-            answers = client.infer(array, deadline_s=deadline_s)
+            answers = client.infer(values, deadline_s=deadline_s)
             latency_s = time.perf_counter() - asked_s
             scores = scores_of(manifest, answers)
             if as_json:
-                of = {"image": str(path), "latency_s": latency_s}
+                of = {"image": _named(named), "latency_s": latency_s}
                 click.echo(json.dumps({**of, "outputs": told(manifest, scores)}))
             else:
-                click.echo(_line(path, manifest, scores, latency_s))
+                click.echo(_line(named, manifest, scores, latency_s))
+
+
+def _of_one(paths: list[Path], manifest: Manifest) -> list[dict[str, Path]]:
+    """A question for each file, of a model of one input."""
+    if len(manifest.inputs) != 1:
+        raise ValueError(
+            f"the model has the inputs {', '.join(manifest.inputs)}: give --input name=file for "
+            "each of them"
+        )
+    return [{manifest.inputs[0]: path} for path in paths]
+
+
+def _of_inputs(given: tuple[str, ...], manifest: Manifest) -> dict[str, Path]:
+    """One question, a file by the name of each input."""
+    paths: dict[str, Path] = {}
+    for text in given:
+        name, _, path = text.partition("=")
+        while name not in manifest.inputs and "=" in path:  # a name may have one
+            more, _, path = path.partition("=")
+            name = f"{name}={more}"
+        if not path or name in paths:
+            raise ValueError(f"--input must be name=file, once for each input, got {text!r}")
+        paths[name] = Path(path)
+    if set(paths) != set(manifest.inputs):
+        raise ValueError(
+            f"--input must be given for {', '.join(manifest.inputs)}, got {', '.join(paths)}"
+        )
+    return {name: paths[name] for name in manifest.inputs}
 
 
 def _read(
-    paths: list[Path], manifest: Manifest, said: Preprocessing
-) -> tuple[dict[Path, Array], str | None]:
-    """Images as the model takes them, and how pictures among them were made so.
+    asked: list[dict[str, Path]], manifest: Manifest, said: Preprocessing
+) -> tuple[list[dict[str, Array]], str | None]:
+    """Files as the model takes them, and how pictures among them were made so.
 
     All are read before a board is asked, so that a wrong one is told of at once.
     """
     from keras_concurrent.edge.images import check_image, is_picture, misfit, read_image, settled
 
-    name = manifest.inputs[0]
-    spec = manifest.tensors[name]
-    how = None
-    if is_picture(spec) and any(path.suffix != ".npy" for path in paths):
-        said = settled(said, spec)
-        how = f"pictures: {said}, to {spec.shape[1]}x{spec.shape[2]}"
-        warning = misfit(said, spec)
-        if warning is not None:
-            click.echo(warning, err=True)
-    arrays = {}
-    for path in paths:
-        read = read_image(path, spec, said)
-        try:
-            arrays[path] = check_image(name, read, spec)
-        except ValueError as error:
-            raise ValueError(f"{path}: {error}") from error
-    return arrays, how
+    how = []
+    for name in manifest.inputs:
+        spec = manifest.tensors[name]
+        if is_picture(spec) and any(each[name].suffix != ".npy" for each in asked):
+            mine = settled(said, spec)
+            how.append(f"pictures: {mine}, to {spec.shape[1]}x{spec.shape[2]}")
+            warning = misfit(mine, spec)
+            if warning is not None:
+                click.echo(warning, err=True)
+    questions: list[dict[str, Array]] = []
+    for paths in asked:
+        questions.append({})
+        for name, path in paths.items():
+            spec = manifest.tensors[name]
+            try:
+                questions[-1][name] = check_image(name, read_image(path, spec, said), spec)
+            except ValueError as error:
+                told = str(error)
+                raise ValueError(told if str(path) in told else f"{path}: {told}") from error
+    return questions, "\n".join(dict.fromkeys(how)) or None
 
 
-def _line(path: Path, manifest: Manifest, scores: dict[str, Array], latency_s: float) -> str:
+def _named(paths: dict[str, Path]) -> str:
+    """What a question was read from."""
+    if len(paths) == 1:
+        return str(next(iter(paths.values())))
+    return ", ".join(f"{name}={path}" for name, path in paths.items())
+
+
+def _line(
+    paths: dict[str, Path], manifest: Manifest, scores: dict[str, Array], latency_s: float
+) -> str:
     """An image's classes, the best five of each output."""
     from keras_concurrent.edge.classes import best_of
 
@@ -120,4 +171,4 @@ def _line(path: Path, manifest: Manifest, scores: dict[str, Array], latency_s: f
     for name, values in scores.items():
         best = ", ".join(map(str, best_of(manifest, name, values)))
         said.append(f"{name}: {best}" if len(scores) > 1 else best)
-    return f"{path}: {'; '.join(said)} ({latency_s * 1e3:.1f} ms)"
+    return f"{_named(paths)}: {'; '.join(said)} ({latency_s * 1e3:.1f} ms)"

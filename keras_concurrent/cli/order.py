@@ -18,6 +18,7 @@ on_boards = options(
     click.option("--cluster", type=existing, help="The cluster file; described boards without it."),
     described,
     input_shape,
+    click.option("--signature", help="Of a .tflite with several: the one that is to run."),
     click.option(
         "--profile/--flops",
         "measured_here",

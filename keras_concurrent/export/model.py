@@ -38,6 +38,7 @@ def read_model(
     precision: str = "float32",
     calibration: str | None = None,
     input_shapes: InputShapes | None = None,
+    signature: str | None = None,
     preprocessing: Preprocessing | None = None,
 ) -> LoadedModel:
     """Read a model, and convert it where it is a Keras one.
@@ -48,6 +49,7 @@ def read_model(
         calibration: images to measure ranges and accuracy on, see
             `keras_concurrent.wire.samples.Samples.load`.
         input_shapes: sizes that the model leaves open, see `keras_concurrent.TfliteFile`.
+        signature: of a .tflite the signature that is to run; by default its first graph.
         preprocessing: how a picture becomes what the model takes; by default what a .keras file
             says of it, see `keras_concurrent.edge.learnt`.
 
@@ -63,6 +65,8 @@ def read_model(
     if suffix not in (".keras", *TFLITE_SUFFIXES):
         raise ValueError(f"a model must be a .keras or a .tflite file, got {path}")
     if suffix == ".keras":
+        if signature is not None:
+            raise ValueError(f"signature needs a .tflite, got {path}")
         if precision == "int8" and calibration is None:
             raise ValueError(
                 "precision int8 needs images to calibrate on, such as calibration photos"
@@ -73,7 +77,7 @@ def read_model(
         return replace(converted, learnt=learnt)
     if precision != "float32":
         raise ValueError(f"precision {precision} needs a .keras model, got {path}")
-    file = TfliteFile.read(path, input_shapes)
+    file = TfliteFile.read(path, input_shapes, signature)
     samples = None
     if calibration is not None:
         shape = file.tensors[file.inputs[0]].shape[1:]

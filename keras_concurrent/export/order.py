@@ -72,6 +72,7 @@ class Order:
         lose_points: percentage points of accuracy that ``wire="auto"`` may lose at most; kept
             where there are images to tell.
         input_shapes: sizes of inputs that the model leaves open, see `keras_concurrent.TfliteFile`.
+        signature: of a .tflite the signature that is to run; by default its first graph.
         preprocessing: how a picture becomes what the model takes, kept in the bundle; by default
             what a .keras file of this package's training says.
         class_names: by class, in the order of the model's output; kept in the bundle; by default
@@ -98,6 +99,7 @@ class Order:
     wire: str | None = None
     lose_points: float = BUDGET_POINTS
     input_shapes: InputShapes = field(default_factory=dict)
+    signature: str | None = None
     preprocessing: Preprocessing | None = None
     class_names: tuple[str, ...] = ()
 
@@ -153,7 +155,12 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
         ConcurrentError: the model cannot be read, converted or run, or the timings cannot be read.
     """
     model = read_model(
-        order.model, order.precision, order.calibration, order.input_shapes, order.preprocessing
+        order.model,
+        order.precision,
+        order.calibration,
+        order.input_shapes,
+        order.signature,
+        order.preprocessing,
     )
     order = replace(
         order,
@@ -170,6 +177,13 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
     file = model.file
     check_boards_can_run(file)
     remarks += picture_remarks(file, order.preprocessing, order.class_names)
+    others = file.other_signatures
+    if order.signature is None and others:
+        runs = ", ".join(file.signatures) or "none of them"
+        remarks.append(
+            f"{order.model} has the signatures {', '.join((*file.signatures, *others))}: {runs} "
+            "runs, see --signature (signature)."
+        )
     if file.whole_because is not None:
         remarks.append(f"{order.model} stays whole because {file.whole_because}.")
     here = None

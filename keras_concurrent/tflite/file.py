@@ -35,6 +35,7 @@ from keras_concurrent.tflite.schema import (
     unpack,
 )
 from keras_concurrent.tflite.settling import InputShapes, fix_inputs, settle
+from keras_concurrent.tflite.signatures import other_signatures, take_signature
 from keras_concurrent.tflite.tasks import tasks_of
 from keras_concurrent.tflite.wholeness import is_open, moving_tensors, reason_to_stay_whole
 
@@ -47,18 +48,20 @@ class TfliteFile:
         origin: what to call the file in errors.
         input_shapes: sizes of inputs that the file leaves open, by the inputs' names; an only
             input's may be called ``""``. An open batch is one where nothing is said of it.
+        signature: key of the signature that is to run; by default the file's first graph.
 
     Attributes:
         origin: what to call the file in errors.
-        whole_because: why the file cannot be cut (shared variables, resources, custom operators of
-            which nothing is known, text, sizes known only at run time, random numbers), as the end
-            of "it stays whole because ..."; ``None`` for one that can.
+        whole_because: why the file cannot be cut (shared variables, resources, operators that this
+            machine's interpreter has not, text, sizes known only at run time, random numbers), as
+            the end of "it stays whole because ..."; ``None`` for one that can.
 
     Raises:
         ModelFileError: no .tflite, a damaged one, one of another schema version than 3, one above
             2 GB or whose weights lie in another file, one that the interpreter dies of, one that
             leaves sizes of its inputs open of which nothing is said.
-        ValueError: shapes of inputs that there are not, or other than the file's own.
+        ValueError: shapes of inputs that there are not, or other than the file's own; a signature
+            that there is not.
     """
 
     def __init__(
@@ -66,9 +69,12 @@ class TfliteFile:
         data: bytes,
         origin: str = "the model",
         input_shapes: InputShapes | None = None,
+        signature: str | None = None,
     ) -> None:
         self.data = data
         model, was_outside = unpack(data, origin)
+        if signature is not None:
+            was_outside = take_signature(model, signature, origin) or was_outside
         self._hold(model, origin)
         altered = self._name_tensors() or was_outside
         is_piece = text(model.description) == PIECE  # whose sizes are true
@@ -121,19 +127,25 @@ class TfliteFile:
         return model
 
     @classmethod
-    def read(cls, path: str | Path, input_shapes: InputShapes | None = None) -> TfliteFile:
+    def read(
+        cls,
+        path: str | Path,
+        input_shapes: InputShapes | None = None,
+        signature: str | None = None,
+    ) -> TfliteFile:
         """Read a file.
 
         Args:
             path: the file.
             input_shapes: see the constructor.
+            signature: see the constructor.
 
         Raises:
             ModelFileError: as the constructor, or when the file cannot be opened.
         """
         try:
             check_size(Path(path).stat().st_size, str(path))
-            return cls(Path(path).read_bytes(), str(path), input_shapes)
+            return cls(Path(path).read_bytes(), str(path), input_shapes, signature)
         except OSError as error:
             raise ModelFileError(f"cannot read {path}: {error.strerror}") from error
 
@@ -197,6 +209,11 @@ class TfliteFile:
             for found in self._model.signatureDefs or ()
             if found.subgraphIndex == 0
         }
+
+    @property
+    def other_signatures(self) -> tuple[str, ...]:
+        """Keys of the signatures whose graphs do not run."""
+        return other_signatures(self._model)
 
     @cached_property
     def _moving(self) -> frozenset[int]:

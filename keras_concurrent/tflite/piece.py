@@ -8,10 +8,11 @@ from typing import Any
 
 from keras_concurrent.errors import ModelFileError
 from keras_concurrent.tflite.indices import LEFT_OUT, detail_tensors, fields_of, options_of
-from keras_concurrent.tflite.schema import AlignedBuffer, aligned, kind_of, pack, schema
+from keras_concurrent.tflite.schema import AlignedBuffer, aligned, kind_of, pack, schema, text
 
 PIECE = "cut by keras_concurrent"
 """What a piece says of itself."""
+_HOW_IT_RUNS = ("reduced_precision_support",)  # whether XNNPACK may compute in float16
 
 
 def cut_piece(
@@ -79,6 +80,11 @@ def _with_constants(
     return chosen
 
 
+def _how_it_runs(model: Any) -> list[Any]:
+    """A model's metadata that changes what an interpreter computes."""
+    return [each for each in model.metadata or () if text(each.name) in _HOW_IT_RUNS]
+
+
 class Piece:
     """A model of one graph that takes over tensors, buffers and operator codes as it needs them.
 
@@ -105,6 +111,7 @@ class Piece:
         self.graph.name = self._from.name
         self.graph.tensors, self.graph.operators = [], []
         self._model.subgraphs = [self.graph]
+        self._model.metadata = [self._with_own_buffer(each) for each in _how_it_runs(source)]
 
     def place(self, index: int) -> int:
         """Take a tensor over, once; its new index."""
@@ -138,6 +145,13 @@ class Piece:
             self._model.buffers.append(aligned(data))
         tensor.buffer = self._buffers[tensor.buffer]
         return tensor
+
+    def _with_own_buffer(self, metadata: Any) -> Any:
+        metadata = copy.copy(metadata)
+        data = self._source.buffers[metadata.buffer].data
+        metadata.buffer = len(self._model.buffers)
+        self._model.buffers.append(aligned(data))
+        return metadata
 
     def add(self, operator: Any) -> None:
         """Take an operator over, with its tensors and the subgraphs that it runs."""

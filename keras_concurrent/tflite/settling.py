@@ -16,9 +16,9 @@ import numpy as np
 
 from keras_concurrent.errors import BundleError, ModelFileError, TrialError
 from keras_concurrent.tflite.indices import LEFT_OUT
-from keras_concurrent.tflite.schema import aligned, kind_of, pack, shape_of, text, type_of
-from keras_concurrent.tflite.wholeness import moving_tensors, reason_to_stay_whole
-from keras_concurrent.trial import true_sizes
+from keras_concurrent.tflite.schema import aligned, is_numpy, kind_of, pack, shape_of, text, type_of
+from keras_concurrent.tflite.wholeness import is_open, moving_tensors, reason_to_stay_whole
+from keras_concurrent.trial import check_runs, true_sizes
 
 InputShapes = Mapping[str, Sequence[int]]
 """Shapes of inputs by their names, in the file or in its signature; ``""`` is an only input's."""
@@ -110,7 +110,7 @@ def settle(model: Any, origin: str) -> str | None:
                 graph.operators, graph.tensors = unfolded
         unknown = unknown - promised
     except BundleError as error:
-        return str(error)
+        return None if not folded and _runs_as_it_says(model) else str(error)
     except TrialError as error:
         raise ModelFileError(f"{origin} cannot be run: {error}") from error
     for index in {*inputs, *_written(graph)}:
@@ -123,6 +123,18 @@ def settle(model: Any, origin: str) -> str | None:
         if shape_of(tensor) != tuple(shape):
             tensor.shape = shape
     return None
+
+
+def _runs_as_it_says(model: Any) -> bool:
+    """Whether a file of no open size runs with XNNPACK, which has operators of its own."""
+    graph = model.subgraphs[0]
+    if any(is_open(graph.tensors[index]) for index in _written(graph)):
+        return False
+    try:
+        check_runs(_packed(model), "it", {})
+    except BundleError:
+        return False
+    return True
 
 
 def _by_index(model: Any, shapes: InputShapes, origin: str) -> dict[int, Sequence[int]]:
@@ -169,7 +181,8 @@ def _results(operators: Sequence[Any]) -> list[int]:
 
 
 def _written(graph: Any) -> list[int]:
-    return _results(graph.operators)
+    """Tensors that operators write, but for handles, which have no size."""
+    return [i for i in _results(graph.operators) if is_numpy(type_of(graph.tensors[i]))]
 
 
 def _packed(model: Any) -> bytes:

@@ -25,11 +25,6 @@ _WHAT_IT_DOES = {
         ("MULTINOMIAL", "RANDOM_STANDARD_NORMAL", "RANDOM_UNIFORM"), "draws random numbers"
     ),
 }  # fmt: skip
-# Custom operators that both interpreters have; of no other is known what it does.
-_CUSTOM = {
-    f"CUSTOM {name}"
-    for name in ("AudioSpectrogram", "Mfcc", "NumericVerify", "TFLite_Detection_PostProcess")
-}
 
 
 def reason_to_stay_whole(model: Any, but_sizes: bool = False) -> str | None:
@@ -76,8 +71,6 @@ def _reason_of_operator(model: Any, operator: Any) -> str | None:
     kind = kind_of(model, operator)
     if kind in _WHAT_IT_DOES:
         return f"the operator {kind} {_WHAT_IT_DOES[kind]}"
-    if kind.startswith("CUSTOM ") and kind not in _CUSTOM:
-        return f"the operator {kind.removeprefix('CUSTOM ')!r} is a custom one"
     if kind.startswith("OPERATOR_"):
         return f"the operator with the code {kind.removeprefix('OPERATOR_')} is not known"
     for index in subgraphs_under(model, operator):

@@ -78,6 +78,32 @@ def test_flops_of_operators_that_no_layer_gives():
     assert flops_of("CONV_3D_TRANSPOSE", None, shapes, [(1, 6, 6, 6, 6)]) == 2 * 27 * 4 * 8 * 6
 
 
+def test_flops_of_sound_and_detection():
+    # 3 transforms of 16 real values each, half the work of 16 complex ones.
+    assert flops_of("RFFT2D", None, [(3, 1, 16), (2,)], [(3, 1, 9)]) == 3 * (5 * 16 * 4 / 2)
+    assert flops_of("COMPLEX_ABS", None, [(3, 9)], [(3, 9)]) == 4 * 27
+    assert flops_of("CUMSUM", None, [(3, 9), ()], [(3, 9)]) == 27
+    assert flops_of("SEGMENT_SUM", None, [(10, 4), (10,)], [(3, 4)]) == 40
+    # Each of 100 values goes through a heap of 8.
+    assert flops_of("TOPK_V2", None, [(2, 50), ()], [(2, 8), (2, 8)]) == 100 * 3
+    # Each of 64 boxes against each of 5 that are kept, once sorted.
+    shapes = [(64, 4), (64,), (), (), ()]
+    assert flops_of("NON_MAX_SUPPRESSION_V4", None, shapes, [(5,), ()]) == 64 * 5 * 12 + 64 * 6
+    shapes = [(1, 64, 4), (1, 64, 3), (64, 4)]
+    assert (
+        flops_of("CUSTOM TFLite_Detection_PostProcess", None, shapes, [(1, 5, 4)])
+        == 64 * 20 + 64 * 3 + 64 * 5 * 12
+    )
+
+
+def test_flops_of_a_recurrent_layer():
+    # 12 steps of 4 gates, each 7 x 5 values of the input and 7 x 7 of the state.
+    shapes = [(1, 12, 5), *[(7, 5)] * 4, *[(7, 7)] * 4]
+    assert flops_of("UNIDIRECTIONAL_SEQUENCE_LSTM", None, shapes, [(1, 12, 7)]) == (
+        12 * 4 * 2 * (7 * 5 + 7 * 7)
+    )
+
+
 def test_an_unknown_operator_counts_one_operation_an_output_element():
     assert is_known("CONV_2D")
     assert not is_known("SVDF")

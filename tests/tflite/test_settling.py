@@ -5,12 +5,17 @@ import itertools
 import random
 import warnings
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
+from ai_edge_litert import schema_py_generated as schema
+from flatbuffers import flexbuffers
+from outside_files import packed
 from pieces import check_pieces, image_for, random_groups
 from tensorflow import nn
 
+from keras_concurrent.convert import to_tflite
 from keras_concurrent.errors import ModelFileError, UnknownOperatorWarning
 from keras_concurrent.interpreter import Segment, load_interpreter, quiet
 from keras_concurrent.planning.taskgraph import TaskGraph
@@ -201,6 +206,153 @@ def test_a_size_that_no_layer_takes_is_refused_with_the_reason():
     file = TfliteFile(content_of(windows), "photo", {"x": (1, 7, 8, 3)})
     assert "refuses it: " in file.whole_because
     assert "RESHAPE" in file.whole_because
+
+
+def detector():
+    """Boxes and scores of 20 anchors, and the custom operator that makes detections of them."""
+    module = tf.function(
+        lambda boxes, scores: (nn.relu(boxes), tf.sigmoid(scores)),
+        input_signature=[tf.TensorSpec((1, 20, 4)), tf.TensorSpec((1, 20, 3))],
+    )
+    with quiet():
+        content = tf.lite.TFLiteConverter.from_concrete_functions(
+            [module.get_concrete_function()]
+        ).convert()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph = model.subgraphs[0]
+    anchors = schema.BufferT()
+    anchors.data = (
+        np.random.default_rng(0).random((20, 4)).astype(np.float32).view(np.uint8).ravel()
+    )
+    model.buffers.append(anchors)
+    for name in ("anchors", "places", "classes", "likelihoods", "count"):
+        tensor = schema.TensorT()
+        tensor.name, tensor.type = name, schema.TensorType.FLOAT32
+        tensor.shape = [20, 4] if name == "anchors" else []  # as such files say of the outputs
+        tensor.buffer = len(model.buffers) - 1 if name == "anchors" else 0
+        graph.tensors.append(tensor)
+    code, operator = schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CUSTOM
+    code.customCode, code.version = b"TFLite_Detection_PostProcess", 1
+    model.operatorCodes.append(code)
+    given = {
+        "max_detections": 6, "max_classes_per_detection": 1, "num_classes": 2,
+        "nms_score_threshold": 0.3, "nms_iou_threshold": 0.6, "y_scale": 10.0, "x_scale": 10.0,
+        "h_scale": 5.0, "w_scale": 5.0,
+    }  # fmt: skip
+    operator.customOptions = np.frombuffer(flexbuffers.Dumps(given), np.uint8)
+    operator.opcodeIndex = len(model.operatorCodes) - 1
+    last = len(graph.tensors)
+    by_width = {graph.tensors[i].shape[2]: i for i in graph.outputs}
+    operator.inputs = [by_width[4], by_width[3], last - 5]
+    operator.outputs = graph.outputs = [last - 4, last - 3, last - 2, last - 1]
+    graph.operators.append(operator)
+    model.signatureDefs = []
+    return TfliteFile(packed(model))
+
+
+def test_a_detector_s_post_processing_is_one_task_of_its_true_sizes():
+    file = detector()
+    assert file.whole_because is None
+    assert [file.tensors[name].shape for name in file.outputs] == [(1, 6, 4), (1, 6), (1, 6), (1,)]
+    graph = TaskGraph.from_tflite(file)
+    assert [task.name.split("_", 1)[1] for task in graph.tasks][2:] == [
+        "CUSTOM TFLite_Detection_PostProcess"
+    ]
+    values = check_pieces(file, [[task.name] for task in graph.tasks])
+    assert all(np.ptp(value) > 0 for value in values.values())
+
+
+@pytest.mark.parametrize("layer", [keras.layers.LSTM, keras.layers.GRU])
+def test_a_recurrent_layer_is_cut_out_of_its_network(layer):
+    frames = keras.Input((6, 5))
+    x = layer(4, return_sequences=True)(keras.layers.Dense(3)(frames))
+    file = TfliteFile(to_tflite(keras.Model(frames, keras.layers.Dense(2)(x))))
+    graph = TaskGraph.from_tflite(file)
+    kinds = [task.name.split("_", 1)[1] for task in graph.tasks]
+    assert kinds[0] == kinds[-1] == "FULLY_CONNECTED"
+    assert len(kinds) > 2
+    check_pieces(file, [[task.name] for task in graph.tasks])
+
+
+def test_a_fused_recurrent_layer_begins_every_answer_anew():
+    """Its state is a variable, which an interpreter keeps between runs unless it is told not to."""
+    model = schema.ModelT.InitFromPackedBuf(content_of_fused(), 0)
+    assert any(tensor.isVariable for tensor in model.subgraphs[0].tensors)
+    file = TfliteFile(content_of_fused())
+    assert file.whole_because is None
+    assert "UNIDIRECTIONAL_SEQUENCE_LSTM" in {operator.kind for operator in file.operators}
+    segment = Segment(file.data)
+    frames = list(image_for(file).values())
+    first = segment.run(frames)[0]
+    assert np.ptp(first) > 0
+    np.testing.assert_array_equal(segment.run(frames)[0], first)
+    check_pieces(file, [[task.name] for task in TaskGraph.from_tflite(file).tasks])
+
+
+@functools.cache
+def content_of_fused():
+    """An LSTM of 6 steps as the one operator that older Keras becomes, its states variables."""
+    function = tf.function(nn.relu, input_signature=[tf.TensorSpec((1, 6, 5), name="x")])
+    with quiet():
+        content = tf.lite.TFLiteConverter.from_concrete_functions(
+            [function.get_concrete_function()]
+        ).convert()
+    model = schema.ModelT.InitFromPackedBuf(content, 0)
+    graph = model.subgraphs[0]
+    rng = np.random.default_rng(0)
+
+    def added(name, shape, has_value=True):
+        tensor = schema.TensorT()
+        tensor.name, tensor.shape, tensor.type = name, list(shape), schema.TensorType.FLOAT32
+        tensor.buffer, tensor.isVariable = 0, not has_value and name != "answer"
+        if has_value:
+            buffer = schema.BufferT()
+            buffer.data = rng.normal(size=shape).astype(np.float32).ravel().view(np.uint8)
+            tensor.buffer = len(model.buffers)
+            model.buffers.append(buffer)
+        graph.tensors.append(tensor)
+        return len(graph.tensors) - 1
+
+    code, operator = schema.OperatorCodeT(), schema.OperatorT()
+    code.builtinCode = schema.BuiltinOperator.UNIDIRECTIONAL_SEQUENCE_LSTM
+    code.deprecatedBuiltinCode, code.version = code.builtinCode, 1
+    operator.opcodeIndex = len(model.operatorCodes)
+    model.operatorCodes.append(code)
+    operator.inputs = [
+        graph.outputs[0],
+        *(added(f"of the input {gate}", (4, 5)) for gate in range(4)),
+        *(added(f"of the state {gate}", (4, 4)) for gate in range(4)),
+        *[-1] * 3,
+        *(added(f"bias {gate}", (4,)) for gate in range(4)),
+        *[-1] * 2,
+        *(added(name, (1, 4), False) for name in ("output state", "cell state")),
+        *[-1] * 4,
+    ]
+    operator.outputs = graph.outputs = [added("answer", (1, 6, 4), False)]
+    operator.builtinOptionsType = schema.BuiltinOptions.UnidirectionalSequenceLSTMOptions
+    operator.builtinOptions = schema.UnidirectionalSequenceLSTMOptionsT()
+    operator.builtinOptions.fusedActivationFunction = schema.ActivationFunctionType.TANH
+    graph.operators.append(operator)
+    model.signatureDefs = []
+    return packed(model)
+
+
+def test_what_says_how_xnnpack_computes_is_in_every_piece(small_file):
+    model = schema.ModelT.InitFromPackedBuf(small_file.data, 0)
+    for name, value in ((b"reduced_precision_support", b"fp16"), (b"author", b"somebody")):
+        entry, buffer = schema.MetadataT(), schema.BufferT()
+        entry.name, entry.buffer = name, len(model.buffers)
+        buffer.data = np.frombuffer(value, np.uint8)
+        model.buffers.append(buffer)
+        model.metadata = [*(model.metadata or ()), entry]
+    file = TfliteFile(packed(model))
+    for task in TaskGraph.from_tflite(file).tasks[::5]:
+        content = file.cut(task.operators, task.inputs, task.outputs)
+        made = schema.ModelT.InitFromPackedBuf(content, 0)
+        (entry,) = made.metadata
+        assert entry.name == b"reduced_precision_support"
+        assert bytes(made.buffers[entry.buffer].data) == b"fp16"
 
 
 def test_a_size_that_depends_on_values_stays_open_and_its_file_whole():
