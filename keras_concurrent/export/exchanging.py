@@ -17,7 +17,7 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.planning.taskgraph import TaskGraph
 from keras_concurrent.tflite.draft import Draft
 from keras_concurrent.tflite.strips.decisions import Decided
-from keras_concurrent.tflite.strips.exchanges import levels_of
+from keras_concurrent.tflite.strips.exchanges import exchanged, levels_of
 from keras_concurrent.tflite.strips.ranges import Ranges
 from keras_concurrent.tflite.strips.work import ROW_AXIS, Span
 
@@ -48,6 +48,7 @@ class Exchanging:
         self._own: dict[int, tuple[Span | None, ...]] = {}  # by tensor, what each strip has of it
         self._row_bytes: dict[int, float] = {}
         levels = levels_of(decided)
+        self._kept = exchanged(decided, set(levels.values()))
         for each in decided:
             if each.decision is None or not each.by_rows:
                 continue
@@ -93,7 +94,7 @@ class Exchanging:
 
     def _ending(self, end: int) -> list[tuple[float, float]]:
         last = {i for _, each in self._levels[end] for i in each.step.operator.outputs}
-        ranges = Ranges(self._outputs, set(self._own), last)
+        ranges = Ranges(self._outputs, set(self._own), last & self._kept)
         computed_s = [0.0] * len(self._boards)
         inside: set[int] = set()
         found = []

@@ -186,6 +186,10 @@ def prepare(order: Order, progress: Progress = _unseen) -> PreparedOrder:
         )
     if file.whole_because is not None:
         remarks.append(f"{order.model} stays whole because {file.whole_because}.")
+    elif order.strips == "auto" and order.may_split == "none" and len(order.cluster.boards) > 1:
+        remarks.append(
+            "No strips are tried: pins, a placement and a wire are of the model's own operators."
+        )
     here = None
     if order.measured_here:  # a search that rewrites files asks for operators that no chain tells
         here = chains_on_host(progress) if order.wire is None else operators_on_host(file, progress)

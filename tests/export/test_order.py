@@ -91,6 +91,13 @@ def test_timings_of_another_model_are_left_out_and_named(folder):
     assert ready.plan().plan == prepare(order_of(folder, timings=None)).plan().plan
 
 
+def test_an_order_says_where_it_leaves_no_strips_to_try(folder):
+    (remark,) = prepare(order_of(folder, wire="float32")).remarks
+    assert remark.startswith("No strips are tried: pins, a placement and a wire are")
+    assert prepare(order_of(folder, wire="float32", strips="none")).remarks == ()
+    assert prepare(order_of(folder)).remarks == ()
+
+
 def test_operators_are_measured_here_for_files_rewritten_too(folder):
     heard = []
 

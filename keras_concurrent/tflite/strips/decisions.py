@@ -72,12 +72,14 @@ class Decided:
         decision: ``None`` for a constant operator.
         rule: how it is split; ``None`` where it is not.
         spans: what each strip has of its outputs' axis; none where it is not split.
+        channels: of its first output, where it is split.
     """
 
     step: Step
     decision: Decision | None = None
     rule: Rule | None = None
     spans: tuple[Span | None, ...] = ()
+    channels: int = 1
 
     @property
     def by_rows(self) -> bool:
@@ -116,7 +118,7 @@ def decide(draft: Draft, constants: Constants, choice: Choice) -> Iterator[Decid
             continue
         if axis == CHANNELS:
             by_channels.update(step.operator.outputs)
-        yield Decided(step, Decision(index, view.kind, axis, count), rule, found)
+        yield Decided(step, Decision(index, view.kind, axis, count), rule, found, view.shape[-1])
 
 
 def _chosen(view: OperatorView, choice: Choice, follows: bool) -> tuple[str, Rule | str]:

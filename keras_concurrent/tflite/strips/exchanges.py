@@ -11,6 +11,8 @@ from collections.abc import Container, Sequence
 
 from keras_concurrent.tflite.strips.decisions import Decided
 
+_WIDENED = 2  # times as many channels as are read
+
 
 def levels_of(decided: Sequence[Decided]) -> dict[int, int]:
     """The level of each tensor that varies; what is not split by rows counts as a window."""
@@ -31,13 +33,19 @@ def exchanged(decided: Sequence[Decided], after: Container[int]) -> set[int]:
     Args:
         decided: a model's operators, in running order.
         after: levels behind which rows are exchanged. Of the image the client sends any rows, and
-            paddings and the like, which cost nothing, are always made anew.
+            paddings and the like, which cost nothing, are always made anew, and so is what makes
+            many channels of few, as the first convolution of a MobileNetV2's block does: what it
+            reads has fewer bytes.
     """
-    levels = levels_of(decided)
-    return {
-        index
-        for each in decided
-        if each.rule is not None and each.by_rows and not each.rule.moves
-        for index in each.step.operator.outputs
-        if levels[index] and levels[index] in after
-    }
+    levels, found = levels_of(decided), set[int]()
+    channels: dict[int, int] = {}
+    for each in decided:
+        operator, rule = each.step.operator, each.rule
+        if rule is None or not each.by_rows:
+            continue
+        channels.update(dict.fromkeys(operator.outputs, each.channels))
+        read = sum(channels[i] for i in operator.inputs if i in channels)
+        widened = read and not rule.windowed and each.channels > _WIDENED * read
+        if not rule.moves and not widened:
+            found.update(i for i in operator.outputs if levels[i] and levels[i] in after)
+    return found

@@ -108,6 +108,21 @@ def test_rows_are_computed_twice_where_that_was_asked_for():
     check(file, split)
 
 
+def test_few_channels_are_sent_where_many_are_made_of_them():
+    """A row of 4 channels travels, of which each strip makes its neighbour's row of 16 anew."""
+    network = Network()
+    x = network.convolution(network.image(8, 6, 3), 4)
+    network.convolution(network.convolution(x, 16, (1, 1)), 4)
+    file = network.file()
+    split = strips(file, (1, 1))
+    tensors = split.file.tensors
+    sent = {tensors[o.outputs[0]].shape for o in split.file.operators if o.kind == "SLICE"}
+    assert sent == {(1, 1, 6, 4)}
+    made = [tensors[o.outputs[0]].shape for o in split.file.operators if o.kind == "CONV_2D"]
+    assert [shape[1:] for shape in made if shape[3] == 16] == [(5, 6, 16)] * 2
+    check(file, split)
+
+
 def test_the_columns_alone_are_padded_inside_the_image():
     file = two_convolutions(9)
     split = strips(file, (1, 1, 1))
