@@ -32,10 +32,10 @@ from keras_concurrent.interpreter import Array
 IMAGES = 20
 
 
-def distinct_bundle(cluster: Cluster, folder: Path) -> Bundle:
+def distinct_bundle(cluster: Cluster, folder: Path, pixels: int = 32) -> Bundle:
     """A small network whose answers tell its images apart, cut for the boards."""
     keras.utils.set_random_seed(1)
-    architecture = stage(generate("lanes", 16, seed=1), (32, 32, 3), 10, filters=16, seed=1)
+    architecture = stage(generate("lanes", 16, seed=1), (pixels, pixels, 3), 10, filters=16, seed=1)
     model = build_model(architecture)
     rng = np.random.default_rng(1)
     for weight in model.weights:
@@ -44,7 +44,7 @@ def distinct_bundle(cluster: Cluster, folder: Path) -> Bundle:
     for layer in model._flatten_layers():
         if isinstance(layer, keras.layers.BatchNormalization):
             layer.momentum = 0.0  # the statistics become those of the images that follow
-    model(rng.random((IMAGES, 32, 32, 3), np.float32), training=True)
+    model(rng.random((IMAGES, pixels, pixels, 3), np.float32), training=True)
     return export_bundle(TfliteFile(to_tflite(model)), cluster, folder)
 
 

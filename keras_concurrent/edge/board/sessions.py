@@ -138,19 +138,16 @@ class Sessions:
 
     def accept(self, sender: str, tensor: Tensor, received_s: float) -> None:
         """Give a tensor to the work that it is for; tell a client why there is none."""
-        work = self.taking(tensor)
-        if sender == CLIENT:
-            if tensor.session in self._works:
-                self._heard_s[tensor.session] = received_s
-            known = work is not None and (
-                self._works.get(tensor.session) is work or tensor.image in work.engine.images
-            )
-            if not known:
-                cause = _EXCHANGED if tensor.session in self._works else _FORGOTTEN
+        work, current = self.taking(tensor), self._works.get(tensor.session)
+        if sender == CLIENT and current is not None:
+            self._heard_s[tensor.session] = received_s
+        begins = sender == CLIENT and work is not current
+        if work is None or (begins and tensor.image not in work.engine.images):
+            if sender == CLIENT or (current is not None and not current.engine.routes):
+                cause = _FORGOTTEN if current is None else _EXCHANGED
                 failed = Failed(tensor.session, tensor.image, "", cause)
                 self._outbox.put(CLIENT, failed)
-                return
-        if work is not None:
+        else:
             work.accept(sender, tensor, received_s)
             if sum(each.held_bytes for each in self._turns) > MOST_HELD_BYTES and self.images > 1:
                 fullest = max(self._turns, key=lambda each: each.held_bytes)

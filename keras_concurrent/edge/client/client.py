@@ -2,7 +2,8 @@
 
 One thread takes what arrives and does what follows, see `keras_concurrent.edge.client.dispatch`;
 another sends. A bounded number of images may be in flight: who asks for one more waits until one is
-answered.
+answered. Where more is asked for than can be answered in time, fewer are in flight, and those that
+cannot be answered any more make room, see `keras_concurrent.edge.client.admission`.
 """
 
 from __future__ import annotations
@@ -76,7 +77,7 @@ class Client:
         self._bundle, self._channel = bundle, channel
         self._slowness: dict[str, float] = {}
         self._offsets_s: dict[str, float] = {}
-        self._slots = threading.BoundedSemaphore(in_flight)
+        self._in_flight = in_flight
         self._number = 0
         self._ended = False
         self._outbox = Outbox(channel, pacer)
@@ -86,6 +87,7 @@ class Client:
             computes=fallback,
         )  # fmt: skip
         self._lock, self._requests = self._dispatch.lock, self._dispatch.requests
+        self._room = threading.Condition(self._lock)  # a request has ended
         self.questions = self._dispatch.questions
         """What can be asked of boards beside images."""
         self._readiness = Readiness(
@@ -103,6 +105,8 @@ class Client:
     def close(self) -> None:
         """End it; whoever still waits for an answer gets an error."""
         self._ended = True
+        with self._room:
+            self._room.notify_all()
         self._thread.join(timeout=5)
         self._outbox.close()
         self._channel.close()
@@ -206,13 +210,22 @@ class Client:
     ) -> Iterator[Outputs]:
         """Recognise images, several at a time; answers come in the order of the images.
 
+        An image is fetched when there is room for it, and has its deadline from then on: as many
+        are in flight as can be expected to be answered in time.
+
         Raises:
             ValueError: a wrong shape or dtype.
             BoardError: a board failed, or an answer did not come in time.
         """
         waiting: deque[Future[Outputs]] = deque()
-        for image in images:
-            waiting.append(self.submit(image, deadline_s=deadline_s))
+        following = iter(images)
+        while True:
+            with self._room:
+                self._room.wait_for(lambda: self._ended or self._has_room(deadline_s))
+            try:
+                waiting.append(self.submit(next(following), deadline_s=deadline_s))
+            except StopIteration:
+                break
             while waiting and waiting[0].done():
                 yield waiting.popleft().result()
         while waiting:
@@ -223,25 +236,36 @@ class Client:
     ) -> Future[Outputs]:
         """Ask for one image without waiting for the answer; see `infer`.
 
-        While as many images are in flight as may be, this waits for one to be answered. What was
-        asked cannot be cancelled: the deadline ends it.
+        While as many images are in flight as may be, this waits for one to be answered; the
+        deadline counts from the call. What was asked cannot be cancelled: the deadline ends it.
         """
         if not deadline_s > 0:
             raise ValueError(f"deadline_s must be above 0, got {deadline_s!r}")
+        asked = time.monotonic()
         values = check_inputs(self._bundle.manifest, images)
-        self._slots.acquire()
         future: Future[Outputs] = Future()
         future.set_running_or_notify_cancel()  # a sent image cannot be called back
-        future.add_done_callback(lambda _: self._slots.release())
-        with self._lock:
-            if self._ended:
-                future.set_exception(BoardError("the client is closed"))
+        with self._room:
+            room = self._room.wait_for(lambda: self._ended or self._has_room(), deadline_s)
+            if self._ended or not room:
+                full = f"no answer after {deadline_s:g} s: {self._in_flight} others were in flight"
+                future.set_exception(BoardError("the client is closed" if self._ended else full))
                 return future
             self._number += 1
+            future.add_done_callback(self._make_room)
             self._dispatch.flights.add(self._number, values, future)
-            now = time.monotonic()
-            self._dispatch.carry_out(self._requests.ask(self._number, now, now + deadline_s))
+            self._dispatch.carry_out(self._requests.ask(self._number, asked, asked + deadline_s))
         return future
+
+    def _has_room(self, within_s: float | None = None) -> bool:
+        """Whether one more image may be asked for, and would begin now if it has so long."""
+        if self._requests.waiting >= self._in_flight:
+            return False
+        return within_s is None or self._requests.has_room(within_s)
+
+    def _make_room(self, ended: Future[Outputs]) -> None:
+        with self._room:
+            self._room.notify_all()
 
     @property
     def absent(self) -> tuple[str, ...]:

@@ -232,12 +232,16 @@ class Dispatch:
 
         def done(outputs: Outputs) -> None:
             with self.lock:
-                if self.requests.computed(request):
+                waited, following = self.requests.computed(request)
+                if waited:
                     self.flights.deliver(request, outputs)
+                self.carry_out(following)
 
         def failed(reason: str) -> None:
             with self.lock:
-                if self.requests.computed(request):
+                waited, following = self.requests.computed(request)
+                if waited:
                     self.flights.fail(request, reason)
+                self.carry_out(following)
 
         self._own.compute(self.flights.values(request), done, failed)

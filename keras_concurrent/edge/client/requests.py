@@ -4,13 +4,14 @@ Events go in (an image is asked for, a tensor arrived, a board is gone), instruc
 (begin an image on a route, offer a route to a board, answer, fail). A route is used when all its
 boards have acknowledged it. Routes for the loss of each board are offered beforehand, so that
 after a loss the images in flight begin anew at once. An image has one deadline, whatever happens:
-it ends in an answer, in the client's own hands, or in an error that says what is missing.
+it ends in an answer, in the client's own hands, or in an error that says what is missing. One that
+cannot be answered by its deadline any more makes room for those that can.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Collection, Iterable
-from dataclasses import dataclass, field
 
 from keras_concurrent.edge.client.instructions import (
     Answer,
@@ -21,20 +22,13 @@ from keras_concurrent.edge.client.instructions import (
     Forget,
     Instruction,
 )
+from keras_concurrent.edge.client.line import BY_HAND, Line, Request
 from keras_concurrent.edge.client.presence import Presence
 from keras_concurrent.edge.client.routes import Reroute, Route, RouteBook
+from keras_concurrent.edge.link.transport import Clock
 from keras_concurrent.edge.placement import Placement
 
-_OWN = -1  # instead of an image's number: the client computes it
-
-
-@dataclass
-class _Request:
-    asked_s: float
-    deadline_s: float
-    image: int | None = None
-    route: int | None = None
-    missing: set[str] = field(default_factory=set)
+_TOO_LATE = "more is asked for than can be answered in time: it would have come later than after"
 
 
 class Requests:
@@ -46,6 +40,7 @@ class Requests:
         reroute: the placement without some boards, or ``None`` where that leaves none.
         computes: whether the client computes when no board is left; otherwise requests wait for
             one to come back.
+        clock: deadlines are by it.
     """
 
     def __init__(
@@ -55,8 +50,9 @@ class Requests:
         reroute: Reroute,
         *,
         computes: bool = True,
+        clock: Clock = time.monotonic,
     ) -> None:
-        self._computes = computes
+        self._computes, self._clock = computes, clock
         self._outputs = frozenset(outputs)
         self._book = RouteBook(reroute)
         self._presence = Presence(boards)
@@ -67,7 +63,8 @@ class Requests:
         """Whether no board is left."""
         self.started = False
         """Whether routes are planned: from then on the session stays what it is."""
-        self._requests: dict[int, _Request] = {}  # in the order asked
+        self._line = Line()
+        self._requests = self._line.requests
         self._request_of: dict[int, int] = {}
         self._images = 0
 
@@ -103,7 +100,11 @@ class Requests:
 
     def next_deadline(self) -> float | None:
         """When `tick` has something to do."""
-        return min((request.deadline_s for request in self._requests.values()), default=None)
+        return self._line.next_due_s()
+
+    def has_room(self, within_s: float) -> bool:
+        """Whether an image would begin now that is to be answered within so many seconds."""
+        return self._line.has_room(within_s)
 
     # ------------------------------------------------------------- events
 
@@ -114,8 +115,8 @@ class Requests:
 
     def ask(self, request: int, now_s: float, deadline_s: float) -> list[Instruction]:
         """An image is to be recognised until a deadline."""
-        self._requests[request] = _Request(now_s, deadline_s)
-        return self._place(request)
+        self._requests[request] = Request(now_s, deadline_s)
+        return self._place_waiting()
 
     def here(self, board: str) -> list[Instruction]:
         """A board has appeared. It knows no route yet."""
@@ -174,33 +175,34 @@ class Requests:
         request.missing.discard(tensor)
         if request.missing:
             return []
+        self._line.answered(request, self._clock())
         self._end(number)
-        return [Answer(number, image)]
+        return [Answer(number, image), *self._place_waiting()]
 
     def failed(self, image: int, reason: str) -> list[Instruction]:
         """A board could not compute its part of an image."""
         number = self._request_of.get(image)
         if number is None:
             return []
-        return self._fail(number, reason)
+        return [*self._fail(number, reason), *self._place_waiting()]
 
-    def computed(self, request: int) -> bool:
+    def computed(self, request: int) -> tuple[bool, list[Instruction]]:
         """The client has computed a request itself; whether anybody still waits for it."""
         waited = request in self._requests
+        self._line.computed(self._clock())
         self._end(request)
-        return waited
+        return waited, self._place_waiting()
 
     def tick(self, now_s: float) -> list[Instruction]:
         """Time has passed: fail what is past its deadline."""
-        late = [n for n, request in self._requests.items() if request.deadline_s <= now_s]
         instructions: list[Instruction] = []
-        for number in late:
+        for number in self._line.overdue(now_s):
             request = self._requests[number]
             waited_s = request.deadline_s - request.asked_s
             reason = f"no answer after {waited_s:g} s: {self._lack(request)}"
             instructions += self._checks(request)
             instructions += self._fail(number, reason)
-        return instructions
+        return instructions + self._place_waiting()
 
     def replan(self) -> list[Instruction]:
         """Costs have changed: plan all routes anew."""
@@ -232,27 +234,38 @@ class Requests:
         self.alone = best is None
         instructions = self._book.offers(best, self._presence.absent) if best is not None else []
         if best is not None and best.ready:
+            if best is not self._current:
+                self._line.boards.plan(best.placement.predicted_latency_s)
             self._current = best
         elif self._current is not None and self._current.uses(key):
             self._current = None
+        by_boards = self._line.boards if self._current is not None else None
+        self._line.admission = self._line.hand if self.alone and self._computes else by_boards
         for standby in self._book.standing():  # a board that came back must learn them anew
             if not standby.uses(key):
                 instructions += self._book.offers(standby, self._presence.absent)
-        for number, request in list(self._requests.items()):
+        for number, request in self._requests.items():
             if request.route is not None and self._book[request.route].uses(key):
                 instructions += self._abandon(number)
-            if request.image is None:
-                instructions += self._place(number)
+        return instructions + self._place_waiting()
+
+    def _place_waiting(self) -> list[Instruction]:
+        """Begin requests that can be answered in time, and end those that no longer can."""
+        now_s, instructions = self._clock(), []
+        while (number := self._line.following(now_s)) is not None:
+            instructions += self._place(number, now_s)
+        for number in self._line.too_late(now_s):
+            request = self._requests[number]
+            within_s = request.deadline_s - request.asked_s
+            instructions += self._fail(number, f"{_TOO_LATE} {within_s:g} s")
         return instructions
 
-    def _place(self, number: int) -> list[Instruction]:
-        """Begin a request on the current route, or by hand; without either it waits."""
+    def _place(self, number: int, now_s: float) -> list[Instruction]:
+        """Begin a request on the current route, or by hand."""
         request = self._requests[number]
-        if self.alone and self._computes:
-            request.image = _OWN
+        self._line.begin(request, now_s)
+        if self._current is None or request.image == BY_HAND:
             return [Compute(number)]
-        if self._current is None:
-            return []
         self._images += 1
         request.image, request.route = self._images, self._current.number
         request.missing = set(self._outputs)
@@ -280,7 +293,7 @@ class Requests:
         if request is not None and request.image is not None:
             self._request_of.pop(request.image, None)
 
-    def _checks(self, request: _Request) -> list[Instruction]:
+    def _checks(self, request: Request) -> list[Instruction]:
         """Who may owe a request's answer, or that a route is agreed on."""
         if request.route is not None:
             owing = set(self._book[request.route].placement.programs)
@@ -290,7 +303,7 @@ class Requests:
         boards = tuple(sorted(owing - self._presence.absent))
         return [Check(boards)] if boards else []
 
-    def _lack(self, request: _Request) -> str:
+    def _lack(self, request: Request) -> str:
         if request.route is None:
             if self.alone:
                 return "no board is left"

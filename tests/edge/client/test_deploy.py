@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import threading
+import time
 from contextlib import contextmanager
 
 import numpy as np
@@ -113,6 +114,35 @@ def test_a_client_of_the_old_bundle_is_told(bundles, stores):
         deploy(client.questions.ask, bundles[1], NAMES)
         with pytest.raises(BoardError, match="its bundle was exchanged: connect anew"):
             client.infer(image, deadline_s=5)
+
+
+@pytest.mark.parametrize("finish", [True, False])
+def test_images_on_their_way_finish_or_end_in_an_error_as_asked(bundles, stores, finish):
+    """One board has begun its part of an image, the other has nothing yet when both switch."""
+    image = random_images(bundles[0], 1)[0]
+    expected = reference(bundles[0], [image])[0]["classes"]
+    with boards_with(stores, bundles[0]) as (client, boards):
+        deploy(client.questions.ask, bundles[0], NAMES)
+        client.wait_ready(5)
+        client.infer(image)
+        held, accept = [], boards[0]._sessions.accept
+        boards[0]._sessions.accept = lambda *tensor: held.append(tensor)
+        future = client.submit(image, deadline_s=20)
+        began = time.monotonic()
+        while not held and time.monotonic() < began + 5:
+            time.sleep(0.01)
+        assert {sender for sender, *_ in held} == {"d1"}
+        time.sleep(0.2)  # it has sent all that it can
+        deploy(client.questions.ask, bundles[1], NAMES, finish=finish)
+        assert [board._workshop.sha256 for board in boards] == [bundles[1].sha256] * 2
+        boards[0]._sessions.accept = accept
+        for tensor in held:
+            accept(*tensor)  # the board's thread has nothing to do meanwhile
+        if finish:
+            assert np.array_equal(future.result()["classes"], expected)
+        else:
+            with pytest.raises(BoardError, match="its bundle was exchanged: connect anew"):
+                future.result(5)
 
 
 def test_times_of_a_bundle_do_not_count_for_the_next(bundles, stores):

@@ -17,7 +17,7 @@ from keras_concurrent.edge.link.keys import AUTHORITY, CERTIFICATE, KEY, Keys, m
 from keras_concurrent.edge.link.meeting import has_aes
 from keras_concurrent.edge.link.protocol import Ask, Echo, Probe, Tensor, content_of
 from keras_concurrent.edge.link.questions import Ping
-from keras_concurrent.edge.link.transport import Gone, Here, Malformed
+from keras_concurrent.edge.link.transport import Gone, Here, Left, Malformed
 from keras_concurrent.edge.testbed.local_boards import free_ports
 from keras_concurrent.network import Network
 
@@ -132,6 +132,19 @@ def test_each_client_gets_the_answers_of_its_own_session(pair):
             first, other,
         )  # fmt: skip
         assert [t.session for t in messages(got[other], Tensor)] == [6]
+
+
+def test_a_board_hears_of_each_client_whose_link_ends_and_of_no_other(pair):
+    board, client = pair
+    with closing(DirectChannel(CLIENT, cluster_like(client))) as other:
+        until(lambda came: other.direct("p0"), board, client, other)
+        other.send("p0", Ask(6, 1, Ping()))
+        until(lambda came: messages(came[board], Ask), board, client, other)
+    came = until(lambda came: messages(came[board], Left), board, client)
+    assert messages(came[board], Left) == [Left(6)]
+    assert board.direct(CLIENT)
+    tensor = Tensor(5, 1, 0, 0, b"still here")
+    assert board.send_at_once(CLIENT, tensor)
 
 
 def cluster_like(channel):
