@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
@@ -25,6 +26,7 @@ from keras_concurrent.edge.client.instructions import (
     Offer,
 )
 from keras_concurrent.edge.client.own_interpreter import OwnInterpreter
+from keras_concurrent.edge.client.pace import Pace
 from keras_concurrent.edge.client.questions import Questions, Suspects, UnansweredError
 from keras_concurrent.edge.client.requests import Requests
 from keras_concurrent.edge.client.routes import Reroute
@@ -32,8 +34,10 @@ from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link import answers, protocol
 from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, SessionNumber, version_fault
-from keras_concurrent.edge.link.questions import Route
+from keras_concurrent.edge.link.questions import Route, Trace
 from keras_concurrent.edge.link.transport import Channel, Gone, Here, Malformed, Packet
+from keras_concurrent.edge.placement import Event
+from keras_concurrent.edge.timeline import Record
 from keras_concurrent.errors import BoardError, ProtocolError
 
 _log = logging.getLogger(__name__)
@@ -48,12 +52,13 @@ class Dispatch:
         channel: to them.
         outbox: sends on it.
         reroute: the placement without some boards, or ``None`` where that leaves none.
+        pace: judges which boards have become slow.
         computes: compute here when no board is left.
     """
 
     def __init__(
         self, bundle: Bundle, cluster: Cluster, channel: Channel, outbox: Outbox, reroute: Reroute,
-        *, computes: bool,
+        pace: Pace, *, computes: bool,
     ) -> None:  # fmt: skip
         self.lock = threading.RLock()
         """Guards all of this: images are asked for in many threads."""
@@ -66,6 +71,7 @@ class Dispatch:
         """Decides."""
         self.questions = Questions(outbox, self.session, channel.clock)
         """What can be asked of boards beside images."""
+        self._pace = pace
         self._bundle, self._boards, self._outbox = bundle, frozenset(names), outbox
         self._suspects = Suspects(self.questions)
         self._own = OwnInterpreter(bundle)
@@ -156,6 +162,8 @@ class Dispatch:
         due = self.requests.next_deadline()
         if due is not None and due <= now:
             self.carry_out(self.requests.tick(now))
+        if self._pace.forgives(now):
+            self.carry_out(self.requests.replan())
         out, back = self._suspects.look(now)
         for board in out:
             self.carry_out(self.requests.gone(board))
@@ -180,6 +188,7 @@ class Dispatch:
                     self._outbox.put(board, drop)
             elif isinstance(instruction, Answer):
                 self.flights.answer(instruction.request, instruction.image)
+                self._look_into(self.flights.last)
             elif isinstance(instruction, Check):
                 self._suspects.ask(instruction.boards, time.monotonic())
             elif isinstance(instruction, Compute):
@@ -203,6 +212,32 @@ class Dispatch:
             self.carry_out(self.requests.acknowledged(offer.board, offer.route))
 
         future.add_done_callback(answered)
+
+    def _look_into(self, record: Record | None) -> None:
+        """If an image came late, ask its boards what they did when, and share the work anew."""
+        if record is None:
+            return
+        placement = self.requests.placement(record.route)
+        latency_s = max(record.arrived_s.values(), default=record.started_s) - record.started_s
+        if not self._pace.is_late(placement, latency_s, time.monotonic()):
+            return
+        events: dict[str, tuple[Event, ...]] = {}
+
+        def answered(board: str, future: Future[answers.Trace]) -> None:  # with the lock
+            if future.exception() is None:
+                events[board] = future.result().events
+            if len(events) == len(placement.programs):
+                before = dict(self._pace.slowness)
+                if self._pace.judge(placement, events, time.monotonic()):
+                    _log.warning("takes longer than planned, and gets less: %s", ", ".join(
+                        f"{b} {times:.1f} times" for b, times in self._pace.slowness.items()
+                        if times != before.get(b)
+                    ))  # fmt: skip
+                    self.carry_out(self.requests.replan())
+
+        for board in placement.programs:
+            asked = self.questions.put(board, Trace(record.image))
+            asked.add_done_callback(partial(answered, board))
 
     def _refused(self, offer: Offer, reason: str) -> None:
         if self.requests.is_here(offer.board):
