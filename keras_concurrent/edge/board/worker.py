@@ -13,9 +13,10 @@ import threading
 import time
 
 from keras_concurrent.board import CLIENT
+from keras_concurrent.edge.board.depot import Depot
 from keras_concurrent.edge.board.health import Health
 from keras_concurrent.edge.board.status import Counts, machine
-from keras_concurrent.edge.board.store import Depot, Store
+from keras_concurrent.edge.board.store import Store
 from keras_concurrent.edge.board.stretch import MessageStretch
 from keras_concurrent.edge.board.work import Work
 from keras_concurrent.edge.board.workshop import Workshop
@@ -199,6 +200,8 @@ class Board:
                 self._complain(other, f"is not heard: {fault}")
             return
         here = isinstance(presence, Here)
+        if other == CLIENT and not here:
+            self._depot.release()
         if other != CLIENT:
             (self._absent.discard if here else self._absent.add)(other)
         if other != CLIENT or here:
@@ -237,7 +240,7 @@ class Board:
             case (
                 questions.Offer() | questions.File() | questions.Switch() | questions.RollBack()
             ) as deployment:
-                return self._depot.answer(deployment)
+                return self._depot.answer(deployment, ask.session)
         raise BundleError(f"nothing is known of {ask.question}")
 
     def _tell(self, ask: Ask, result: answers.Result) -> None:
