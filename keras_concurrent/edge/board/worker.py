@@ -45,6 +45,7 @@ from keras_concurrent.edge.link.transport import Channel, Gone, Here, Malformed,
 from keras_concurrent.errors import BundleError, ConcurrentError
 
 _MOST_ROUTES = 1024
+_TELL_AGAIN_S = 2.0  # whom it does not reach: what it told may have been lost
 _LONG_S = 1e-3  # a thread costs less than waiting so long
 _MOST_AHEAD_NS = 366 * 24 * 3600 * 10**9
 """So far may a client's clock be ahead: after a session no earlier one is heard."""
@@ -87,6 +88,7 @@ class Board:
         self._messages = messages
         self._depot = Depot(name, store, self._workshop, self._take_bundle)
         self._absent = set(others)
+        self._tell_again_s = 0.0
         self._complain = Complaints(name)
         self._counts = Counts()
         self._probe: LinkProbe | None = None
@@ -114,6 +116,8 @@ class Board:
                 packet = self._channel.receive(0.0 if self._work.pending else 0.1)
                 if packet is not None:
                     self._handle(packet)
+                if time.monotonic() >= self._tell_again_s:
+                    self._tell_links()
                 if self._work.pending:  # however many messages come, the work goes on
                     self._step()
                 elif packet is None and self._channel.refused():
@@ -205,7 +209,11 @@ class Board:
         if other != CLIENT:
             (self._absent.discard if here else self._absent.add)(other)
         if other != CLIENT or here:
-            self._outbox.put(CLIENT, Links(tuple(sorted(self._absent))))
+            self._tell_links()
+
+    def _tell_links(self) -> None:
+        self._tell_again_s = time.monotonic() + _TELL_AGAIN_S
+        self._outbox.put(CLIENT, Links(tuple(sorted(self._absent))))
 
     # ------------------------------------------------------------- what is asked
 

@@ -27,9 +27,10 @@ from keras_concurrent.edge.client.instructions import (
 )
 from keras_concurrent.edge.client.own_interpreter import OwnInterpreter
 from keras_concurrent.edge.client.pace import Pace
-from keras_concurrent.edge.client.questions import Questions, Suspects, UnansweredError
+from keras_concurrent.edge.client.questions import Questions, UnansweredError
 from keras_concurrent.edge.client.requests import Requests
 from keras_concurrent.edge.client.routes import Reroute
+from keras_concurrent.edge.client.suspects import Suspects
 from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link import answers, protocol
 from keras_concurrent.edge.link.outbox import Outbox
@@ -41,6 +42,8 @@ from keras_concurrent.edge.timeline import Record
 from keras_concurrent.errors import BoardError, ProtocolError
 
 _log = logging.getLogger(__name__)
+_AGAIN_S, _LAST_AGAIN_S = 1.0, 16.0
+"""After so long, and then twice as long, a board is told again what it does on a route."""
 
 
 class Dispatch:
@@ -74,6 +77,7 @@ class Dispatch:
         self._pace = pace
         self._bundle, self._boards, self._outbox = bundle, frozenset(names), outbox
         self._suspects = Suspects(self.questions)
+        self._offered: dict[tuple[str, int], tuple[Offer, float, float]] = {}  # again when, by
         self._own = OwnInterpreter(bundle)
         self._complain = Complaints(CLIENT)
         channel.largest = self._largest
@@ -164,6 +168,7 @@ class Dispatch:
             self.carry_out(self.requests.tick(now))
         if self._pace.forgives(now):
             self.carry_out(self.requests.replan())
+        self._offer_again(now)
         out, back = self._suspects.look(now)
         for board in out:
             self.carry_out(self.requests.gone(board))
@@ -196,13 +201,24 @@ class Dispatch:
             else:
                 self.flights.fail(instruction.request, instruction.reason)
 
-    def _offer(self, offer: Offer) -> None:
+    def _offer_again(self, now: float) -> None:
+        """What a board has not answered may have been lost, or its answer."""
+        for key, (offer, due, pause_s) in list(self._offered.items()):
+            if due <= now:
+                del self._offered[key]
+                if offer.route in self.requests.routes():
+                    self._offer(offer, min(2 * pause_s, _LAST_AGAIN_S))
+
+    def _offer(self, offer: Offer, pause_s: float = _AGAIN_S) -> None:
+        key = offer.board, offer.route
+        self._offered[key] = offer, time.monotonic() + pause_s, pause_s
         routes = tuple(self.requests.routes())
         senders = self.requests.placement(offer.route).senders_to(offer.board)
         route = Route(offer.route, self._bundle.sha256, offer.program, senders, routes)
         future = self.questions.put(offer.board, route)
 
         def answered(future: Future[answers.RouteTaken]) -> None:  # in the thread with the lock
+            self._offered.pop(key, None)
             try:
                 unreached = future.result().unreached
             except UnansweredError as error:
