@@ -15,6 +15,7 @@ import time
 from keras_concurrent.board import CLIENT
 from keras_concurrent.edge.board.depot import Depot
 from keras_concurrent.edge.board.health import Health
+from keras_concurrent.edge.board.heap import MUCH_BYTES, Heap
 from keras_concurrent.edge.board.status import Counts, machine
 from keras_concurrent.edge.board.store import Store
 from keras_concurrent.edge.board.stretch import MessageStretch
@@ -89,6 +90,7 @@ class Board:
         self._depot = Depot(name, store, self._workshop, self._take_bundle)
         self._absent = set(others)
         self._tell_again_s = 0.0
+        self._heap = Heap()
         self._complain = Complaints(name)
         self._counts = Counts()
         self._probe: LinkProbe | None = None
@@ -118,6 +120,7 @@ class Board:
                     self._handle(packet)
                 if time.monotonic() >= self._tell_again_s:
                     self._tell_links()
+                self._heap.look()
                 if self._work.pending:  # however many messages come, the work goes on
                     self._step()
                 elif packet is None and self._channel.refused():
@@ -163,6 +166,10 @@ class Board:
 
     def _handle(self, packet: Packet) -> None:
         sender, message = packet.sender, packet.message
+        if isinstance(message, Malformed) or (
+            isinstance(message, Ask) and len(content_of(message)) > MUCH_BYTES
+        ):
+            self._heap.much_was_freed()
         if isinstance(message, (Here, Gone)):
             self._notice(sender, message)
         elif sender not in self._receivers:
