@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -12,6 +13,19 @@ def write_beside(path: Path, content: bytes) -> None:
     """Write a file beside its place, then rename, so that a half-written one never shows.
 
     It is on the disk before it is renamed, so that a power cut leaves the old one or the new.
+
+    Raises:
+        OSError: the folder cannot be made or written.
+    """
+    with written_beside(path, content):
+        pass
+
+
+@contextlib.contextmanager
+def written_beside(path: Path, content: bytes) -> Iterator[None]:
+    """Write a file beside its place, and rename it when the block has ended well.
+
+    A disk that is full says so before the block begins.
 
     Raises:
         OSError: the folder cannot be made or written.
@@ -25,6 +39,7 @@ def write_beside(path: Path, content: bytes) -> None:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(beside, 0o644)
+        yield
         os.replace(beside, path)
     except BaseException:
         os.unlink(beside)

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 
 from costless import costless
 
-from keras_concurrent import cluster
 from keras_concurrent.board import CLIENT
+from keras_concurrent.board import Board as BoardEntry
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.client.client import Client
@@ -15,10 +15,10 @@ from keras_concurrent.edge.link.transport import Exchange
 from keras_concurrent.network import Network
 
 
-def slow_boards(count):
+def slow_boards(count, gflops_per_s=0.01):
     """Boards so slow, on a network so fast, that even a tiny network is planned on all of them."""
     boards = tuple(
-        cluster.Board(f"pi3-{i}", 0.01, f"tcp/127.0.0.1:{7447 + i}", call_ms=0.0)
+        BoardEntry(f"pi3-{i}", gflops_per_s, f"tcp/127.0.0.1:{7447 + i}", call_ms=0.0)
         for i in range(1, count + 1)
     )
     return costless(boards, Network(1e6, 0.0))
@@ -49,10 +49,11 @@ def serving(*boards):
 
 
 @contextmanager
-def running(bundle, placement="boards", stretch=None):
+def running(bundle, placement="boards", stretch=None, cluster=None):
     """The client of three boards, the exchange, and those of the boards that have work."""
     exchange = Exchange()
-    everyone = frozenset(board.name for board in slow_boards(3).boards)
+    cluster = cluster or slow_boards(3)
+    everyone = frozenset(board.name for board in cluster.boards)
     boards = [
         Board(
             name, bundle, exchange.join(name, clock=clock_of(name)), everyone - {name},
@@ -62,6 +63,6 @@ def running(bundle, placement="boards", stretch=None):
     ]  # fmt: skip
     with serving(*boards):
         channel = exchange.join(CLIENT, clock=clock_of(CLIENT))
-        with Client(bundle, slow_boards(3), channel, placement) as client:
+        with Client(bundle, cluster, channel, placement) as client:
             client.wait_ready(5)
             yield client, exchange, boards

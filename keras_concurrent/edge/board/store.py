@@ -21,15 +21,13 @@ import contextlib
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Protocol
 
-from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle, digest
-from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.manifest import MANIFEST, Manifest, SegmentSpec
 from keras_concurrent.errors import BundleError
-from keras_concurrent.files import sync_folder, write_beside
+from keras_concurrent.files import sync_folder, write_beside, written_beside
 
 _MOST_BUNDLE_BYTES = 1 << 31
 
@@ -52,6 +50,7 @@ class Store:
                 (folder / name).mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise BundleError(f"cannot keep bundles in {folder}: {error.strerror}") from error
+        self._tidy()
 
     def current(self) -> Bundle | None:
         """The bundle in use, checked; ``None`` before the first.
@@ -91,6 +90,8 @@ class Store:
     def offer(self, manifest: bytes) -> tuple[str, ...]:
         """Look at a bundle's manifest before any of its files is taken.
 
+        What was left of bundles that were offered before, and are not in use, is removed.
+
         Returns:
             SHA-256 of the files that are lacking.
 
@@ -107,7 +108,13 @@ class Store:
         if total > _MOST_BUNDLE_BYTES:
             raise BundleError(f"a bundle must be at most {_MOST_BUNDLE_BYTES} bytes, got {total}")
         self._offered = text, parsed
+        self._tidy()
         return self.lacking()
+
+    def withdraw(self) -> None:
+        """Nobody will use what was offered."""
+        self._offered = None
+        self._tidy()
 
     @property
     def offered(self) -> Manifest:
@@ -196,18 +203,36 @@ class Store:
 
     def use(self, bundle: Bundle) -> None:
         """From now on the board starts with a bundle of this store."""
+        with self.using(bundle):
+            pass
+
+    @contextlib.contextmanager
+    def using(self, bundle: Bundle) -> Iterator[None]:
+        """Start with a bundle of this store from when the block has ended well.
+
+        Raises:
+            OSError: it cannot be written down, for instance because the disk is full; the block is
+                not begun.
+        """
         current, previous = self._named()
-        if current != bundle.sha256:
+        if current == bundle.sha256:
+            yield
+        else:
             lines = (bundle.sha256, current or previous)
-            write_beside(self.folder / "current", "\n".join(lines).encode())
+            with written_beside(self.folder / "current", "\n".join(lines).encode()):
+                yield
             (self.folder / "previous").unlink(missing_ok=True)
         self._offered = None
         self._tidy()
 
     def _tidy(self) -> None:
-        """Remove what neither of the two bundles needs."""
+        """Remove what neither of the two bundles needs, nor the one that is offered."""
         kept = set(self._named())
-        needed: set[str] = set()
+        if not any(kept) and os.path.lexists(self.folder / "current"):
+            return  # it is damaged: all may be needed still
+        for path in self.folder.glob(".current-*"):  # of a board that ended in between
+            path.unlink(missing_ok=True)
+        needed = {segment.sha256 for segment in self._segments()}
         for path in (self.folder / "bundles").iterdir():
             if path.name not in kept:
                 shutil.rmtree(path, ignore_errors=True)
@@ -227,61 +252,3 @@ def _is_sound(folder: Path) -> bool:
     except BundleError:
         return False
     return bundle.sha256 == folder.name
-
-
-class Begin(Protocol):
-    """Makes a board begin anew with a bundle."""
-
-    def __call__(self, bundle: Bundle, *, finish: bool) -> None:
-        """See `keras_concurrent.edge.link.questions.Switch`."""
-
-
-class Depot:
-    """Takes what is deployed to a board, and puts it in use.
-
-    Args:
-        board: its name.
-        store: where bundles are kept; without it none can be deployed.
-        workshop: holds what the board runs.
-        begin: makes the board begin anew with a bundle, with ``finish`` of
-            `keras_concurrent.edge.link.questions.Switch`.
-    """
-
-    def __init__(
-        self,
-        board: str,
-        store: Store | None,
-        workshop: Workshop,
-        begin: Begin,
-    ) -> None:
-        self._board, self._workshop, self._begin = board, workshop, begin
-        self.store = store
-        """Where bundles are kept."""
-
-    def largest(self, sha256: str) -> int:
-        """The bytes of a file that is lacking; 0 for any other."""
-        return self.store.largest(sha256) if self.store else 0
-
-    def answer(
-        self, question: questions.Offer | questions.File | questions.Switch | questions.RollBack
-    ) -> answers.Lacking | answers.FileKept | answers.InUse:
-        """Do what a client asks that deploys.
-
-        Raises:
-            BundleError: there is no store, or what came is wrong.
-        """
-        if self.store is None:
-            raise BundleError("this board has no --store to keep bundles in")
-        if isinstance(question, questions.Offer):
-            lacking = self.store.offer(question.content)
-            self._workshop.check_memory(self.store.offered, self._board)
-            return answers.Lacking(lacking)
-        if isinstance(question, questions.File):
-            self.store.take(question.sha256, question.content)
-            return answers.FileKept()
-        switch = isinstance(question, questions.Switch)
-        bundle = self.store.assembled() if switch else self.store.before()
-        if bundle.sha256 != self._workshop.sha256:
-            self._begin(bundle, finish=question.finish)
-        self.store.use(bundle)  # what could not be loaded is never started with
-        return answers.InUse(bundle.sha256)

@@ -14,10 +14,12 @@ import threading
 import time
 
 from keras_concurrent.board import CLIENT
+from keras_concurrent.edge.board.depot import Depot
 from keras_concurrent.edge.board.health import Health
+from keras_concurrent.edge.board.heap import MUCH_BYTES, Heap
 from keras_concurrent.edge.board.sessions import Sessions
 from keras_concurrent.edge.board.status import Counts, machine
-from keras_concurrent.edge.board.store import Depot, Store
+from keras_concurrent.edge.board.store import Store
 from keras_concurrent.edge.board.work import Work
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
@@ -39,12 +41,14 @@ from keras_concurrent.edge.link.protocol import (
     Message,
     Probe,
     Tensor,
+    content_of,
     version_fault,
 )
 from keras_concurrent.edge.link.transport import Channel, Gone, Here, Left, Malformed, Packet
 from keras_concurrent.errors import BundleError, ConcurrentError
 
 _MOST_ROUTES = 1024
+_TELL_AGAIN_S = 2.0  # whom it does not reach: what it told may have been lost
 _LONG_S = 1e-3  # a thread costs less than waiting so long
 
 
@@ -85,6 +89,8 @@ class Board:
         self._messages = messages
         self._depot = Depot(name, store, self._workshop, self._take_bundle)
         self._absent = set(others)
+        self._tell_again_s = 0.0
+        self._heap = Heap()
         self._complain = Complaints(name)
         self._counts = Counts()
         self._probe: LinkProbe | None = None
@@ -113,6 +119,9 @@ class Board:
                 if packet is not None:
                     self._handle(packet)
                 self._sessions.look()
+                if time.monotonic() >= self._tell_again_s:
+                    self._tell_links()
+                self._heap.look()
                 if self._sessions.pending:  # however many messages come, the work goes on
                     self._step()
                 elif packet is None and self._channel.refused():
@@ -157,6 +166,10 @@ class Board:
 
     def _handle(self, packet: Packet) -> None:
         sender, message = packet.sender, packet.message
+        if isinstance(message, Malformed) or (
+            isinstance(message, Ask) and len(content_of(message)) > MUCH_BYTES
+        ):
+            self._heap.much_was_freed()
         if isinstance(message, (Here, Gone)):
             self._notice(sender, message)
         elif isinstance(message, Left):
@@ -197,10 +210,16 @@ class Board:
                 self._complain(other, f"is not heard: {fault}")
             return
         here = isinstance(presence, Here)
+        if other == CLIENT and not here:
+            self._depot.release()
         if other != CLIENT:
             (self._absent.discard if here else self._absent.add)(other)
         if other != CLIENT or here:
-            self._outbox.put(CLIENT, Links(tuple(sorted(self._absent))))
+            self._tell_links()
+
+    def _tell_links(self) -> None:
+        self._tell_again_s = time.monotonic() + _TELL_AGAIN_S
+        self._outbox.put(CLIENT, Links(tuple(sorted(self._absent))))
 
     # ------------------------------------------------------------- what is asked
 
@@ -235,7 +254,7 @@ class Board:
             case (
                 questions.Offer() | questions.File() | questions.Switch() | questions.RollBack()
             ) as deployment:
-                return self._depot.answer(deployment)
+                return self._depot.answer(deployment, ask.session)
         raise BundleError(f"nothing is known of {ask.question}")
 
     def _tell(self, ask: Ask, result: answers.Result) -> None:

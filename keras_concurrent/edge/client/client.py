@@ -19,6 +19,7 @@ from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.dispatch import Dispatch
 from keras_concurrent.edge.client.flights import Outputs
+from keras_concurrent.edge.client.pace import Pace
 from keras_concurrent.edge.client.readiness import Readiness
 from keras_concurrent.edge.client.routes import reroute
 from keras_concurrent.edge.client.segment_costs import slow_boards
@@ -75,16 +76,17 @@ class Client:
         self.boards = tuple(sorted(bundle.placement(placement).programs))
         """The boards that the plan uses."""
         self._bundle, self._channel = bundle, channel
-        self._slowness: dict[str, float] = {}
         self._offsets_s: dict[str, float] = {}
         self._in_flight = in_flight
         self._number = 0
         self._ended = False
         self._outbox = Outbox(channel, pacer)
+        pace = Pace()
+        self._slowness = pace.slowness
         self._dispatch = Dispatch(
             bundle, cluster, channel, self._outbox,
-            lambda out: reroute(bundle.manifest, cluster, placement, out, self._slowness),
-            computes=fallback,
+            lambda out: reroute(bundle.manifest, cluster, placement, out, pace.slowness),
+            pace, computes=fallback,
         )  # fmt: skip
         self._lock, self._requests = self._dispatch.lock, self._dispatch.requests
         self._room = threading.Condition(self._lock)  # a request has ended

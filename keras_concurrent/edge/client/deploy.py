@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from keras_concurrent.edge.bundle import Bundle
@@ -13,6 +14,7 @@ from keras_concurrent.edge.manifest import MANIFEST
 from keras_concurrent.errors import BoardError
 
 _FILE_S = 60.0  # for one file on a slow link
+_WITHDRAW_S = 2.0
 
 
 @dataclass(frozen=True)
@@ -57,19 +59,29 @@ def deploy(
     if len(manifest) > MOST_MANIFEST_BYTES:
         raise BoardError(f"{MANIFEST} is larger than a board takes: {len(manifest)} bytes")
     segments = {spec.sha256: name for name, spec in bundle.manifest.segments.items()}
-    done = []
-    for board in boards:
-        lacking = ask(board, questions.Offer(manifest)).files
-        if not set(lacking) <= segments.keys():
-            raise BoardError(f"{board} asks for files that are not in the bundle")
-        size = 0
-        for sha256 in lacking:
-            content = bundle.content(segments[sha256])
-            ask(board, questions.File(sha256, content), timeout_s=_FILE_S)
-            size += len(content)
-        done.append(Deployment(board, len(lacking), size))
+    done: list[Deployment] = []
+    try:
+        for board in boards:
+            lacking = ask(board, questions.Offer(manifest)).files
+            if not set(lacking) <= segments.keys():
+                raise BoardError(f"{board} asks for files that are not in the bundle")
+            size = 0
+            for sha256 in lacking:
+                content = bundle.content(segments[sha256])
+                ask(board, questions.File(sha256, content), timeout_s=_FILE_S)
+                size += len(content)
+            done.append(Deployment(board, len(lacking), size))
+    except BaseException:  # also one who has lost patience: the boards keep nothing of it
+        for board in boards[: len(done) + 1]:
+            _withdraw(ask, board)
+        raise
     _switch_all(ask, boards, questions.Switch(finish))
     return tuple(done)
+
+
+def _withdraw(ask: Ask, board: str) -> None:
+    with suppress(BoardError):  # it refused the offer, or is gone
+        ask(board, questions.Offer(), timeout_s=_WITHDRAW_S)
 
 
 def roll_back(ask: Ask, boards: Iterable[str], *, finish: bool = True) -> None:
@@ -96,6 +108,17 @@ def _switch_all(
             switched.append(board)
         except BoardError as error:
             faults.append(str(error))
+            _withdraw(ask, board)
     if faults:
-        done = f"; {', '.join(switched)} did switch" if switched else "; no board switched"
-        raise BoardError("; ".join(faults) + done)
+        done = f"{', '.join(switched)} did switch" if switched else "no board switched"
+        runs = ", ".join(f"{board} {_runs(ask, board)}" for board in boards)
+        raise BoardError("; ".join((*faults, f"{done}: now {runs}")))
+
+
+def _runs(ask: Ask, board: str) -> str:
+    """What a board says that it runs: one that was asked to switch may have, and not said so."""
+    try:
+        sha256 = ask(board, questions.Ping(), timeout_s=_WITHDRAW_S).bundle_sha256
+    except BoardError:
+        return "does not say what it runs"
+    return f"runs {sha256[:12]}" if sha256 else "runs nothing"

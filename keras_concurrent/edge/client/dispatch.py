@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from concurrent.futures import Future
+from functools import partial
 
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
@@ -25,19 +26,25 @@ from keras_concurrent.edge.client.instructions import (
     Offer,
 )
 from keras_concurrent.edge.client.own_interpreter import OwnInterpreter
-from keras_concurrent.edge.client.questions import Questions, Suspects, UnansweredError
+from keras_concurrent.edge.client.pace import Pace
+from keras_concurrent.edge.client.questions import Questions, UnansweredError
 from keras_concurrent.edge.client.requests import Requests
 from keras_concurrent.edge.client.routes import Reroute
+from keras_concurrent.edge.client.suspects import Suspects
 from keras_concurrent.edge.complaints import Complaints
 from keras_concurrent.edge.link import answers, protocol
 from keras_concurrent.edge.link.message_stretch import MessageStretch
 from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, new_session, version_fault
-from keras_concurrent.edge.link.questions import Route
+from keras_concurrent.edge.link.questions import Route, Trace
 from keras_concurrent.edge.link.transport import Channel, Gone, Here, Left, Malformed, Packet
+from keras_concurrent.edge.placement import Event
+from keras_concurrent.edge.timeline import Record
 from keras_concurrent.errors import BoardError, ProtocolError
 
 _log = logging.getLogger(__name__)
+_AGAIN_S, _LAST_AGAIN_S = 1.0, 16.0
+"""After so long, and then twice as long, a board is told again what it does on a route."""
 
 
 class Dispatch:
@@ -49,12 +56,13 @@ class Dispatch:
         channel: to them.
         outbox: sends on it.
         reroute: the placement without some boards, or ``None`` where that leaves none.
+        pace: judges which boards have become slow.
         computes: compute here when no board is left.
     """
 
     def __init__(
         self, bundle: Bundle, cluster: Cluster, channel: Channel, outbox: Outbox, reroute: Reroute,
-        *, computes: bool,
+        pace: Pace, *, computes: bool,
     ) -> None:  # fmt: skip
         self.lock = threading.RLock()
         """Guards all of this: images are asked for in many threads."""
@@ -67,10 +75,11 @@ class Dispatch:
         """Decides."""
         self.questions = Questions(outbox, self.session, channel.clock)
         """What can be asked of boards beside images."""
-        self._cluster = cluster
+        self._cluster, self._pace = cluster, pace
         self._messages: MessageStretch | None = None
         self._bundle, self._boards, self._outbox = bundle, frozenset(names), outbox
         self._suspects = Suspects(self.questions)
+        self._offered: dict[tuple[str, int], tuple[Offer, float, float]] = {}  # again when, by
         self._own = OwnInterpreter(bundle)
         self._complain = Complaints(CLIENT)
         channel.largest = self._largest
@@ -169,6 +178,9 @@ class Dispatch:
         due = self.requests.next_deadline()
         if due is not None and due <= now:
             self.carry_out(self.requests.tick(now))
+        if self._pace.forgives(now):
+            self.carry_out(self.requests.replan())
+        self._offer_again(now)
         out, back = self._suspects.look(now)
         for board in out:
             self.carry_out(self.requests.gone(board))
@@ -194,6 +206,7 @@ class Dispatch:
                     self._outbox.put(board, drop)
             elif isinstance(instruction, Answer):
                 self.flights.answer(instruction.request, instruction.image)
+                self._look_into(self.flights.last)
             elif isinstance(instruction, Check):
                 self._suspects.ask(instruction.boards, time.monotonic())
             elif isinstance(instruction, Compute):
@@ -205,13 +218,24 @@ class Dispatch:
         if self._messages is not None:
             self._messages.handled(len(tensor.content))
 
-    def _offer(self, offer: Offer) -> None:
+    def _offer_again(self, now: float) -> None:
+        """What a board has not answered may have been lost, or its answer."""
+        for key, (offer, due, pause_s) in list(self._offered.items()):
+            if due <= now:
+                del self._offered[key]
+                if offer.route in self.requests.routes():
+                    self._offer(offer, min(2 * pause_s, _LAST_AGAIN_S))
+
+    def _offer(self, offer: Offer, pause_s: float = _AGAIN_S) -> None:
+        key = offer.board, offer.route
+        self._offered[key] = offer, time.monotonic() + pause_s, pause_s
         routes = tuple(self.requests.routes())
         senders = self.requests.placement(offer.route).senders_to(offer.board)
         route = Route(offer.route, self._bundle.sha256, offer.program, senders, routes)
         future = self.questions.put(offer.board, route)
 
         def answered(future: Future[answers.RouteTaken]) -> None:  # in the thread with the lock
+            self._offered.pop(key, None)
             try:
                 unreached = future.result().unreached
             except UnansweredError as error:
@@ -221,6 +245,32 @@ class Dispatch:
             self.carry_out(self.requests.acknowledged(offer.board, offer.route))
 
         future.add_done_callback(answered)
+
+    def _look_into(self, record: Record | None) -> None:
+        """If an image came late, ask its boards what they did when, and share the work anew."""
+        if record is None:
+            return
+        placement = self.requests.placement(record.route)
+        latency_s = max(record.arrived_s.values(), default=record.started_s) - record.started_s
+        if not self._pace.is_late(placement, latency_s, time.monotonic()):
+            return
+        events: dict[str, tuple[Event, ...]] = {}
+
+        def answered(board: str, future: Future[answers.Trace]) -> None:  # with the lock
+            if future.exception() is None:
+                events[board] = future.result().events
+            if len(events) == len(placement.programs):
+                before = dict(self._pace.slowness)
+                if self._pace.judge(placement, events, time.monotonic()):
+                    _log.warning("takes longer than planned, and gets less: %s", ", ".join(
+                        f"{b} {times:.1f} times" for b, times in self._pace.slowness.items()
+                        if times != before.get(b)
+                    ))  # fmt: skip
+                    self.carry_out(self.requests.replan())
+
+        for board in placement.programs:
+            asked = self.questions.put(board, Trace(record.image))
+            asked.add_done_callback(partial(answered, board))
 
     def _refused(self, offer: Offer, reason: str) -> None:
         if self.requests.is_here(offer.board):

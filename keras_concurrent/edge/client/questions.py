@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
-from collections.abc import Iterable
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from dataclasses import dataclass
@@ -22,14 +20,10 @@ from keras_concurrent.edge.link.protocol import (
     version_fault,
 )
 from keras_concurrent.edge.link.questions import AnswerT, AnyQuestion, Ping, Question, Route
-from keras_concurrent.edge.link.transport import LEASE_S, Clock
+from keras_concurrent.edge.link.transport import Clock
 from keras_concurrent.errors import BoardError, ProtocolError
 
-_log = logging.getLogger(__name__)
 _CLOCK_PINGS = 9
-_LOADS_S = 10.0
-"""So long a board may say nothing while it loads segments: Python stands still meanwhile."""
-_LEFT_OUT = float("-inf")  # instead of when a board's sign of life is due
 
 
 class UnansweredError(BoardError):
@@ -105,8 +99,7 @@ class Questions:
         try:
             result: AnswerT = future.result(max(0.0, timeout_s))
         except FutureTimeoutError:
-            with self._lock:
-                self._waiting = {n: w for n, w in self._waiting.items() if w.future is not future}
+            self.forget(future)
             fault = f"{board} does not answer '{question}' within {timeout_s:g} s"
             raise BoardError(fault) from None
         return result
@@ -121,6 +114,11 @@ class Questions:
         asked = cast(AnyQuestion, question)  # each of them is a Question of its answer
         self._outbox.put(board, protocol.Ask(self._session, number, asked))
         return future
+
+    def forget(self, future: Future[Any]) -> None:
+        """Nobody waits for an answer any more."""
+        with self._lock:
+            self._waiting = {n: w for n, w in self._waiting.items() if w.future is not future}
 
     def loads(self, board: str) -> bool:
         """Whether a board was asked for what makes it load segments, and has not answered."""
@@ -229,40 +227,3 @@ class Questions:
             return future.result(timeout_s)
         except FutureTimeoutError:
             raise BoardError(f"no echo from {board} within {timeout_s:g} s") from None
-
-
-class Suspects:
-    """Boards that are there and owe an answer: asked whether they still do anything.
-
-    Args:
-        questions: to ask them.
-    """
-
-    def __init__(self, questions: Questions) -> None:
-        self._questions = questions
-        self._asked: dict[str, tuple[float, Future[answers.Identity]]] = {}
-
-    def ask(self, boards: Iterable[str], now_s: float) -> None:
-        """Boards must give a sign of life within the lease, or when they have loaded segments."""
-        for board in boards:
-            if board not in self._asked:
-                patience_s = _LOADS_S if self._questions.loads(board) else LEASE_S
-                self._asked[board] = now_s + patience_s, self._questions.put(board, Ping())
-
-    def clear(self, board: str) -> None:
-        """A board has come or gone: what it owed counts no more."""
-        self._asked.pop(board, None)
-
-    def look(self, now_s: float) -> tuple[list[str], list[str]]:
-        """Boards that must be left out from now on, and those that are back."""
-        out, back = [], []
-        for board, (due, future) in list(self._asked.items()):
-            if future.done():
-                del self._asked[board]
-                if due == _LEFT_OUT:
-                    back.append(board)
-            elif due <= now_s and due != _LEFT_OUT:
-                _log.warning("%s is there and does nothing: it is left out", board)
-                self._asked[board] = _LEFT_OUT, future
-                out.append(board)
-        return out, back

@@ -40,6 +40,31 @@ def sizes(bundle):
     return {segment.sha256: segment.bytes for segment in bundle.manifest.segments.values()}
 
 
+def test_what_a_board_left_that_ended_in_between_is_removed_when_it_starts(bundles, tmp_path):
+    store = Store(tmp_path)
+    in_use(store, bundles[0])
+    in_use(store, bundles[1])
+    store.offer((bundles[0].path / "manifest.json").read_bytes())
+    (tmp_path / ".current-x").write_bytes(b"half")
+    write_beside(tmp_path / "files" / ("0" * 64), b"of a bundle that nobody used")
+    (tmp_path / "bundles" / ".x").mkdir()
+    again = Store(tmp_path)
+    assert again.current().sha256 == bundles[1].sha256
+    assert again.before().sha256 == bundles[0].sha256  # a roll-back works
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["bundles", "current", "files"]
+    assert {path.name for path in (tmp_path / "bundles").iterdir()} == {b.sha256 for b in bundles}
+    kept = {path.name for path in (tmp_path / "files").iterdir()}
+    assert kept == sizes(bundles[0]).keys() | sizes(bundles[1]).keys()
+
+
+def in_use(store, bundle):
+    store.offer((bundle.path / "manifest.json").read_bytes())
+    for name, spec in bundle.manifest.segments.items():
+        if store.largest(spec.sha256) and spec.sha256 in store.lacking():
+            store.take(spec.sha256, bundle.content(name))
+    store.use(store.assembled())
+
+
 def test_a_store_takes_only_the_files_of_the_offered_bundle(bundles, tmp_path):
     store = Store(tmp_path)
     manifest = (bundles[0].path / "manifest.json").read_bytes()

@@ -252,6 +252,51 @@ def test_a_client_outlives_links_that_are_none(bundle, caplog, unreached):
     assert caplog.text.count("client: pi3-1 sent what was refused: a message that is none") == 1
 
 
+def lose(exchange, words, count):
+    """Lose the next messages in which some words are."""
+    hand_over = exchange.hand_over
+    lost = []
+
+    def lossy(sender, receiver, text, content=b""):
+        if words in text and len(lost) < count:
+            lost.append(text)
+        else:
+            hand_over(sender, receiver, text, content)
+
+    exchange.hand_over = lossy
+    return lost
+
+
+@pytest.mark.parametrize("words", [b'"Route"', b'"RouteTaken"'])
+def test_a_route_that_is_lost_on_its_way_or_its_answer_is_repeated(bundle, words):
+    image = random_images(bundle, 1)[0]
+    with running(bundle) as (client, exchange, _):
+        lost = lose(exchange, words, 3)
+        client.rebalance({"pi3-1": 5.0})
+        client.wait_prepared(5)
+        assert len(lost) == 3
+        assert client.absent == ()
+        answer = client.infer(image, deadline_s=5)
+    assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
+
+
+def test_links_that_are_lost_on_their_way_are_told_again(bundle):
+    with running(bundle) as (client, exchange, _):
+        exchange.cut("pi3-1", "pi3-3")
+        assert settles(client, ("pi3-3",))
+        lost = lose(exchange, b'"Links"', 2)
+        exchange.cut("pi3-1", "pi3-3", restore=True)
+        assert settles(client, ())
+        assert len(lost) == 2
+
+
+def settles(client, absent):
+    deadline = time.monotonic() + 5
+    while client.absent != absent and time.monotonic() < deadline:
+        time.sleep(0.01)
+    return client.absent == absent
+
+
 def test_a_route_that_a_board_acknowledges_with_nonsense_is_not_used(bundle, monkeypatch):
     monkeypatch.setattr(Board, "_take_route", lambda *_: answers.FileKept())
     message = "pi3-1 does not take its part: expected RouteTaken, got FileKept"

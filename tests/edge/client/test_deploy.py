@@ -1,9 +1,13 @@
 """Handing bundles to boards: only what is lacking, checked, all or nothing, and back."""
 
+import errno
 import json
+import os
+import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
@@ -12,9 +16,12 @@ import numpy as np
 import pytest
 from costless import costless
 
+from keras_concurrent import files
 from keras_concurrent.cluster import Board as BoardEntry
+from keras_concurrent.edge.board.depot import Depot
 from keras_concurrent.edge.board.store import Store
 from keras_concurrent.edge.board.worker import Board
+from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.deploy import Deployment, deploy, roll_back
@@ -187,6 +194,95 @@ def test_no_board_switches_when_one_cannot_be_given_its_files(bundles, stores):
         with pytest.raises(BoardError, match=r"d1 refuses 'file': no space left"):
             deploy(client.questions.ask, second, NAMES)
         assert [board._workshop.sha256 for board in boards] == [first.sha256] * 2
+
+
+def test_a_failed_deploy_leaves_no_files(bundles, stores):
+    first, second = bundles
+    with boards_with(stores, first) as (client, boards):
+        deploy(client.questions.ask, first, NAMES)
+        boards[1]._depot.store.take = lambda *_: (_ for _ in ()).throw(BundleError("no space left"))
+        with pytest.raises(BoardError, match="no space left"):
+            deploy(client.questions.ask, second, NAMES)
+    for store in stores:
+        assert {path.name for path in (store.folder / "files").iterdir()} == sizes(first).keys()
+        assert [path.name for path in (store.folder / "bundles").iterdir()] == [first.sha256]
+
+
+def test_a_disk_that_is_full_at_the_switch_leaves_the_board_as_it_was(bundles, stores, monkeypatch):
+    first, second = bundles
+    image = random_images(first, 1)[0]
+    make = tempfile.mkstemp
+
+    def full(*, prefix, dir):
+        if dir == stores[1].folder:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return make(prefix=prefix, dir=dir)
+
+    with boards_with(stores, first) as (client, boards):
+        deploy(client.questions.ask, first, NAMES)
+        with monkeypatch.context() as patch:
+            patch.setattr(files.tempfile, "mkstemp", full)
+            told = f"d0 did switch: now d0 runs {second.sha256[:12]}, d1 runs {first.sha256[:12]}$"
+            with pytest.raises(BoardError, match=f"d1 refuses 'switch': .*No space left.*; {told}"):
+                deploy(client.questions.ask, second, NAMES)
+        assert [board._workshop.sha256 for board in boards] == [second.sha256, first.sha256]
+        kept = {path.name for path in (stores[1].folder / "files").iterdir()}
+        assert kept == sizes(first).keys()
+        assert stores[1].current().sha256 == first.sha256
+        roll_back(client.questions.ask, ["d0"])
+        client.wait_ready(5)
+        expected = reference(first, [image])[0]["classes"]
+        assert np.array_equal(client.infer(image)["classes"], expected)
+
+
+def test_of_two_deploys_at_once_a_whole_bundle_is_left(bundles, tmp_path):
+    """Whatever messages of two clients come in between each other."""
+    outcomes = set()
+    for seed in range(12):
+        store, workshop = Store(tmp_path / str(seed)), Workshop()
+        depot = Depot("d0", store, workshop, lambda bundle, w=workshop: w.take(bundle, "d0"))
+        waiting = {n: said_by(depot, n, bundle) for n, bundle in enumerate(bundles)}
+        done, refusals, rng = [], [], random.Random(seed)
+        while waiting:
+            number = rng.choice(sorted(waiting))
+            try:
+                next(waiting[number])
+            except StopIteration:
+                done.append(number)
+                del waiting[number]
+            except BundleError as error:
+                refusals.append(str(error))
+                del waiting[number]
+        assert done
+        assert all("another client is deploying" in refusal for refusal in refusals)
+        assert workshop.sha256 == bundles[done[-1]].sha256 == store.current().sha256
+        outcomes.add(tuple(done))
+    assert {(0,), (1,)} <= outcomes
+
+
+def said_by(depot, session, bundle):
+    """All that a client asks for to deploy a bundle, one message at a time."""
+    manifest = (bundle.path / "manifest.json").read_bytes()
+    lacking = depot.answer(questions.Offer(manifest), session).files
+    yield
+    for name, spec in bundle.manifest.segments.items():
+        if spec.sha256 in lacking:
+            depot.answer(questions.File(spec.sha256, bundle.content(name)), session)
+            yield
+    depot.answer(questions.Switch(), session)
+
+
+def test_who_went_away_in_the_middle_hinders_nobody(bundles, tmp_path):
+    depot = Depot("d0", Store(tmp_path), Workshop(), lambda bundle: None)
+    left, other = (said_by(depot, n, bundle) for n, bundle in enumerate(bundles))
+    next(left)
+    with pytest.raises(BundleError, match="another client is deploying to this board"):
+        next(said_by(depot, 7, bundles[1]))
+    depot.release()
+    for _ in other:
+        pass
+    with pytest.raises(BundleError, match="no bundle was offered, or it was withdrawn"):
+        next(left)
 
 
 def test_a_bundle_altered_on_the_sender_is_not_sent(bundles, stores, tmp_path):

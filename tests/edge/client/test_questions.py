@@ -5,7 +5,8 @@ import time
 
 import pytest
 
-from keras_concurrent.edge.client.questions import Questions, Suspects, UnansweredError
+from keras_concurrent.edge.client.questions import Questions, UnansweredError
+from keras_concurrent.edge.client.suspects import Suspects
 from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.protocol import (
     PROTOCOL_VERSION,
@@ -55,10 +56,27 @@ def test_who_is_left_out_is_reported_once_and_comes_back_with_its_answer():
     assert suspects.look(10.6) == (["pi3-1"], [])
     assert suspects.look(10.7) == suspects.look(99.0) == ([], [])
     suspects.ask(["pi3-1"], 99.0)
-    assert len(sent.messages) == 1
     asked.answered("pi3-1", Answer(7, sent.messages[0].number, IDENTITY))
     assert suspects.look(99.1) == ([], ["pi3-1"])
     assert suspects.look(99.2) == ([], [])
+
+
+def test_who_is_left_out_is_asked_again_because_messages_may_be_lost():
+    sent = Sent()
+    asked = Questions(sent, 7, time.monotonic)
+    suspects = Suspects(asked)
+    suspects.ask(["pi3-1"], 10.0)  # lost
+    assert suspects.look(10.5) == (["pi3-1"], [])
+    assert len(sent.messages) == 2
+    assert suspects.look(11.4) == ([], [])
+    assert len(sent.messages) == 2
+    assert suspects.look(11.5) == ([], [])
+    assert len(sent.messages) == 3
+    asked.answered("pi3-1", Answer(7, sent.messages[2].number, IDENTITY))
+    assert suspects.look(11.6) == ([], ["pi3-1"])
+    for now in range(12, 1000):
+        assert suspects.look(now) == ([], [])
+    assert len(sent.messages) == 3
 
 
 def test_a_board_that_answers_within_the_lease_is_no_suspect():
