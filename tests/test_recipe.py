@@ -10,7 +10,7 @@ from keras_concurrent import datasets, training
 from keras_concurrent.durations import about
 from keras_concurrent.edge.learnt import Learnt, read_learnt
 from keras_concurrent.edge.preprocessing import Preprocessing
-from keras_concurrent.layers import ConvBlock
+from keras_concurrent.layers import BranchBlock, ConvBlock
 from keras_concurrent.recipe import Recipe
 from keras_concurrent.training.augmentation import Augmentation, fitting
 from keras_concurrent.training.backup import Backup
@@ -319,3 +319,16 @@ def test_a_saved_model_says_what_it_learnt(stripes, tmp_path):
 def test_a_recipe_checks_itself(change, message):
     with pytest.raises(ValueError, match=message):
         Recipe(**change)
+
+
+def test_every_normalisation_of_a_branch_is_settled():
+    rng = np.random.default_rng(0)
+    images = rng.random((32, 8, 8, 3), np.float32)
+    branch = BranchBlock(4, "plain", depth=2)
+    image = keras.Input((8, 8, 3))
+    model = keras.Model(image, branch(image))
+    settle_normalization(model, images, batch_size=32)
+    seen = branch._convolutions[0](images).numpy()
+    first, second = branch._normalizations
+    np.testing.assert_allclose(first.moving_mean, seen.mean((0, 1, 2)), atol=1e-5)
+    assert np.abs(second.moving_mean).min() > 0

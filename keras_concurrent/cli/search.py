@@ -83,6 +83,11 @@ def search(
     with --resume, it goes on within the training that ran. Other machines take part with `--resume
     FOLDER --worker HOST:PORT --name NAME`.
     """
+
+    def say(line: str) -> None:
+        click.echo(line, err=True)
+
+    say(f"reading {how['data'] if resume is None else resume}")  # what follows loads for seconds
     from keras_concurrent.cli.console import progress_bars, progress_lines, stderr
     from keras_concurrent.edge.testbed.local_boards import free_ports
     from keras_concurrent.search.limits import missed
@@ -102,10 +107,6 @@ def search(
     else:
         settings, folder = _settings(**how), _new(out)
 
-    def say(line: str) -> None:
-        click.echo(line, err=True)
-
-    say(f"reading {settings.data}")
     with progress_bars() as bars:
         progress = bars if stderr.is_terminal else progress_lines(say)
         dataset = settings.loaded(progress("pictures read"))
