@@ -48,6 +48,7 @@ from keras_concurrent.errors import MissingExtraError, ProtocolError, TransportE
 if TYPE_CHECKING:
     import zenoh
 
+_TRIES = 3
 _MOST_WAITING = 10_000  # packets that nobody has looked at yet
 
 
@@ -82,18 +83,30 @@ class ZenohChannel:
         own = "" if name == CLIENT else cluster.board(name).endpoint
         self._others = frozenset({CLIENT, *(board.name for board in cluster.boards)} - {name})
         zenoh.init_log_from_env_or("off")  # its errors come as exceptions, told in our own words
-        fault = f"{name} cannot listen on {own}: is the port in use?"
         self._session: zenoh.Session | None = None
         self._publishers: dict[str, zenoh.Publisher] = {}
-        self._door = _door(name, own, fault) if keys and own else None
+        self._door: Door | None = None
         try:
-            with _in_our_words(fault):
-                session = self._session = self._open(name, own, cluster, keys)
+            session = self._session = self._listening(name, own, cluster, keys)
             with _in_our_words(f"{name} cannot take part"):
                 self._declare(name, session)
         except BaseException:
             self.close()
             raise
+
+    def _listening(self, name: str, own: str, cluster: Cluster, keys: Keys | None) -> zenoh.Session:
+        fault = f"{name} cannot listen on {own}: is the port in use?"
+        for more in reversed(range(_TRIES)):
+            if keys and own:
+                self._door = _door(name, own, fault)
+            try:
+                with _in_our_words(fault):
+                    return self._open(name, own, cluster, keys)
+            except TransportError:
+                if self._door is None or not more:
+                    raise
+                self._door.close()  # another process may have taken the port of a room meanwhile
+        raise AssertionError("the last try returns or raises")
 
     def _open(self, name: str, own: str, cluster: Cluster, keys: Keys | None) -> zenoh.Session:
         import zenoh

@@ -257,11 +257,11 @@ def lose(exchange, words, count):
     hand_over = exchange.hand_over
     lost = []
 
-    def lossy(sender, receiver, text, content=b""):
+    def lossy(sender, receiver, text, *rest, **named):
         if words in text and len(lost) < count:
             lost.append(text)
         else:
-            hand_over(sender, receiver, text, content)
+            hand_over(sender, receiver, text, *rest, **named)
 
     exchange.hand_over = lossy
     return lost

@@ -240,7 +240,7 @@ def test_of_two_deploys_at_once_a_whole_bundle_is_left(bundles, tmp_path):
     outcomes = set()
     for seed in range(12):
         store, workshop = Store(tmp_path / str(seed)), Workshop()
-        depot = Depot("d0", store, workshop, lambda bundle, w=workshop: w.take(bundle, "d0"))
+        depot = Depot("d0", store, workshop, lambda bundle, w=workshop, **_: w.take(bundle, "d0"))
         waiting = {n: said_by(depot, n, bundle) for n, bundle in enumerate(bundles)}
         done, refusals, rng = [], [], random.Random(seed)
         while waiting:
@@ -273,7 +273,7 @@ def said_by(depot, session, bundle):
 
 
 def test_who_went_away_in_the_middle_hinders_nobody(bundles, tmp_path):
-    depot = Depot("d0", Store(tmp_path), Workshop(), lambda bundle: None)
+    depot = Depot("d0", Store(tmp_path), Workshop(), lambda bundle, **_: None)
     left, other = (said_by(depot, n, bundle) for n, bundle in enumerate(bundles))
     next(left)
     with pytest.raises(BundleError, match="another client is deploying to this board"):

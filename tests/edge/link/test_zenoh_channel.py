@@ -10,7 +10,7 @@ import pytest
 from costless import costless
 
 from keras_concurrent.cluster import Board as BoardEntry
-from keras_concurrent.edge.link import zenoh_channel
+from keras_concurrent.edge.link import door, zenoh_channel
 from keras_concurrent.edge.link.keys import keys_of, make_keys
 from keras_concurrent.edge.link.protocol import Ask, Tensor, encode
 from keras_concurrent.edge.link.questions import Ping
@@ -54,6 +54,20 @@ def test_boards_with_certificates_answer(secured):
     with LocalBoards(bundle, cluster, keys=folder / "keys") as boards:
         answer = boards.client.infer(image)
     assert np.array_equal(answer["classes"], reference(bundle, [image])[0]["classes"])
+
+
+def test_rooms_whose_ports_others_have_taken_are_chosen_anew(secured, monkeypatch):
+    _, cluster, folder = secured
+    free, chosen = door._free_ports, []
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+
+        def ports():
+            chosen.append([taken.getsockname()[1]] if not chosen else free())
+            return chosen[-1]
+
+        monkeypatch.setattr(door, "_free_ports", ports)
+        ZenohChannel("p0", cluster, keys_of("p0", cluster, folder / "keys")).close()
+    assert len(chosen) == 2
 
 
 @pytest.fixture
