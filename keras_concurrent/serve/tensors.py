@@ -67,6 +67,10 @@ def from_json(name: str, data: Any, spec: TensorSpec) -> Array:
         read = np.asarray(data)
     except ValueError as error:
         raise ValueError(f"input {name!r} must be numbers in equally long rows: {error}") from None
+    if target.kind == "u" and read.dtype.kind == "f":  # 0 beside 2**63, of which NumPy makes floats
+        whole = np.asarray(data, object)
+        if all(type(value) is int and 0 <= value < 1 << 64 for value in whole.flat):
+            read = whole.astype(np.uint64)
     if read.size == 0:
         return np.zeros(read.shape, target)
     kinds = {"b": "b", "i": "iu", "u": "iu", "f": "iuf"}[target.kind]
