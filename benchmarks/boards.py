@@ -118,7 +118,7 @@ class Bench:
         return export_bundle(
             network.file, cluster, path, graph=network.graph, plan=plan,
             rewritten=strips.strips.file if strips else None,
-            bands=strips.bands if strips else None,
+            bands=strips.strips.bands if strips else None,
         )  # fmt: skip
 
     @contextmanager
