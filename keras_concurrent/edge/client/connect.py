@@ -47,8 +47,12 @@ def connect(
     if ready not in _READY_S:
         raise ValueError(f"ready must be one of {', '.join(_READY_S)}, got {ready!r}")
     channel = DirectChannel(CLIENT, cluster, keys_of(CLIENT, cluster, keys))
-    pacer = pacer_of(cluster, CLIENT, pace)
-    client = Client(bundle, cluster, channel, placement, pacer=pacer, in_flight=in_flight)
+    try:  # an open session of Zenoh's keeps the process alive, also after Ctrl-C
+        pacer = pacer_of(cluster, CLIENT, pace)
+        client = Client(bundle, cluster, channel, placement, pacer=pacer, in_flight=in_flight)
+    except BaseException:
+        channel.close()
+        raise
     if ready != "none":
         try:
             client.wait_ready(_READY_S[ready], all_boards=ready == "all")
