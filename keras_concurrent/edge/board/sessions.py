@@ -109,21 +109,22 @@ class Sessions:
             finish: let images that are on their way finish, within `FINISH_S`. Those that a client
                 has not sent to this board yet end in an error either way.
         """
-        self._end_finishing()
+        self.end_finishing()
         before = self._works
         self._works = {session: self._begin(session) for session in before}
         self._turns += self._works.values()
         self._finishing = before
         self._finish_until = self._clock() + FINISH_S
         if not finish:
-            self._end_finishing()
+            self.end_finishing()
 
     def look(self) -> None:
         """Do what time brings: what has not finished by now will not."""
         if self._finishing and self._clock() >= self._finish_until:
-            self._end_finishing()
+            self.end_finishing()
 
-    def _end_finishing(self) -> None:
+    def end_finishing(self) -> None:
+        """Let go of the bundle before, whose images end in errors."""
         for work in self._finishing.values():
             self._end(work, _EXCHANGED)
         self._finishing = {}
@@ -133,6 +134,8 @@ class Sessions:
             work.end(image, cause)
         work.hand_on()
         self._turns.remove(work)
+        if self._image is not None and self._image[0] is work:
+            self._image = None  # which would keep its segments in memory
 
     # ------------------------------------------------------------- what is done
 

@@ -107,6 +107,7 @@ class Board:
         )  # fmt: skip
 
     def _take_bundle(self, bundle: Bundle, *, finish: bool) -> None:
+        self._sessions.end_finishing()  # there is memory for two bundles, not for three
         self._workshop.take(bundle, self.name)
         self._counts.forget_segments()
         self._sessions.exchange(finish=finish)

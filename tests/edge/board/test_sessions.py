@@ -1,6 +1,8 @@
 """Several clients of one board: whose turn it is, what they share, and how their images end."""
 
+import gc
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -187,6 +189,19 @@ def test_when_another_bundle_comes_images_on_their_way_finish_and_new_ones_are_t
     desk.now_s = FINISH_S
     desk.sessions.look()
     assert len(list(desk.sessions)) == 2  # the old bundle is let go of
+
+
+def test_what_was_let_go_of_is_no_longer_in_memory(desk):
+    """A third bundle may need the memory of the first."""
+    desk.meet(A)
+    desk.ask(A, 1)
+    desk.work()  # so that it is the one whose turn it was last
+    desk.sessions.exchange(finish=True)
+    before = weakref.ref(desk.works.pop(0))
+    assert before() is not None
+    desk.sessions.end_finishing()
+    gc.collect()
+    assert before() is None
 
 
 def test_a_board_that_has_switched_still_does_its_part_for_those_that_have_not(desk):
