@@ -19,7 +19,7 @@ lint: $(VENV)/installed
 $(VENV)/installed: setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade pip
-	$(BIN)/python -m pip install --quiet --editable '.[all]'
+	PYTHONWARNINGS=ignore $(BIN)/python -m pip install --quiet --editable '.[all]'
 	touch $@
 
 clean:
