@@ -24,6 +24,7 @@ from keras_concurrent import (
     to_tflite,
 )
 from keras_concurrent.board import Board
+from keras_concurrent.edge.testbed.dilation import dilated
 from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports, slowdown_for
 from keras_concurrent.edge.testbed.namespaces import LATENCY_MS
 from keras_concurrent.edge.testbed.testbed import Testbed
@@ -38,7 +39,9 @@ IMAGES = 5  # of a turn
 ROWS = (("1gbit", 4), ("100mbit", 2), ("100mbit", 4))
 
 
-def kernel_links(network: Candidate, folder: Path, kind: str, rounds: int) -> Section:
+def kernel_links(
+    network: Candidate, folder: Path, kind: str, rounds: int, dilation: float
+) -> Section:
     """Latency with paced links, and over the kernel's, in turn.
 
     Both clusters stand beside each other, and a turn of one follows a turn of the other. What their
@@ -47,7 +50,7 @@ def kernel_links(network: Candidate, folder: Path, kind: str, rounds: int) -> Se
     """
     rows, figures = [], {}
     for link, boards in ROWS:
-        predicted, pairs = _turns(network, folder, kind, link, boards, rounds)
+        predicted, pairs = _turns(network, folder, kind, link, boards, rounds, dilation)
         ratios = [tuple(m / p for m, p in zip(pair, predicted, strict=True)) for pair in pairs]
         apart = statistics.median(kernel / paced for paced, kernel in ratios) - 1
         shown = [
@@ -73,10 +76,19 @@ def kernel_links(network: Candidate, folder: Path, kind: str, rounds: int) -> Se
 
 
 def _turns(
-    network: Candidate, folder: Path, kind: str, link: str, boards: int, rounds: int
+    network: Candidate,
+    folder: Path,
+    kind: str,
+    link: str,
+    boards: int,
+    rounds: int,
+    dilation: float,
 ) -> tuple[list[float], list[tuple[float, ...]]]:
-    """Paced, and over kernel links, the client's among them: predicted, and each round's median."""
-    cluster = Cluster.of(kind, boards, link)
+    """Paced, and over kernel links, the client's among them: predicted, and each round's median.
+
+    Undilated, but for the latency of links: that of the kernel's is what it is.
+    """
+    cluster = dilated(Cluster.of(kind, boards, link), dilation)
     cluster = replace(cluster, network=replace(cluster.network, latency_ms=LATENCY_MS))
     slowdown = slowdown_for(cluster, measure_host())
     path, out = folder / f"{link}-{boards}", folder / "measurement.json"
@@ -96,7 +108,7 @@ def _turns(
             timings = BoardTimings.read(timings_path(profiled))
             where = replace(paced.cluster, boards=Cluster.read(profiled).boards)
             graph = timings.applied(network.file, plan.graph, where)
-            predicted.append(decode(graph, where, plan.assignment).latency_s)
+            predicted.append(decode(graph, where, plan.assignment).latency_s / dilation)
         bench = [*base, "bench", str(bundle.path), "--images", str(IMAGES), "--out", str(out)]
         rows = []
         for _ in range(rounds):
@@ -104,7 +116,7 @@ def _turns(
             for testbed in testbeds.values():
                 _quietly(testbed, bench)
                 measured = Measurement.from_json(out.read_text(encoding="utf-8"))
-                found.append(measured.runs["boards"].median_s)
+                found.append(measured.runs["boards"].median_s / dilation)
             rows.append(tuple(found))
     return predicted, rows
 

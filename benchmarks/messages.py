@@ -3,7 +3,8 @@
 The first is measured as `keras-concurrent profile` does it: by the processor time of boards that
 hand on images, and by probes of their links for what a byte takes. A described Pi 4 has that of a
 server's core times five (see `keras_concurrent.board_kinds` for the sources), and an emulated one
-sleeps for the difference: what that adds to a probe's way is what it really takes.
+sleeps for the difference: what that adds to a probe's way is what it really takes. As in
+`benchmarks/boards.py` all that is emulated takes four times as long, and is divided by four.
 
 python benchmarks/messages.py          # a minute
 python benchmarks/messages.py --quick  # fewer rounds
@@ -18,12 +19,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
+from boards import DILATION
 from outcome import Section, Target, finish
 from relays import relaying_bundle
 
 from keras_concurrent import Cluster
 from keras_concurrent.edge.client.connect import connect
 from keras_concurrent.edge.link.answers import LinkFigures
+from keras_concurrent.edge.testbed.dilation import dilated
 from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.edge.watch.messaging import with_messaging
@@ -66,12 +69,13 @@ def main() -> None:
     logging.disable(logging.WARNING)
     cluster = Cluster.of(KIND, 2, "1gbit", free_ports(2))
     one = cluster.boards[0].name
+    slow = dilated(cluster, DILATION)
     unslowed = {board.name: 1.0 for board in cluster.boards}  # but for their messages
     rounds = 5 if options.quick else 25
     with tempfile.TemporaryDirectory() as name:
         here = {size: measured(size, rounds, Path(name) / f"here_{size}") for size in SIZES}
-        free = paced(cluster, None, rounds, Path(name) / "free")
-        emulated = paced(cluster, unslowed, rounds, Path(name) / "emulated")
+        free = paced(slow, None, rounds, Path(name) / "free")
+        emulated = paced(slow, unslowed, rounds, Path(name) / "emulated")
 
     def least(figures: list[LinkFigures], size: int) -> float:
         """The quickest way of a message."""
@@ -82,7 +86,7 @@ def main() -> None:
         described_s = cluster.message_s(one, size)
         probe_s = statistics.median(f.message_s + size * f.message_byte_s for f in free)
         # Half of what a probe's way grows by is each end's, beside what it takes as it is.
-        stretched_s = probe_s + (least(emulated, size) - least(free, size)) / 2
+        stretched_s = (probe_s + (least(emulated, size) - least(free, size)) / 2) / DILATION
         gap = abs(stretched_s / (SLOWER * spent_s) - 1)
         rows.append((
             f"{size:,}", f"{spent_s * 1e6:.0f}", f"{SLOWER * spent_s * 1e6:.0f}",

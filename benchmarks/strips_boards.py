@@ -1,8 +1,8 @@
 """Usual networks in strips on emulated whole Pi 4 boards: measured beside predicted.
 
 Each network runs whole on one board, then in the strips that `plan` chooses on 4 and 8, the image
-cut by the client; messages are stretched as computing is. Predictions take the seconds that the
-boards' own segments need just before, as in `benchmarks/boards.py`.
+cut by the client. Messages are stretched as computing is, all is dilated, and predictions take the
+seconds that the boards' own segments need just before, as in `benchmarks/boards.py`.
 
 python benchmarks/strips_boards.py           # four networks, about a quarter of an hour
 python benchmarks/strips_boards.py --quick   # MobileNet on one and two boards, within a minute
@@ -19,11 +19,12 @@ from dataclasses import replace
 from pathlib import Path
 
 from board_networks import Candidate
-from boards import KIND, Bench, Row
+from boards import DILATION, KIND, Bench, Row
 from outcome import Section, Target, finish_each
 from usual_networks import NAMES, converted
 
 from keras_concurrent import Cluster, TaskGraph, TfliteFile
+from keras_concurrent.edge.testbed.dilation import dilated
 from keras_concurrent.edge.testbed.local_boards import slowdown_for
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.export.planned import plan_either
@@ -49,7 +50,7 @@ def measured(
     on_host = measure_tasks_on_host(file, tasks)
     graph = tasks.timed(on_host.seconds, host)
     whole = Candidate(name, 224, None, file, graph, on_host.call_s)
-    described = Cluster.of(KIND, max(boards), LINK)
+    described = dilated(Cluster.of(KIND, max(boards), LINK), DILATION)
     cluster = replace(
         described,
         boards=tuple(replace(board, memory_mb=_MEMORY_MB) for board in described.boards),

@@ -8,10 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from boards import Bench, Candidate, Row
+from boards import DILATION, Bench, Candidate, Row
 from wire_networks import Size, described, draw, random_inputs
 
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.edge.testbed.dilation import dilated
 from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports, slowdown_for
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.export.assemble import export_bundle
@@ -38,7 +39,7 @@ def measured(
     the yardstick pools on the sending board.
     """
     host = measure_host()
-    cluster = described(link, boards)
+    cluster = dilated(described(link, boards), DILATION)
     with (
         tempfile.TemporaryDirectory() as name,
         Testbed(cluster, slowdown_for(cluster, host)) as testbed,

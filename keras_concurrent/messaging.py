@@ -41,11 +41,10 @@ class Messaging:
 
     def cheaper_messages(self: _Self, times: float) -> _Self:
         """The same, whose messages take so many times less of its processor."""
-        rate = self.message_gb_per_s
-        cheaper: dict[str, Any] = {
-            "message_ms": self.message_ms / times,
-            "message_gb_per_s": None if rate is None else times * rate,
-        }
+        cheaper: dict[str, Any] = {"message_ms": self.message_ms / times}
+        for key in ("message_gb_per_s", "encryption_gb_per_s"):
+            rate = getattr(self, key)
+            cheaper[key] = None if rate is None else times * rate
         return dataclasses.replace(self, **cheaper)  # type: ignore[type-var] # see above
 
 

@@ -41,6 +41,7 @@ from keras_concurrent.edge.link.transport import Channel, Gone, Here, Left, Malf
 from keras_concurrent.edge.placement import Event
 from keras_concurrent.edge.timeline import Record
 from keras_concurrent.errors import BoardError, ProtocolError
+from keras_concurrent.network import SERVER_CORE_S
 
 _log = logging.getLogger(__name__)
 _AGAIN_S, _LAST_AGAIN_S = 1.0, 16.0
@@ -90,9 +91,10 @@ class Dispatch:
         self.flights.close()
 
     def slow_messages(self, *, emulated: bool) -> None:
-        """Where boards are emulated, the messages of a client on one take what they take there."""
-        if emulated and self._cluster.client.on is not None:
-            self._messages = MessageStretch(self._cluster.message_costs_s(CLIENT))
+        """Where boards are emulated, the client's messages take what is described of it, too."""
+        described = self._cluster.message_costs_s(CLIENT)
+        if emulated and any(own > here for own, here in zip(described, SERVER_CORE_S, strict=True)):
+            self._messages = MessageStretch(described)
 
     # ------------------------------------------------------------- what arrives
 

@@ -94,7 +94,7 @@ def test_emulated_boards_take_the_time_they_are_said_to_take(made):
     assert run.end_s - run.start_s > 4 * (fast.end_s - fast.start_s)
 
 
-def test_the_messages_of_a_client_on_an_emulated_board_take_what_they_take_there(made):
+def test_the_messages_of_the_client_of_emulated_boards_take_what_is_described(made):
     bundle, cluster = made
     slow = replace(
         cluster, boards=tuple(replace(board, message_ms=30.0) for board in cluster.boards)
@@ -102,12 +102,17 @@ def test_the_messages_of_a_client_on_an_emulated_board_take_what_they_take_there
     image = random_images(bundle, 1)[0]
     slowdown = dict.fromkeys((board.name for board in cluster.boards), 1.0)
     took_s = {}
-    for on in (None, "b0"):
-        there = replace(slow, client=replace(cluster.client, on=on))
-        with LocalBoards(bundle, there, slowdown=slowdown) as boards:
-            took_s[on] = min(timed(lambda: boards.client.infer(image)) for _ in range(3))
+    described = {
+        "laptop": cluster.client,
+        "on a board": replace(cluster.client, on="b0"),
+        "slow": replace(cluster.client, message_ms=30.0),
+    }
+    for name, client in described.items():
+        with LocalBoards(bundle, replace(slow, client=client), slowdown=slowdown) as boards:
+            took_s[name] = min(timed(lambda: boards.client.infer(image)) for _ in range(3))
     # At least the first board's part of the image and the answer are 30 ms each of the client.
-    assert took_s["b0"] > took_s[None] + 0.05
+    assert took_s["on a board"] > took_s["laptop"] + 0.05
+    assert took_s["slow"] > took_s["laptop"] + 0.05
 
 
 def timed(call):

@@ -97,7 +97,9 @@ def test_profile_finds_the_boards_rates_and_links(running, bundle):
     for link in found.links:
         assert 40 < link.bandwidth_mbit_per_s < 85
         ends_ms = sum(found.message_costs_s(end)[0] for end in link.between) * 1e3
-        assert 2.0 <= link.latency_ms + ends_ms < 12.0
+        # The client stays as described, whatever its processor took of the 2 ms.
+        assert 2.0 - ("client" in link.between) <= link.latency_ms + ends_ms < 12.0
+    assert found.client == slow_boards().client
     # By these figures a board takes for its segments what it was measured to take.
     measured = client.questions.ask("s1", questions.Measure()).seconds
     described = SegmentCosts(bundle.manifest, slow_boards())
