@@ -6,6 +6,7 @@ from keras_concurrent.errors import MissingExtraError
 
 EXTRA_OF = {
     "ai_edge_litert": "edge",
+    "av": "video",
     "cryptography": "keys",
     "flatbuffers": "design",
     "grpc": "design",

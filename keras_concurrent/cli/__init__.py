@@ -13,5 +13,6 @@ from keras_concurrent.cli import (  # noqa: F401 - they add their commands
     place,
     search,
     serve,
+    watch,
 )
 from keras_concurrent.cli.command import main as main

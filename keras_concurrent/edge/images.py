@@ -175,9 +175,20 @@ def read_picture(
     if not is_picture(spec):
         raise ValueError(f"the model takes no picture but an array of shape {spec.shape}: use .npy")
     preprocessing = settled(preprocessing or Preprocessing(), spec)
-    pixels = picture_pixels(source, spec.shape[1:], preprocessing.resize, name, formats)
-    pixels = pixels[np.newaxis]
-    values = preprocessing.applied(pixels)
+    with opened_picture(source, name, formats) as opened:
+        return picture_values(opened, spec, preprocessing)
+
+
+def picture_values(picture: Any, spec: TensorSpec, preprocessing: Preprocessing) -> Array:
+    """A picture as an input takes it.
+
+    Args:
+        picture: a ``PIL.Image.Image``.
+        spec: shape ``(1, h, w, c)``, dtype and scale of the input, see `is_picture`.
+        preprocessing: how pictures become values, see `settled`.
+    """
+    pixels = _fitted(picture, spec.shape[1:], preprocessing.resize)
+    values = preprocessing.applied(pixels[np.newaxis])
     if spec.scale is not None:
         return spec.quantised(values)
     if np.issubdtype(np.dtype(spec.dtype), np.integer):
@@ -207,13 +218,16 @@ def picture_pixels(
         ValueError: no picture, a damaged one, or one so large that reading it may be an attack.
         MissingExtraError: Pillow is not installed.
     """
-    try:
-        from PIL import ImageOps
-    except ImportError as error:
-        raise MissingExtraError("Pillow", "report") from error
-    height, width, channels = shape
     with opened_picture(source, name, formats) as opened:
-        picture = opened.convert("L" if channels == 1 else "RGB")
+        return _fitted(opened, shape, resize)
+
+
+def _fitted(picture: Any, shape: Sequence[int], resize: str) -> Array:
+    """A picture's bytes at height, width and channels."""
+    from PIL import ImageOps
+
+    height, width, channels = shape
+    picture = picture.convert("L" if channels == 1 else "RGB")
     size = (width, height)
     picture = ImageOps.fit(picture, size) if resize == "crop" else picture.resize(size)
     return np.asarray(picture).reshape(height, width, channels)

@@ -11,22 +11,19 @@ What is the same for every image never travels between pieces: weights that oper
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from keras_concurrent.errors import ModelFileError, UnknownOperatorWarning
+from keras_concurrent.errors import ModelFileError
 from keras_concurrent.planning.taskgraph import TaskGraph
-from keras_concurrent.tflite.indices import buffers_of, subgraphs_under
-from keras_concurrent.tflite.operator_cost import flops_of, is_known
+from keras_concurrent.tflite.operators import bytes_of, operators_of
 from keras_concurrent.tflite.parts import Operator, Signature, TensorInfo
 from keras_concurrent.tflite.piece import PIECE, cut_piece
 from keras_concurrent.tflite.schema import (
     aligned,
     check_size,
-    kind_of,
     pack,
     quantization_of,
     shape_of,
@@ -223,72 +220,8 @@ class TfliteFile:
     @cached_property
     def operators(self) -> tuple[Operator, ...]:
         """All operators, in running order. Operators of no known cost are named in a warning."""
-        self._warn_of_unknown()
-        written = {index for operator in self._graph.operators for index in operator.outputs}
-        # Buffers from which the value of a tensor follows that is the same for every image.
-        under = {
-            index: frozenset() if index in written else buffers_of(self._model, tensor)
-            for index, tensor in enumerate(self._graph.tensors)
-        }
-        result = []
-        for index, operator in enumerate(self._graph.operators):
-            constant = self.whole_because is None and self._moving.isdisjoint(operator.outputs)
-            read = [i for i in operator.inputs if i >= 0]
-            inside = (
-                tensor.buffer
-                for number in subgraphs_under(self._model, operator)
-                for tensor in self._model.subgraphs[number].tensors
-            )
-            own = frozenset().union(*(under[i] for i in read if i not in self._moving))
-            buffers = own.union(inside)
-            under.update(dict.fromkeys(operator.outputs, buffers))
-            result.append(
-                Operator(
-                    index,
-                    kind_of(self._model, operator),
-                    tuple(dict.fromkeys(self._names(i for i in read if i in self._moving))),
-                    self._names(operator.outputs),
-                    0 if constant else self._flops(self._graph, operator),
-                    self._buffer_bytes(buffers),
-                    constant,
-                )
-            )
-        return tuple(result)
-
-    def _warn_of_unknown(self) -> None:
-        kinds = {
-            kind_of(self._model, o) for graph in self._model.subgraphs for o in graph.operators
-        }
-        unknown = sorted(kind for kind in kinds if not is_known(kind))
-        if unknown:
-            warnings.warn(
-                f"{self.origin} has operators of unknown cost, {', '.join(unknown)}: one operation "
-                "an output element is assumed",
-                UnknownOperatorWarning,
-                stacklevel=3,
-            )
-
-    def _flops(self, graph: Any, operator: Any) -> int:
-        """An operator's FLOPs; of one that runs subgraphs, as if each ran once."""
-        own = self._own_flops(graph, operator)
-        inner = (self._model.subgraphs[i] for i in subgraphs_under(self._model, operator))
-        return own + sum(self._own_flops(graph, o) for graph in inner for o in graph.operators)
-
-    def _own_flops(self, graph: Any, operator: Any) -> int:
-        kind = kind_of(self._model, operator)
-        read = [shape_of(graph.tensors[i]) if i >= 0 else () for i in operator.inputs]
-        written = [shape_of(graph.tensors[i]) for i in operator.outputs if i >= 0]
-        try:
-            return flops_of(kind, operator.builtinOptions, read, written)
-        except (AttributeError, IndexError, ValueError) as error:
-            raise ModelFileError(
-                f"{self.origin} is damaged: no {kind} reads tensors of shapes {read} and writes "
-                f"{written}"
-            ) from error
-
-    def _buffer_bytes(self, buffers: Iterable[int]) -> int:
-        contents = (self._model.buffers[buffer].data for buffer in buffers)
-        return sum(len(data) for data in contents if data is not None)
+        folded = self.whole_because is None
+        return operators_of(self._model, self._moving, self.origin, folded=folded)
 
     @cached_property
     def flops(self) -> int:
@@ -298,7 +231,8 @@ class TfliteFile:
     @cached_property
     def parameter_bytes(self) -> int:
         """Bytes of all constants."""
-        return self._buffer_bytes({t.buffer for g in self._model.subgraphs for t in g.tensors})
+        buffers = {tensor.buffer for graph in self._model.subgraphs for tensor in graph.tensors}
+        return bytes_of(self._model, buffers)
 
     def tasks(self) -> TaskGraph:
         """One task an operator that depends on the inputs, see `keras_concurrent.tflite.tasks`."""
