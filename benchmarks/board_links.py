@@ -29,7 +29,6 @@ from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports, 
 from keras_concurrent.edge.testbed.namespaces import LATENCY_MS
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.edge.watch.bench import Measurement, random_images
-from keras_concurrent.measured.boards import BoardTimings, timings_path
 from keras_concurrent.measured.host import measure_host
 from keras_concurrent.network import Network
 from keras_concurrent.planning.schedule import decode
@@ -44,20 +43,14 @@ def kernel_links(
 ) -> Section:
     """Latency with paced links, and over the kernel's, in turn.
 
-    Both clusters stand beside each other, and a turn of one follows a turn of the other. What their
-    boards take for their segments differs, since each measured how fast this machine is when it
-    started; so a median counts against the prediction with its own boards' seconds.
+    Both clusters stand beside each other, and a turn of one follows a turn of the other.
     """
     rows, figures = [], {}
     for link, boards in ROWS:
         predicted, pairs = _turns(network, folder, kind, link, boards, rounds, dilation)
-        ratios = [tuple(m / p for m, p in zip(pair, predicted, strict=True)) for pair in pairs]
-        apart = statistics.median(kernel / paced for paced, kernel in ratios) - 1
-        shown = [
-            f"{1e3 * seconds:.1f}"
-            for own, found in zip(predicted, zip(*pairs, strict=True), strict=True)
-            for seconds in (own, statistics.median(found))
-        ]
+        apart = statistics.median(kernel / paced for paced, kernel in pairs) - 1
+        medians = [statistics.median(found) for found in zip(*pairs, strict=True)]
+        shown = (f"{1e3 * seconds:.1f}" for seconds in (predicted, *medians))
         row = (link, str(boards), *shown, f"{apart:+.1%}")
         print(*row, file=sys.stderr, flush=True)
         rows.append(row)
@@ -67,8 +60,7 @@ def kernel_links(
     gap = max(abs(row["apart"]) for row in figures.values())
     return Section(
         f"Paced links against the kernel's, {rounds} rounds of {IMAGES} images each in turn",
-        ("link", "boards", "paced: predicted ms", "measured", "kernel: predicted ms", "measured",
-         "apart"),
+        ("link", "boards", "predicted ms", "paced", "kernel", "apart"),
         rows,
         {"kernel": figures},
         [Target("kernel links against paced ones", 0.05, gap, at_least=False)],
@@ -83,8 +75,8 @@ def _turns(
     boards: int,
     rounds: int,
     dilation: float,
-) -> tuple[list[float], list[tuple[float, ...]]]:
-    """Paced, and over kernel links, the client's among them: predicted, and each round's median.
+) -> tuple[float, list[tuple[float, ...]]]:
+    """Predicted; and each round's median with paced links and over kernel links, the client's too.
 
     Undilated, but for the latency of links: that of the kernel's is what it is.
     """
@@ -94,31 +86,23 @@ def _turns(
     path, out = folder / f"{link}-{boards}", folder / "measurement.json"
     base = [sys.executable, "-m", "keras_concurrent"]
     with (
-        Testbed(cluster, slowdown) as paced,
-        Testbed(cluster, slowdown, namespaces=True) as kernel,
+        Testbed(cluster, slowdown, as_described=True) as paced,
+        Testbed(cluster, slowdown, as_described=True, namespaces=True) as kernel,
     ):
-        testbeds = {"paced": paced, "kernel": kernel}
         plan = plan_segments(network.graph, paced.cluster)
         bundle = export_bundle(network.file, paced.cluster, path, graph=network.graph, plan=plan)
-        predicted = []
-        for name, testbed in testbeds.items():
+        for testbed in (paced, kernel):
             _quietly(testbed, [*base, "deploy", str(path)])
-            profiled = folder / f"{name}-{link}-{boards}.toml"
-            _quietly(testbed, [*base, "profile", str(path), "--out", str(profiled)])
-            timings = BoardTimings.read(timings_path(profiled))
-            where = replace(paced.cluster, boards=Cluster.read(profiled).boards)
-            graph = timings.applied(network.file, plan.graph, where)
-            predicted.append(decode(graph, where, plan.assignment).latency_s / dilation)
         bench = [*base, "bench", str(bundle.path), "--images", str(IMAGES), "--out", str(out)]
         rows = []
         for _ in range(rounds):
             found = []
-            for testbed in testbeds.values():
+            for testbed in (paced, kernel):
                 _quietly(testbed, bench)
                 measured = Measurement.from_json(out.read_text(encoding="utf-8"))
                 found.append(measured.runs["boards"].median_s / dilation)
             rows.append(tuple(found))
-    return predicted, rows
+    return plan.latency_s / dilation, rows
 
 
 def _quietly(testbed: Testbed, command: list[str]) -> None:

@@ -14,7 +14,6 @@ from keras_concurrent import (
     stage,
     to_tflite,
 )
-from keras_concurrent.measured.operators import measure_tasks_on_host
 from keras_concurrent.planning.chains import chains_as_tasks
 from keras_concurrent.planning.schedule import Plan, decode
 from keras_concurrent.planning.segments import merge_segments
@@ -31,14 +30,13 @@ decides: 6.8 times one board predicted from FLOPs at 224 px and 1 Gbit, against 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A network with what its tasks take on this machine; ours has an architecture."""
+    """A network and its tasks; ours has an architecture."""
 
     name: str
     pixels: int
     architecture: Architecture | None
     file: TfliteFile
     graph: TaskGraph
-    call_s: float
 
 
 def staged(kind: str, pixels: int, filters: int, cap: int) -> Architecture:
@@ -58,17 +56,13 @@ def of_equal_flops(kind: str, pixels: int, flops: int) -> Architecture:
     return min(candidates, key=lambda a: abs(TaskGraph.from_architecture(a).flops - flops))
 
 
-def built(kind: str, pixels: int, host: float) -> Candidate:
-    """A network of as many FLOPs as the DP network, converted and measured on this machine."""
+def built(kind: str, pixels: int) -> Candidate:
+    """A network of as many FLOPs as the DP network, converted."""
     dp = staged("DP", pixels, *FILTERS[pixels])
     flops = TaskGraph.from_architecture(dp).flops
     architecture = dp if kind == "DP" else of_equal_flops(kind, pixels, flops)
     file = TfliteFile(to_tflite(build_model(architecture)))
-    graph = chains_as_tasks(TaskGraph.from_tflite(file))
-    on_host = measure_tasks_on_host(file, graph)
-    return Candidate(
-        kind, pixels, architecture, file, graph.timed(on_host.seconds, host), on_host.call_s
-    )
+    return Candidate(kind, pixels, architecture, file, chains_as_tasks(TaskGraph.from_tflite(file)))
 
 
 def papers_plan(network: Candidate, cluster: Cluster) -> Plan:

@@ -1,11 +1,12 @@
 """Measured latency on emulated Pi 4 boards beside the predicted, and beside other ways.
 
-Every row is measured with board processes slowed down to a whole Pi 4's published rate, messages
-too, and paced links; as root three rows are repeated over rate-limited kernel links. Eight such
-boards do not fit into two cores at their full speed: boards, messages and links all take four times
-as long, and what was measured is divided by four (`keras_concurrent.edge.testbed.dilation`).
-Predictions follow `profile`, and take the seconds that each board's segments need just before its
-row is measured.
+Every row is measured with board processes that compute, and then wait until a whole Pi 4 would have
+done so by its published rates; what their messages take is stretched and their links are paced. As
+root three rows are repeated over rate-limited kernel links. Eight such boards do not fit into two
+cores at their full speed: boards, client, messages and links all take four times as long, and what
+was measured is divided by four (`keras_concurrent.edge.testbed.dilation`). So a row is the same on
+every machine, and what it shows beside its prediction is what the plan says of messages, queues and
+waiting; what it says of computing is `benchmarks/published.py`'s and `threads.py`'s matter.
 
 python benchmarks/boards.py           # about half an hour, most of it slow boards at work
 python benchmarks/boards.py --links 1gbit --pixels 224 --rounds 0    # a part of it
@@ -21,10 +22,11 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from board_links import hop_ms, kernel_links
 from board_networks import Candidate, built, papers_plan
@@ -35,16 +37,14 @@ from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
 from keras_concurrent.edge.client.connect import connect
 from keras_concurrent.edge.client.deploy import deploy
-from keras_concurrent.edge.link.questions import Measure
 from keras_concurrent.edge.testbed.dilation import dilated
 from keras_concurrent.edge.testbed.local_boards import slowdown_for
 from keras_concurrent.edge.testbed.testbed import Testbed
 from keras_concurrent.edge.watch.bench import random_images
-from keras_concurrent.edge.watch.survey import profile_cluster
 from keras_concurrent.export.stripping import StripPlan
 from keras_concurrent.measured.host import measure_host
 from keras_concurrent.planning.bounds import lower_bound_s
-from keras_concurrent.planning.schedule import Plan, decode
+from keras_concurrent.planning.schedule import Plan
 from keras_concurrent.planning.segments import plan_segments
 
 KIND = "pi4"
@@ -55,7 +55,6 @@ DILATION = 4.0
 """How many times slower than described all is that is emulated."""
 _ROW_S = 12.0  # of images, as far as so few are no fewer than
 _LEAST_IMAGES = 6
-_MEASURE_S = 120.0
 
 
 @dataclass(frozen=True)
@@ -83,39 +82,14 @@ class Bench:
     They are dilated: so many times slower than the boards of which the rows tell.
     """
 
-    def __init__(self, testbed: Testbed, folder: Path, host: float, images: int) -> None:
-        self._testbed, self._folder, self._host, self._images = testbed, folder, host, images
+    def __init__(self, testbed: Testbed, folder: Path, images: int) -> None:
+        self._testbed, self._folder, self._images = testbed, folder, images
         self._number = 0
 
-    def described(self, network: Candidate, boards: int) -> Cluster:
-        """The first boards of the testbed, with what a call costs them."""
+    def first(self, boards: int) -> Cluster:
+        """The first boards of the testbed."""
         cluster = self._testbed.cluster
-        found = tuple(
-            replace(board, call_ms=network.call_s * 1e3 * self._host / board.flops_per_s)
-            for board in cluster.boards[:boards]
-        )
-        return replace(cluster, boards=found)
-
-    def profiled(self, network: Candidate) -> Callable[[int], Cluster]:
-        """Clusters of a number of boards, after `profile` of two of them.
-
-        What messages take is left as described.
-        """
-        two = self.described(network, 2)
-        bundle = self._bundle(network, two)
-        with self._client(bundle, two) as client:
-            found = profile_cluster(client, bundle, two).cluster
-        faster = statistics.mean(
-            board.flops_per_s / described.flops_per_s
-            for board, described in zip(found.boards, two.boards, strict=True)
-        )
-
-        def cluster_of(boards: int) -> Cluster:
-            cluster = self.described(network, boards)
-            quick = tuple(board.faster(faster) for board in cluster.boards)
-            return replace(cluster, boards=quick)
-
-        return cluster_of
+        return replace(cluster, boards=cluster.boards[:boards])
 
     def _bundle(
         self, network: Candidate, cluster: Cluster, plan: Plan | None = None,
@@ -144,48 +118,33 @@ class Bench:
         self, network: Candidate, link: str, cluster: Cluster, plan: Plan | None = None,
         strips: StripPlan | None = None,
     ) -> Row:  # fmt: skip
-        """A network on boards, whole or in the strips that the plan is of.
-
-        The prediction is the plan's with the seconds that the boards' own segments take just then:
-        how fast this machine is changes from row to row, and is none of the plan's business.
-        """
+        """A network on boards, whole or in the strips that the plan is of."""
         plan = plan_segments(network.graph, cluster) if plan is None else plan
         bundle = self._bundle(network, cluster, plan, strips)
         images = random_images(bundle, 5)
         latencies = []
+        count = min(self._images, max(_LEAST_IMAGES, round(_ROW_S / plan.latency_s)))
         with self._client(bundle, cluster) as client:
-            predicted_s = self._predicted_s(client, bundle, cluster, plan)
-            count = min(self._images, max(_LEAST_IMAGES, round(_ROW_S / predicted_s)))
             for number in range(count + 2):
                 start = time.monotonic()
                 client.infer(images[number % 5], deadline_s=60.0)
                 latencies.append(time.monotonic() - start)
         latencies = latencies[2:]
         p95_s = sorted(latencies)[int(0.95 * len(latencies))]
-        # By the plan's own figures, since the boards' speed is another from one minute to the next.
-        of_plan = lower_bound_s(network.graph, cluster) / plan.latency_s
-        times = (predicted_s, statistics.median(latencies), p95_s, of_plan * predicted_s)
+        bound_s = lower_bound_s(network.graph, cluster)
+        times = (plan.latency_s, statistics.median(latencies), p95_s, bound_s)
         undilated = (seconds / DILATION for seconds in times)
         row = Row(network.name, network.pixels, link, len(cluster.boards), *undilated)
         say(" ".join(shown(row, [])))
         return row
 
-    def _predicted_s(self, client: Client, bundle: Bundle, cluster: Cluster, plan: Plan) -> float:
-        """Latency of a plan whose segments take what the boards take for them at the moment."""
-        placement = bundle.placement("boards")
-        asked = {
-            board: client.questions.put(board, Measure(program.segments))
-            for board, program in placement.programs.items()
-        }
-        seconds = {s: t for f in asked.values() for s, t in f.result(_MEASURE_S).seconds.items()}
-        runs = [event for event in placement.predicted if event.kind == "run"]
-        tasks = []
-        for slot, run in zip(plan.slots, runs, strict=True):
-            board = cluster.board(slot.board)
-            work = max(0.0, seconds[run.name] - board.call_s) * board.flops_per_s
-            tasks.append(replace(plan.graph.by_name[slot.task], work={board.name: work}))
-        graph = replace(plan.graph, tasks=tuple(tasks))
-        return decode(graph, cluster, plan.assignment).latency_s
+
+def emulated(link: str, boards: int, **changed: Any) -> Testbed:
+    """A dilated testbed of so many boards, changed as said."""
+    cluster = Cluster.of(KIND, boards, link)
+    changed_boards = tuple(replace(board, **changed) for board in cluster.boards)
+    slow = dilated(replace(cluster, boards=changed_boards), DILATION)
+    return Testbed(slow, slowdown_for(slow, measure_host()), as_described=True)
 
 
 def main() -> None:
@@ -208,8 +167,7 @@ def sections(options: argparse.Namespace, folder: Path) -> Iterator[Section]:
     quick = options.quick
     pixels = (96,) if quick else options.pixels
     kinds = ("lanes",) if quick else ("lanes", "DP", "FB", "chain")
-    host = measure_host()
-    networks = {(k, p): built(k, p, host) for p in pixels for k in kinds}
+    networks = {(k, p): built(k, p) for p in pixels for k in kinds}
     hop = hop_ms(folder, 60 if quick else 400)
     hops = [Target("what the runtime adds a hop, ms", 0.4, hop, at_least=False)]
     yield Section("The runtime", ("ms a hop",), [(f"{hop:.3f}",)], {"hop_ms": hop}, hops)
@@ -235,17 +193,13 @@ def of_link(
     for (kind, _), network in networks.items():
         if kind in ("FB", "chain") and link != LINKS[0]:
             continue
-        cluster = dilated(Cluster.of(KIND, max(counts), link), DILATION)
-        # How fast this machine is changes within minutes: its boards are slowed down anew.
-        host = measure_host()
-        with Testbed(cluster, slowdown_for(cluster, host)) as testbed:
-            bench = Bench(testbed, folder, host, images)
-            cluster_of = bench.profiled(network)
+        with emulated(link, max(counts)) as testbed:
+            bench = Bench(testbed, folder, images)
             for boards in {"FB": (1, max(counts)), "chain": (1,)}.get(kind, counts):
-                yield bench.measured(network, link, cluster_of(boards))
+                yield bench.measured(network, link, bench.first(boards))
             if kind == "DP" and link == LINKS[0]:
                 for boards in counts[2:]:
-                    there = cluster_of(boards)
+                    there = bench.first(boards)
                     row = bench.measured(network, link, there, papers_plan(network, there))
                     yield replace(row, network=PAPERS)
 

@@ -1,8 +1,8 @@
 """Usual networks in strips on emulated whole Pi 4 boards: measured beside predicted.
 
 Each network runs whole on one board, then in the strips that `plan` chooses on 4 and 8, the image
-cut by the client. Messages are stretched as computing is, all is dilated, and predictions take the
-seconds that the boards' own segments need just before, as in `benchmarks/boards.py`.
+cut by the client. Computing takes what a Pi 4's published rates say, messages are stretched and all
+is dilated, as in `benchmarks/boards.py`.
 
 python benchmarks/strips_boards.py           # four networks, about a quarter of an hour
 python benchmarks/strips_boards.py --quick   # MobileNet on one and two boards, within a minute
@@ -15,21 +15,15 @@ import argparse
 import logging
 import tempfile
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from board_networks import Candidate
-from boards import DILATION, KIND, Bench, Row
+from boards import KIND, Bench, Row, emulated
 from outcome import Section, Target, finish_each
 from usual_networks import NAMES, converted
 
-from keras_concurrent import Cluster, TaskGraph, TfliteFile
-from keras_concurrent.edge.testbed.dilation import dilated
-from keras_concurrent.edge.testbed.local_boards import slowdown_for
-from keras_concurrent.edge.testbed.testbed import Testbed
+from keras_concurrent import TaskGraph, TfliteFile
 from keras_concurrent.export.planned import plan_either
-from keras_concurrent.measured.host import measure_host
-from keras_concurrent.measured.operators import measure_tasks_on_host
 from keras_concurrent.planning.effort import USUAL
 from keras_concurrent.planning.segments import one_board, plan_segments
 
@@ -44,24 +38,15 @@ def measured(
     name: str, precision: str, boards: Sequence[int], folder: Path, images: int
 ) -> Iterator[Row]:
     """The network on one board, then in strips on several."""
-    host = measure_host()
     file = TfliteFile(converted(name, precision), name)
-    tasks = TaskGraph.from_tflite(file)
-    on_host = measure_tasks_on_host(file, tasks)
-    graph = tasks.timed(on_host.seconds, host)
-    whole = Candidate(name, 224, None, file, graph, on_host.call_s)
-    described = dilated(Cluster.of(KIND, max(boards), LINK), DILATION)
-    cluster = replace(
-        described,
-        boards=tuple(replace(board, memory_mb=_MEMORY_MB) for board in described.boards),
-    )
-    with Testbed(cluster, slowdown_for(cluster, host)) as testbed:
-        bench = Bench(testbed, folder, host, images)
-        cluster_of = bench.profiled(whole)
-        alone = cluster_of(1)
+    graph = TaskGraph.from_tflite(file)
+    whole = Candidate(name, 224, None, file, graph)
+    with emulated(LINK, max(boards), memory_mb=_MEMORY_MB) as testbed:
+        bench = Bench(testbed, folder, images)
+        alone = bench.first(1)
         yield bench.measured(whole, LINK, alone, one_board(graph, alone))
         for count in boards:
-            there = cluster_of(count)
+            there = bench.first(count)
             planned = plan_either(
                 file, graph, there, "auto", USUAL,
                 lambda where=there: plan_segments(graph, where),  # type: ignore[misc] # bound here

@@ -8,17 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from boards import DILATION, Bench, Candidate, Row
-from wire_networks import Size, described, draw, random_inputs
+from boards import Bench, Candidate, Row, emulated
+from wire_networks import Size, draw, random_inputs
 
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.testbed.dilation import dilated
-from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports, slowdown_for
-from keras_concurrent.edge.testbed.testbed import Testbed
+from keras_concurrent.edge.testbed.local_boards import LocalBoards, free_ports
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Array
-from keras_concurrent.measured.host import measure_host
-from keras_concurrent.measured.operators import HostCosts
 from keras_concurrent.planning.effort import Effort
 from keras_concurrent.planning.segments import one_board, plan_segments
 from keras_concurrent.planning.taskgraph import TaskGraph
@@ -34,43 +30,33 @@ def measured(
 
     The last is the wire planner's in int8.
 
-    All are planned with seconds measured on this machine: int8 segments are as much quicker than
-    float32 ones as they are here. The converter shares a pool among all that read it, so already
-    the yardstick pools on the sending board.
+    All are planned by a Pi 4's published rates, and its boards compute by them. The converter
+    shares a pool among all that read it, so already the yardstick pools on the sending board.
     """
-    host = measure_host()
-    cluster = dilated(described(link, boards), DILATION)
-    with (
-        tempfile.TemporaryDirectory() as name,
-        Testbed(cluster, slowdown_for(cluster, host)) as testbed,
-    ):
-        bench = Bench(testbed, Path(name), host, images)
+    with tempfile.TemporaryDirectory() as name, emulated(link, boards) as testbed:
+        bench = Bench(testbed, Path(name), images)
+        there = bench.first(boards)
         for kind in kinds:
             for seed in range(samples):
                 drawn = draw(kind, seed, size, int8=True)
-                costs = HostCosts(drawn.pixels, host)
                 graph = TaskGraph.from_tflite(drawn.plain)
                 plain = Candidate(
                     f"{kind} {seed}", size.pixels, drawn.architecture, drawn.plain,
-                    costs(drawn.plain, whole_blocks(graph) or graph), costs.call_s,
+                    whole_blocks(graph) or graph,
                 )  # fmt: skip
-                profiled = bench.profiled(plain)(boards)
-                plan = plan_segments(plain.graph, profiled, effort=Effort(evaluations))
-                before = bench.measured(plain, link, profiled, plan)
+                plan = plan_segments(plain.graph, there, effort=Effort(evaluations))
+                before = bench.measured(plain, link, there, plan)
                 lighter = []
                 for file in (drawn.pixels, drawn.int8):
-                    own = costs if file is drawn.pixels else HostCosts(file, host)
                     planned = WirePlanner(
-                        file, profiled, images=random_inputs(file), costs=own,
-                        effort=Effort(evaluations),
-                    ).plan()  # fmt: skip
-                    graph = own(planned.file, TaskGraph.from_tflite(planned.file))
+                        file, there, images=random_inputs(file), effort=Effort(evaluations)
+                    ).plan()
+                    graph = TaskGraph.from_tflite(planned.file)
                     after = replace(plain, file=planned.file, graph=graph)
-                    lighter.append(bench.measured(after, link, profiled, planned.plan))
-                int8 = TaskGraph.from_tflite(drawn.int8)
-                alone = replace(plain, file=drawn.int8, graph=own(drawn.int8, int8))
-                whole = one_board(alone.graph, profiled)
-                yield bench.measured(alone, link, profiled, whole), before, *lighter
+                    lighter.append(bench.measured(after, link, there, planned.plan))
+                alone = replace(plain, file=drawn.int8, graph=TaskGraph.from_tflite(drawn.int8))
+                whole = one_board(alone.graph, there)
+                yield bench.measured(alone, link, there, whole), before, *lighter
 
 
 def answers_of_boards(

@@ -42,6 +42,10 @@ from keras_concurrent.cli.options import (
     help="Emulate a board so many times slower than this machine.",
 )
 @click.option(
+    "--as-described", is_flag=True,
+    help="With --slowdown: take for a segment what the plan says, whatever this machine takes.",
+)  # fmt: skip
+@click.option(
     "--emulate-memory", is_flag=True, help="Take no more memory than the cluster file says."
 )
 @pace_file
@@ -49,8 +53,8 @@ from keras_concurrent.cli.options import (
 @click.option(UNTIL_STDIN_CLOSES, is_flag=True, help="End when standard input does.")
 def board(
     name: str, bundle: Path | None, store: Path | None, cluster: Path, threads: int | None,
-    slowdown: float | None, emulate_memory: bool, pace: Path | None, keys: Path | None,
-    until_stdin_closes: bool,
+    slowdown: float | None, as_described: bool, emulate_memory: bool, pace: Path | None,
+    keys: Path | None, until_stdin_closes: bool,
 ) -> None:  # fmt: skip
     """Run a board: compute this board's segments until stopped."""
     from keras_concurrent.edge.board.process import serve_board
@@ -72,6 +76,7 @@ def board(
         keys=keys_folder_of(cluster, keys),
         store=store,
         emulate_memory=emulate_memory,
+        as_described=as_described,
     )
 
 

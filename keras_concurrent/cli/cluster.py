@@ -93,11 +93,15 @@ def deploy(
 @click.option("--link", default="1gbit", show_default=True, help="'100mbit', '54mbit-wifi', ...")
 @click.option("--cluster", type=existing, help="Emulate these boards instead, of any speeds.")
 @click.option("--namespaces", is_flag=True, help="Kernel links (Linux, root) instead of pacing.")
+@click.option(
+    "--as-described", is_flag=True,
+    help="Boards take for a segment what its plan says, not what this machine takes, slowed down.",
+)  # fmt: skip
 @click.option("--full-speed", is_flag=True, help="Do not slow the boards down.")
 @click.argument("words", nargs=-1, required=True)
 def testbed(
-    boards: int, kind: str, link: str, cluster: Path | None, namespaces: bool, full_speed: bool,
-    words: tuple[str, ...],
+    boards: int, kind: str, link: str, cluster: Path | None, namespaces: bool,
+    as_described: bool, full_speed: bool, words: tuple[str, ...],
 ) -> None:  # fmt: skip
     """Run a command beside emulated boards, which are there as long as it runs."""
     import signal
@@ -114,7 +118,7 @@ def testbed(
     signal.signal(signal.SIGTERM, end)  # or the namespaces would stay
     where = Cluster.read(cluster) if cluster else Cluster.of(kind, boards, link)
     slowdown = None if full_speed else slowdown_for(where, measure_host())
-    with Testbed(where, slowdown, namespaces=namespaces) as running:
+    with Testbed(where, slowdown, as_described=as_described, namespaces=namespaces) as running:
         status = running.run(words)
     if status:
         sys.exit(status)

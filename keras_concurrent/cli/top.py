@@ -14,9 +14,9 @@ from keras_concurrent.cli.console import table
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
-from keras_concurrent.edge.client.segment_costs import SegmentCosts, slowness
 from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.protocol import version_fault
+from keras_concurrent.edge.segment_costs import SegmentCosts, slowness
 from keras_concurrent.errors import BoardError, ProtocolError
 
 COLUMNS = ("board", "state", "images/s", "busy", "in flight", "p95 / plan", "memory MB", "refused")

@@ -6,7 +6,9 @@ import logging
 import math
 import os
 import threading
+from collections.abc import Callable
 from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 from keras_concurrent.cluster import Cluster
@@ -20,6 +22,8 @@ from keras_concurrent.edge.link.doorkeeper import allow_descriptors
 from keras_concurrent.edge.link.keys import keys_of
 from keras_concurrent.edge.link.message_stretch import MessageStretch
 from keras_concurrent.edge.link.pacing import pacer_of
+from keras_concurrent.edge.manifest import Manifest
+from keras_concurrent.edge.segment_costs import SegmentCosts
 from keras_concurrent.errors import BundleError
 from keras_concurrent.interpreter import load_interpreter
 
@@ -40,6 +44,7 @@ def serve_board(
     keys: Path | None = None,
     store: Path | None = None,
     emulate_memory: bool = False,
+    as_described: bool = False,
 ) -> None:
     """Run a board until told to stop.
 
@@ -58,6 +63,8 @@ def serve_board(
         store: folder of the bundles that are deployed to this board.
         emulate_memory: keep this process to the board's memory in the cluster file, on top of what
             Python and the interpreter need.
+        as_described: with ``slowdown``, a segment takes what the plan and the cluster file say of
+            this board, whatever this machine takes for it.
 
     Raises:
         ValueError: neither a bundle nor a store, a slowdown below 1, or memory that cannot be
@@ -76,7 +83,8 @@ def serve_board(
         stretch, messages = None, None
         if slowdown is not None:
             messages = MessageStretch(cluster.message_costs_s(name))
-            stretch = ends.enter_context(closing(Stretch(slowdown, cluster_path)))
+            takes = partial(_segments_s, cluster, name) if as_described else None
+            stretch = ends.enter_context(closing(Stretch(slowdown, cluster_path, takes)))
         channel = DirectChannel(name, cluster, keys_of(name, cluster, keys))
         ends.callback(channel.close)
         if emulate_memory and math.isfinite(memory_bytes):
@@ -94,6 +102,11 @@ def serve_board(
         )
         _log.info("%s %s", name, READY)
         board.serve(stopped)
+
+
+def _segments_s(cluster: Cluster, name: str, manifest: Manifest) -> Callable[[str], float]:
+    """Seconds of a bundle's segments on a board, by its plan and the board's rates."""
+    return partial(SegmentCosts(manifest, cluster).run_s, board=name)
 
 
 def _current(store: Store | None) -> Bundle | None:

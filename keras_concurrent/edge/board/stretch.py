@@ -9,6 +9,9 @@ at work would each take half as long again. A step does the same work for every 
 emulated boards share this machine's cores truthfully as long as ``slowdown`` is at least boards /
 cores, because a board that sleeps leaves its core to the others.
 
+Or a step takes what the board is described to take for it, whatever this machine takes: the same on
+every machine and at every hour, so that what is measured is messages, queues and waiting.
+
 Messages are stretched too: the thread that computes, and so does nothing else meanwhile, sleeps for
 what a message takes of the board's processor beyond what it takes of this one, see
 `keras_concurrent.edge.link.message_stretch`. Whatever was measured this way says so wherever it is
@@ -25,11 +28,15 @@ from copy import copy
 from pathlib import Path
 from typing import BinaryIO, TypeVar
 
+from keras_concurrent.edge.manifest import Manifest
+
 Result = TypeVar("Result")
 _LINKS_BYTES = 32_000_000  # stacks of threads that start with them, which count in full
 _MEASUREMENTS = 16  # of a step, of which the least counts
 _FEW_MEASUREMENTS = 4  # are enough once they have taken
 _MEASURED_S = 1.0
+Described = Callable[[Manifest], Callable[[str], float]]
+"""Of a bundle's manifest: the seconds of each of its segments."""
 
 
 class Stretch:
@@ -39,27 +46,37 @@ class Stretch:
         slowdown: 1 or more.
         turn: a file that all emulated boards of this machine lock while they measure; left as it
             is. It may be removed once all have opened it.
+        described: what the board is described to take; ``None`` where this machine's time is what
+            is stretched.
 
     Raises:
         ValueError: below 1: nothing can run faster than this machine.
         OSError: the file cannot be opened.
     """
 
-    def __init__(self, slowdown: float, turn: Path | None = None) -> None:
+    def __init__(
+        self, slowdown: float, turn: Path | None = None, described: Described | None = None
+    ) -> None:
         if not 1.0 <= slowdown < float("inf"):
             raise ValueError(f"slowdown must be at least 1, got {slowdown!r}")
         self.slowdown = slowdown
         self._turn: BinaryIO | None = turn.open("rb") if turn is not None else None
-        self._cpu_s: dict[str, float] = {}
+        self._described = described
+        self._described_s: Callable[[str], float] | None = None
+        self._takes_s: dict[str, float] = {}
 
-    def anew(self) -> Stretch:
-        """As slow, and nothing learned: other steps may have the same names."""
+    def anew(self, manifest: Manifest) -> Stretch:
+        """As slow, and nothing learned: other bundles' steps may have the same names."""
         other = copy(self)
-        other._cpu_s = {}
+        other._described_s = self._described(manifest) if self._described else None
+        other._takes_s = {}
         return other
 
     def learn(self, name: str, step: Callable[[], object]) -> None:
-        """Measure a step's CPU time, so that `run` knows how long it takes."""
+        """Find out how long `run` takes for a step: as described, or its CPU time stretched."""
+        if self._described_s is not None:
+            self._takes_s[name] = self._described_s(name)
+            return
         durations: list[float] = []
         with _alone(self._turn):
             while len(durations) < _MEASUREMENTS:
@@ -68,13 +85,13 @@ class Stretch:
                 durations.append(time.thread_time() - start)
                 if len(durations) >= _FEW_MEASUREMENTS and sum(durations) > _MEASURED_S:
                     break
-        self._cpu_s[name] = min(durations)
+        self._takes_s[name] = self.slowdown * min(durations)
 
     def run(self, name: str, step: Callable[[], Result]) -> Result:
         """Run a learned step in this thread, and sleep for the rest of the board's time."""
         start = time.monotonic()
         result = step()
-        time.sleep(max(0.0, start + self.slowdown * self._cpu_s[name] - time.monotonic()))
+        time.sleep(max(0.0, start + self._takes_s[name] - time.monotonic()))
         return result
 
     def close(self) -> None:

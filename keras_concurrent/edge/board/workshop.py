@@ -63,7 +63,7 @@ class Workshop:
         """
         self.check_memory(bundle.manifest, board)
         program = bundle.placement("boards").programs.get(board)
-        stretch = self._stretch.anew() if self._stretch else None
+        stretch = self._stretch.anew(bundle.manifest) if self._stretch else None
         loaded = {
             name: self._loaded(bundle.manifest, bundle.content(name), name, stretch)
             for name in (program.segments if program else ())

@@ -22,7 +22,7 @@ from keras_concurrent.edge.client.flights import Outputs
 from keras_concurrent.edge.client.pace import Pace
 from keras_concurrent.edge.client.readiness import Readiness
 from keras_concurrent.edge.client.routes import reroute
-from keras_concurrent.edge.client.segment_costs import slow_boards
+from keras_concurrent.edge.client.slow_boards import slow_boards
 from keras_concurrent.edge.images import check_inputs
 from keras_concurrent.edge.link.outbox import Outbox
 from keras_concurrent.edge.link.pacing import Pacer

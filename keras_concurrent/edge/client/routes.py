@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from keras_concurrent.board import CLIENT
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.client.instructions import Instruction, Offer
-from keras_concurrent.edge.client.segment_costs import SegmentCosts
 from keras_concurrent.edge.manifest import WHOLE, Manifest
 from keras_concurrent.edge.placement import Event, Placement, Program, Send
+from keras_concurrent.edge.segment_costs import SegmentCosts
 
 _MOST_STANDING = 256
 Reroute = Callable[[frozenset[str]], Placement | None]

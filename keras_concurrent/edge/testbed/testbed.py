@@ -30,6 +30,8 @@ class Testbed:
         cluster: the boards and their links. Where they listen is chosen anew.
         slowdown: how many times slower each board is, by name, see `slowdown_for` of
             `keras_concurrent.edge.testbed.local_boards`; ``None`` runs them at full speed.
+        as_described: with ``slowdown``, boards take for a segment what its plan and the cluster
+            say, whatever this machine takes for it.
         namespaces: give each participant a kernel link of its own; needs Linux and root.
 
     Raises:
@@ -45,10 +47,11 @@ class Testbed:
         cluster: Cluster,
         slowdown: Mapping[str, float] | None,
         *,
+        as_described: bool = False,
         namespaces: bool = False,
     ) -> None:
         names = [board.name for board in cluster.boards]
-        self._slowdown = slowdown
+        self._slowdown, self._as_described = slowdown, as_described
         self.namespaces: Namespaces | None = None
         """The kernel's links, if those are used."""
         if namespaces:
@@ -100,6 +103,8 @@ class Testbed:
         options.append("--emulate-memory")
         if self._slowdown is not None:
             options += ["--slowdown", repr(self._slowdown[board])]
+            if self._as_described:
+                options.append("--as-described")
         if self.pace is not None:
             options += ["--pace", self.pace]
         within = self.namespaces.within(board) if self.namespaces else ()

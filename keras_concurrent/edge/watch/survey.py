@@ -10,11 +10,11 @@ from keras_concurrent.board import CLIENT, Board
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.bundle import Bundle
 from keras_concurrent.edge.client.client import Client
-from keras_concurrent.edge.client.segment_costs import SegmentCosts
 from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.answers import LinkFigures
 from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION, SAME_VERSION
 from keras_concurrent.edge.manifest import WHOLE
+from keras_concurrent.edge.segment_costs import SegmentCosts
 from keras_concurrent.edge.watch.messaging import Probed, probes_cost, with_messaging
 from keras_concurrent.edge.watch.threads import (
     ROUNDS,

@@ -9,8 +9,8 @@ from in_process import running, slow_boards
 
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.client.pace import Pace
-from keras_concurrent.edge.client.segment_costs import SegmentCosts
 from keras_concurrent.edge.placement import Event, Placement, Program
+from keras_concurrent.edge.segment_costs import SegmentCosts
 from keras_concurrent.edge.watch.bench import random_images, reference
 from keras_concurrent.export.assemble import export_bundle
 

@@ -11,9 +11,9 @@ from keras_concurrent.board import Board
 from keras_concurrent.cluster import Cluster
 from keras_concurrent.edge.client.presence import avoid
 from keras_concurrent.edge.client.routes import assign, reroute
-from keras_concurrent.edge.client.segment_costs import SegmentCosts
 from keras_concurrent.edge.manifest import WHOLE, Manifest, SegmentSpec, TensorSpec
 from keras_concurrent.edge.placement import Event, Placement
+from keras_concurrent.edge.segment_costs import SegmentCosts
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.interpreter import Segment
 from keras_concurrent.network import ClientComputer, Network

@@ -13,8 +13,11 @@ from costless import costless
 
 from keras_concurrent.board import Board
 from keras_concurrent.cluster import Cluster
+from keras_concurrent.edge.client.connect import connect
+from keras_concurrent.edge.client.deploy import deploy
 from keras_concurrent.edge.testbed.namespaces import Namespaces
 from keras_concurrent.edge.testbed.testbed import Testbed
+from keras_concurrent.edge.watch.bench import random_images
 from keras_concurrent.errors import TransportError
 from keras_concurrent.export.assemble import export_bundle
 from keras_concurrent.measured.host import _mobilenet
@@ -78,6 +81,30 @@ def test_a_command_deploys_to_and_asks_emulated_boards_that_end_with_it(describe
     assert '"classes_differ": 0' in said
     assert said.count("files,") == 2
     assert interfaces(process.pid) == []
+
+
+def test_boards_as_described_take_for_each_segment_what_the_plan_says(described):
+    bundle, _ = described
+    factors = {"t0": 3.0, "t1": 200.0}  # of this machine's time, which does not count
+    with Testbed(slow_boards(), factors, as_described=True) as testbed:
+        names, there = list(factors), testbed.cluster
+        with connect(bundle, there, pace=testbed.pace, ready="none") as client:
+            client.reach(names)
+            deploy(client.questions.ask, bundle, names)
+        with connect(bundle, there, pace=testbed.pace) as client:
+            assert client.slowdowns == factors
+            for image in random_images(bundle, 3):
+                client.infer(image)
+            ran = {e.name: e.end_s - e.start_s for e in client.timeline() if e.kind == "run"}
+    planned = {
+        event.name: event.end_s - event.start_s
+        for event in bundle.placement("boards").predicted
+        if event.kind == "run"
+    }
+    assert ran.keys() == planned.keys()
+    assert {event.board for event in bundle.placement("boards").predicted} >= set(names)
+    for name, seconds in planned.items():
+        assert seconds <= ran[name] < seconds + 0.02  # what a loaded machine adds
 
 
 def test_the_commands_status_is_the_testbeds(described):

@@ -14,13 +14,13 @@ from keras_concurrent.edge.board.stretch import Stretch
 from keras_concurrent.edge.board.worker import Board
 from keras_concurrent.edge.board.workshop import Workshop
 from keras_concurrent.edge.client.client import Client
-from keras_concurrent.edge.client.segment_costs import SegmentCosts
 from keras_concurrent.edge.link import answers, questions
 from keras_concurrent.edge.link.answers import LinkFigures
 from keras_concurrent.edge.link.pacing import EmulatedInterface
 from keras_concurrent.edge.link.protocol import PROTOCOL_VERSION
 from keras_concurrent.edge.link.transport import Exchange
 from keras_concurrent.edge.manifest import WHOLE
+from keras_concurrent.edge.segment_costs import SegmentCosts
 from keras_concurrent.edge.watch.bench import random_images
 from keras_concurrent.edge.watch.survey import examine, link_of, profile_cluster
 from keras_concurrent.errors import BoardError, BundleError

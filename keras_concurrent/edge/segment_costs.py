@@ -1,17 +1,11 @@
-"""How long segments take: by plan, by a board's described rate, and measured against the plan."""
+"""How long segments take: by plan, and by a board's described rate."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from keras_concurrent.cluster import Cluster
-from keras_concurrent.edge.client.questions import Ask
-from keras_concurrent.edge.link import questions
 from keras_concurrent.edge.manifest import Manifest
-from keras_concurrent.edge.placement import Placement
-
-SLOW = 1.25
-"""A board that takes so many times longer than planned is reported."""
 
 
 class SegmentCosts:
@@ -74,26 +68,3 @@ def slowness(p95_s: Mapping[str, float], planned_s: Mapping[str, float]) -> floa
     both = p95_s.keys() & planned_s.keys()
     planned = sum(planned_s[name] for name in both)
     return sum(p95_s[name] for name in both) / planned if planned > 0 else 1.0
-
-
-def slow_boards(ask: Ask, placement: Placement) -> dict[str, float]:
-    """Boards whose segments take longer than planned, and how many times.
-
-    Args:
-        ask: `keras_concurrent.edge.client.questions.Questions.ask` of their client.
-        placement: the plan.
-
-    Raises:
-        BoardError: a board does not answer.
-    """
-    slow = {}
-    for board in sorted(placement.programs):
-        planned = {
-            e.name: e.end_s - e.start_s
-            for e in placement.predicted
-            if e.kind == "run" and e.board == board
-        }
-        times = slowness(ask(board, questions.Status()).p95_s, planned)
-        if times > SLOW:
-            slow[board] = times
-    return slow

@@ -1,6 +1,6 @@
 """How long segments take, by plan and by what boards measured."""
 
-from keras_concurrent.edge.client.segment_costs import slowness
+from keras_concurrent.edge.segment_costs import slowness
 
 
 def test_slowness_compares_what_was_both_measured_and_planned():
