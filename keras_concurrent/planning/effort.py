@@ -42,5 +42,6 @@ USUAL = Effort()
 LISTS_ALONE = Effort(evaluations=0)
 """List schedules and packings alone, in milliseconds."""
 
-SCREENING = Effort(evaluations=1_000)
-"""Milliseconds: what thousands of candidates can be given each."""
+SCREENING = Effort(evaluations=2_000)
+"""Milliseconds: what thousands of candidates can be given each. With half of it 3 of 200
+random candidates are told over 15 % more than the best plan found for them takes."""
