@@ -140,6 +140,8 @@ class LocalBoards:
         cluster: where they listen; written to a file that they read.
         placement: ``"boards"`` or ``"one_board"``.
         slowdown: how many times slower each board is emulated, by name; ``None`` at full speed.
+        as_described: with ``slowdown``, boards take for a segment what its plan and the cluster
+            say, whatever this machine takes for it.
         keys: folder of `keras_concurrent.edge.link.keys.make_keys`, where the endpoints are
         ``tls``.
         in_flight: how many images may be asked for and not yet answered.
@@ -155,13 +157,14 @@ class LocalBoards:
         placement: str = "boards",
         slowdown: Mapping[str, float] | None = None,
         *,
+        as_described: bool = False,
         keys: Path | None = None,
         in_flight: int = IN_FLIGHT,
     ) -> None:
         self._bundle = bundle
         self._cluster = cluster
         self._placement = placement
-        self._slowdown = slowdown
+        self._slowdown, self._as_described = slowdown, as_described
         self._keys = keys
         self._in_flight = in_flight
         self.processes = Processes()
@@ -198,6 +201,8 @@ class LocalBoards:
             options += ["--keys", self._keys]
         if self._slowdown is not None:
             options += ["--slowdown", repr(self._slowdown[board])]
+            if self._as_described:
+                options.append("--as-described")
         if pace is not None:
             options += ["--pace", pace]
         self.processes.start(board, options)
@@ -217,6 +222,7 @@ def answering(
     *,
     local: bool = False,
     slowdown: Mapping[str, float] | None = None,
+    as_described: bool = False,
     keys: Path | None = None,
     pace: Path | None = None,
     in_flight: int = IN_FLIGHT,
@@ -231,13 +237,17 @@ def answering(
         local: start them as processes of this machine and stop them afterwards; otherwise they
             must run already.
         slowdown: start them too, so many times slower, by name.
+        as_described: see `LocalBoards`.
         keys: folder of keys, where the boards listen beyond loopback.
         pace: file of the emulated network in which the boards run already.
         in_flight: how many images may be asked for and not yet answered.
         ready: boards to wait for, see `keras_concurrent.edge.client.connect.connect`.
     """
     if local or slowdown is not None:
-        started = LocalBoards(bundle, cluster, placement, slowdown, keys=keys, in_flight=in_flight)
+        started = LocalBoards(
+            bundle, cluster, placement, slowdown,
+            as_described=as_described, keys=keys, in_flight=in_flight,
+        )  # fmt: skip
         with started as boards:
             yield boards.client
     else:

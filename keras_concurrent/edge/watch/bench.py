@@ -166,6 +166,7 @@ def measure_bundle(
     *,
     local: bool = False,
     slowdown: Mapping[str, float] | None = None,
+    as_described: bool = False,
     keys: Path | None = None,
     pace: Path | None = None,
     rebalance: bool = False,
@@ -179,6 +180,8 @@ def measure_bundle(
         images: at least one.
         local: start the boards as processes of this machine, and stop them afterwards.
         slowdown: how many times slower each local board is emulated, by name; ``None`` as it is.
+        as_described: with ``slowdown``, boards take for a segment what its plan and the cluster
+            say, whatever this machine takes for it.
         keys: folder of keys, where the boards listen beyond loopback.
         pace: file of the emulated network in which the boards run already.
         rebalance: share the work anew if boards take longer than planned, and measure that.
@@ -194,7 +197,14 @@ def measure_bundle(
     for placement in PLACEMENTS:
         sent = images if placement == "boards" else images[:_ONE_BOARD_IMAGES]
         with answering(
-            bundle, cluster, placement, local=local, slowdown=slowdown, keys=keys, pace=pace
+            bundle,
+            cluster,
+            placement,
+            local=local,
+            slowdown=slowdown,
+            as_described=as_described,
+            keys=keys,
+            pace=pace,
         ) as client:
             runs[placement], given = measure(client, sent, progress(placement))
             if placement == "boards":
